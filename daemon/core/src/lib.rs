@@ -1,0 +1,20 @@
+//! The words of gantry: ids, digests, errors, records' building blocks, and the traits that stores implement.
+//!
+//! Everything here is pure: no IO, no async, no RocksDB, no wire type. A use case flows through this room as data only:
+//! a door parses strings into these types, the engine decides with them, mechanisms implement the traits.
+
+pub mod content;
+pub mod digest;
+pub mod error;
+pub mod gc;
+pub mod id;
+pub mod label;
+pub mod mount;
+pub mod reference;
+pub mod snapshot;
+
+pub use digest::{Algorithm, Digest};
+pub use error::{Error, ErrorKind, Result};
+pub use id::{ContainerId, ExecId, LeaseId, Namespace};
+pub use label::Labels;
+pub use mount::Mount;
