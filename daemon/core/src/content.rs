@@ -97,7 +97,10 @@ impl BlobStream {
 
 impl Read for BlobStream {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.reader.read_at(buffer, self.offset).map_err(std::io::Error::other)?;
+        let read = self
+            .reader
+            .read_at(buffer, self.offset)
+            .map_err(std::io::Error::other)?;
         self.offset += read as u64;
         Ok(read)
     }
@@ -109,7 +112,10 @@ pub fn read_all(store: &dyn ContentStore, ns: &Namespace, digest: &Digest, limit
     if reader.size() > limit {
         return Err(crate::Error::new(
             crate::ErrorKind::ResourceExhausted,
-            format!("blob {digest} is {} bytes, more than the {limit} allowed here", reader.size()),
+            format!(
+                "blob {digest} is {} bytes, more than the {limit} allowed here",
+                reader.size()
+            ),
         ));
     }
     let mut bytes = vec![0; usize::try_from(reader.size()).expect("limited above")];

@@ -32,7 +32,9 @@ impl Algorithm {
     }
 
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Sha256, Self::Sha384, Self::Sha512].into_iter().find(|a| a.name() == name)
+        [Self::Sha256, Self::Sha384, Self::Sha512]
+            .into_iter()
+            .find(|a| a.name() == name)
     }
 }
 
@@ -52,7 +54,8 @@ impl Digest {
 
     pub fn new(algorithm: Algorithm, hex: impl Into<String>) -> Result<Self> {
         let hex = hex.into();
-        let well_formed = hex.len() == algorithm.hex_len() && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let well_formed =
+            hex.len() == algorithm.hex_len() && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         if !well_formed {
             return Err(Error::invalid(format!("invalid digest \"{}:{hex}\"", algorithm.name())));
         }
@@ -77,7 +80,9 @@ impl FromStr for Digest {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let (name, hex) = text.split_once(':').ok_or_else(|| Error::invalid(format!("invalid digest \"{text}\"")))?;
+        let (name, hex) = text
+            .split_once(':')
+            .ok_or_else(|| Error::invalid(format!("invalid digest \"{text}\"")))?;
         let algorithm = Algorithm::from_name(name)
             .ok_or_else(|| Error::invalid(format!("unsupported digest algorithm \"{name}\" in \"{text}\"")))?;
         Self::new(algorithm, hex)
@@ -118,7 +123,15 @@ mod tests {
     fn shape_is_checked() {
         let good = format!("sha256:{}", "a".repeat(64));
         assert_eq!(good.parse::<Digest>().expect("well formed").to_string(), good);
-        for bad in ["", "sha256", "sha256:", "sha256:zz", "md5:aa", &format!("sha256:{}", "A".repeat(64)), &format!("sha512:{}", "a".repeat(64))] {
+        for bad in [
+            "",
+            "sha256",
+            "sha256:",
+            "sha256:zz",
+            "md5:aa",
+            &format!("sha256:{}", "A".repeat(64)),
+            &format!("sha512:{}", "a".repeat(64)),
+        ] {
             assert!(bad.parse::<Digest>().is_err(), "{bad}");
         }
     }

@@ -133,12 +133,20 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self {
+            kind,
+            message: message.into(),
+            source: None,
+        }
     }
 
     /// Wraps an error whose own text is the message; its sources stay reachable.
     pub fn wrap(kind: ErrorKind, source: impl StdError + Send + Sync + 'static) -> Self {
-        Self { kind, message: chain(&source), source: Some(Box::new(source)) }
+        Self {
+            kind,
+            message: chain(&source),
+            source: Some(Box::new(source)),
+        }
     }
 
     /// Puts what was tried in front of the message.

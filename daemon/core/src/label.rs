@@ -40,8 +40,14 @@ mod tests {
     #[test]
     fn empty_deletes_and_length_is_checked() {
         let mut labels = Labels::from([("a".into(), "1".into()), ("b".into(), "2".into())]);
-        merge(&mut labels, &Labels::from([("a".into(), String::new()), ("c".into(), "3".into())]));
-        assert_eq!(labels, Labels::from([("b".into(), "2".into()), ("c".into(), "3".into())]));
+        merge(
+            &mut labels,
+            &Labels::from([("a".into(), String::new()), ("c".into(), "3".into())]),
+        );
+        assert_eq!(
+            labels,
+            Labels::from([("b".into(), "2".into()), ("c".into(), "3".into())])
+        );
         assert!(validate(&Labels::from([("k".into(), "v".repeat(MAX_LABEL))])).is_err());
         assert!(validate(&Labels::from([("k".into(), "v".repeat(MAX_LABEL - 1))])).is_ok());
     }

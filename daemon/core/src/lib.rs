@@ -3,12 +3,14 @@
 //! Everything here is pure: no IO, no async, no RocksDB, no wire type. A use case flows through this room as data only:
 //! a door parses strings into these types, the engine decides with them, mechanisms implement the traits.
 
+pub mod container;
 pub mod content;
 pub mod digest;
 pub mod error;
 pub mod gc;
 pub mod id;
 pub mod label;
+pub mod lifecycle;
 pub mod mount;
 pub mod reference;
 pub mod snapshot;

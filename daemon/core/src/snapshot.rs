@@ -74,8 +74,22 @@ pub enum Whiteouts {
 
 /// One snapshotter's snapshots, by name, in all namespaces. `snapshotter` names the backend ("overlayfs", "native").
 pub trait SnapshotService: Send + Sync {
-    fn prepare(&self, ns: &Namespace, snapshotter: &str, key: &str, parent: Option<&str>, options: SnapshotOptions) -> Result<Vec<Mount>>;
-    fn view(&self, ns: &Namespace, snapshotter: &str, key: &str, parent: Option<&str>, options: SnapshotOptions) -> Result<Vec<Mount>>;
+    fn prepare(
+        &self,
+        ns: &Namespace,
+        snapshotter: &str,
+        key: &str,
+        parent: Option<&str>,
+        options: SnapshotOptions,
+    ) -> Result<Vec<Mount>>;
+    fn view(
+        &self,
+        ns: &Namespace,
+        snapshotter: &str,
+        key: &str,
+        parent: Option<&str>,
+        options: SnapshotOptions,
+    ) -> Result<Vec<Mount>>;
     fn mounts(&self, ns: &Namespace, snapshotter: &str, key: &str) -> Result<Vec<Mount>>;
     fn commit(&self, ns: &Namespace, snapshotter: &str, name: &str, key: &str, options: CommitOptions) -> Result<()>;
     fn remove(&self, ns: &Namespace, snapshotter: &str, key: &str) -> Result<()>;
