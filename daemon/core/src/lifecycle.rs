@@ -198,7 +198,7 @@ pub enum Refusal {
     /// It is being started or frozen; try again.
     Busy(&'static str),
     /// The effect failed.
-    Failed(String),
+    Failed(ErrorKind, String),
 }
 
 impl Refusal {
@@ -217,7 +217,7 @@ impl Refusal {
                 "cannot remove container \"{name}\": container is running: stop the container before removing or force remove"
             )),
             Self::Busy(what) => Error::conflict(format!("container {name} is {what}, try again when that is done")),
-            Self::Failed(text) => Error::internal(text),
+            Self::Failed(kind, text) => Error::new(kind, text),
         }
     }
 }
@@ -227,17 +227,13 @@ impl State {
     pub fn status(&self) -> Status {
         match self {
             Self::Created => Status::Created,
-            Self::Preparing { last, .. } | Self::Prepared { last, .. } | Self::Starting { last, .. } => match last {
-                Some(_) => Status::Exited,
-                None => Status::Created,
-            },
+            Self::Preparing { last, .. } | Self::Prepared { last, .. } | Self::Starting { last, .. } => {
+                ran(last.as_ref())
+            }
             Self::Running { .. } | Self::Pausing { .. } => Status::Running,
             Self::Paused { .. } | Self::Resuming { .. } => Status::Paused,
-            Self::Clearing { ended, .. } => match ended {
-                Some(_) => Status::Exited,
-                None => Status::Created,
-            },
-            Self::Exited { .. } => Status::Exited,
+            Self::Clearing { ended, .. } => ran(ended.as_ref()),
+            Self::Exited { ended } => ran(Some(ended)),
             Self::Removing { .. } => Status::Removing,
             Self::Dead { .. } => Status::Dead,
             Self::Removed => Status::Removing,
@@ -305,6 +301,14 @@ impl State {
             | Self::Resuming { .. }
             | Self::Removed => None,
         }
+    }
+}
+
+/// A start that failed leaves a container as it was for its owner: created, never run.
+fn ran(last: Option<&Ended>) -> Status {
+    match last {
+        Some(ended) if ended.started_at.is_some() => Status::Exited,
+        Some(_) | None => Status::Created,
     }
 }
 

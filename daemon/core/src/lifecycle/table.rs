@@ -1,6 +1,7 @@
 //! Every state answers every event.
 
 use super::{Effect, Event, Refusal, Request, State};
+use crate::ErrorKind;
 use Effect::{Abort, Clear, Delete, Done, ExpireLater, Refuse, RetryLater, Signal};
 
 type Next = (State, Vec<Effect>);
@@ -15,7 +16,7 @@ pub fn step(state: State, event: Event) -> Next {
         Event::Resume => resume(state),
         Event::Remove => remove(state),
         Event::Prepared { pid } => prepared(state, pid),
-        Event::Failed { ended } => failed(state, ended),
+        Event::Failed { ended, kind } => failed(state, ended, kind),
         Event::Started { at } => started(state, at),
         Event::PauseDone { ok } => pause_done(state, ok),
         Event::ResumeDone { ok } => resume_done(state, ok),
@@ -211,10 +212,10 @@ fn prepared(state: State, pid: u32) -> Next {
     }
 }
 
-fn failed(state: State, ended: Ended) -> Next {
+fn failed(state: State, ended: Ended, kind: ErrorKind) -> Next {
     match state {
         State::Preparing { .. } | State::Starting { .. } => {
-            let why = Refusal::Failed(ended.error.clone());
+            let why = Refusal::Failed(kind, ended.error.clone());
             let replies = [Request::Prepare, Request::Start].map(|request| Refuse(request, why.clone()));
             let mut effects = Vec::from(replies);
             effects.push(Clear);
@@ -262,7 +263,7 @@ fn pause_done(state: State, ok: bool) -> Next {
     match state {
         State::Pausing { pid, started_at } if ok => (State::Paused { pid, started_at }, vec![Done(Request::Pause)]),
         State::Pausing { pid, started_at } => {
-            let why = Refusal::Failed("the container could not be frozen".to_owned());
+            let why = Refusal::Failed(ErrorKind::Internal, "the container could not be frozen".to_owned());
             (State::Running { pid, started_at }, vec![Refuse(Request::Pause, why)])
         }
         State::Created
@@ -284,7 +285,7 @@ fn resume_done(state: State, ok: bool) -> Next {
     match state {
         State::Resuming { pid, started_at } if ok => (State::Running { pid, started_at }, vec![Done(Request::Resume)]),
         State::Resuming { pid, started_at } => {
-            let why = Refusal::Failed("the container could not be thawed".to_owned());
+            let why = Refusal::Failed(ErrorKind::Internal, "the container could not be thawed".to_owned());
             (State::Paused { pid, started_at }, vec![Refuse(Request::Resume, why)])
         }
         State::Created
@@ -347,7 +348,7 @@ fn exit(state: State, ended: Ended) -> Next {
             },
             vec![Clear],
         ),
-        State::Preparing { .. } => failed(state, ended),
+        State::Preparing { .. } => failed(state, ended, ErrorKind::Internal),
         State::Created
         | State::Clearing { .. }
         | State::Exited { .. }
@@ -410,7 +411,7 @@ fn gone(state: State) -> Next {
 fn stuck(state: State, reason: String) -> Next {
     match state {
         State::Removing { ended } => {
-            let why = Refusal::Failed(reason.clone());
+            let why = Refusal::Failed(ErrorKind::FailedPrecondition, reason.clone());
             (
                 State::Dead { ended, reason },
                 vec![Refuse(Request::Remove, why), RetryLater],

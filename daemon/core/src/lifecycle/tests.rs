@@ -62,7 +62,10 @@ fn events() -> Vec<Event> {
         Event::Resume,
         Event::Remove,
         Event::Prepared { pid: 7 },
-        Event::Failed { ended: ended(127) },
+        Event::Failed {
+            ended: ended(127),
+            kind: ErrorKind::CommandNotFound,
+        },
         Event::Started { at: UNIX_EPOCH },
         Event::PauseDone { ok: true },
         Event::PauseDone { ok: false },
