@@ -102,6 +102,7 @@ pub enum Event {
     /// It could not be made, or could not be run; what is left must be cleared.
     Failed {
         ended: Ended,
+        kind: ErrorKind,
     },
     /// The user's program runs.
     Started {
