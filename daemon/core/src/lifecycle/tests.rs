@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 fn ended(code: i32) -> Ended {
     Ended {
         code,
-        started_at: None,
+        started_at: Some(UNIX_EPOCH),
         finished_at: UNIX_EPOCH,
         oom_killed: false,
         error: String::new(),
