@@ -1,0 +1,112 @@
+//! What the administrator wants: flags, `daemon.json`, containerd's `config.toml`, made into one checked [`Settings`].
+//!
+//! The flow: each source becomes a map by `daemon.json`'s keys; a key that both a flag and the file give is a conflict; what is
+//! not built yet is refused by name; the rest is read into types, key by key, so that an error names its key.
+
+mod containerd;
+mod file;
+mod flags;
+mod settings;
+mod unbuilt;
+mod values;
+
+pub use flags::{CommandLine, Deed, Flags, StoreDeed, parse};
+pub use settings::{Driver, LogFormat, Settings};
+
+use crate::error::{Error, Result};
+use serde_json::{Map, Value};
+use std::path::Path;
+
+/// Where the configuration file is looked for; it need not be there.
+pub const DEFAULT_FILE: &str = "/etc/gantry/daemon.json";
+pub const DEFAULT_DATA_ROOT: &str = "/var/lib/gantry";
+pub const DEFAULT_EXEC_ROOT: &str = "/run/gantry";
+
+/// Reads the files that the flags name and joins everything.
+pub fn load(line: &CommandLine) -> Result<Settings> {
+    let named = line.flags.config_file.as_path();
+    let from_file = file::read(named, named != Path::new(DEFAULT_FILE))?;
+    let mut joined = join(&line.given, from_file, named)?;
+    let mut warnings = Vec::new();
+    if let Some(path) = &line.flags.config {
+        let from_containerd = containerd::read(path)?;
+        warnings = from_containerd.warnings;
+        add_containerd(&mut joined, from_containerd.given, path, line, named)?;
+    }
+    let in_line = |key: &str| line.given.contains_key(key);
+    unbuilt::refuse(&mut joined, |key| {
+        if in_line(key) {
+            flag_name(key)
+        } else {
+            format!("\"{key}\"")
+        }
+    })?;
+    Settings::read(joined, warnings)
+}
+
+/// Flags and file together; what both say is a conflict.
+fn join(flags: &Map<String, Value>, file: Map<String, Value>, path: &Path) -> Result<Map<String, Value>> {
+    let twice: Vec<String> = flags
+        .iter()
+        .filter_map(|(key, flag)| {
+            let other = file.get(key)?;
+            Some(format!(
+                "{key} (from flag {}: {flag}, from file: {other})",
+                flag_name(key)
+            ))
+        })
+        .collect();
+    if !twice.is_empty() {
+        return Err(Error::Conflict {
+            first: "as a flag".to_owned(),
+            second: format!("in the configuration file {}", path.display()),
+            options: twice,
+        });
+    }
+    let mut joined = flags.clone();
+    joined.extend(file);
+    Ok(joined)
+}
+
+/// Under containerd's rule a flag wins over `config.toml`; `daemon.json` and `config.toml` must not both say a thing.
+fn add_containerd(
+    joined: &mut Map<String, Value>,
+    given: Map<String, Value>,
+    path: &Path,
+    line: &CommandLine,
+    file: &Path,
+) -> Result<()> {
+    for (key, value) in given {
+        match joined.get(&key) {
+            Some(_) if line.given.contains_key(&key) => {}
+            Some(other) => {
+                return Err(Error::Conflict {
+                    first: format!("in {}", path.display()),
+                    second: format!("in {}", file.display()),
+                    options: vec![format!("{key} ({value} and {other})")],
+                });
+            }
+            None => {
+                joined.insert(key, value);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How the command line spells a key of the file.
+fn flag_name(key: &str) -> String {
+    let name = match key {
+        "runtimes" => "add-runtime",
+        "exec-opts" => "exec-opt",
+        "insecure-registries" => "insecure-registry",
+        "log-opts" => "log-opt",
+        "default-ulimits" => "default-ulimit",
+        "labels" => "label",
+        other => unbuilt::flag_of(other).unwrap_or(other),
+    };
+    format!("--{name}")
+}
+
+#[cfg(test)]
+mod tests;

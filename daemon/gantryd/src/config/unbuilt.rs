@@ -1,0 +1,380 @@
+//! Options of dockerd that are not built yet. One that asks for nothing is let pass, any other is refused by name.
+
+use crate::error::{Error, Result};
+use serde_json::{Map, Value};
+
+/// How the command line writes an option.
+#[derive(Debug, Clone, Copy)]
+pub enum Shape {
+    Truth,
+    Number,
+    Text,
+    List,
+}
+
+pub struct Row {
+    /// In the file.
+    pub key: &'static str,
+    /// On the command line; `None` = the file only.
+    pub flag: Option<&'static str>,
+    pub short: Option<char>,
+    pub shape: Shape,
+    /// The value asks for nothing that is missing.
+    harmless: fn(&Value) -> bool,
+    /// What to do meanwhile.
+    instead: &'static str,
+}
+
+const NETWORKS: &str = "networks come later: remove it and run containers with --network none or host";
+const TLS: &str = "TCP sockets come later: remove it and use the unix socket";
+const PROXY: &str = "remove it";
+const REMOVE: &str = "remove it";
+const HOSTS: &str = "the Docker API comes later: remove it; the gRPC socket is given by --address";
+
+fn empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        Value::Number(number) => number.as_i64() == Some(0),
+        Value::Bool(truth) => !truth,
+    }
+}
+
+fn yes(value: &Value) -> bool {
+    value.as_bool() == Some(true)
+}
+
+fn truth(value: &Value) -> bool {
+    value.is_boolean()
+}
+
+fn mtu(value: &Value) -> bool {
+    matches!(value.as_i64(), Some(0 | 1500))
+}
+
+fn group(value: &Value) -> bool {
+    matches!(value.as_str(), Some("" | "docker"))
+}
+
+/// Only switches that turn on what gantry is anyway, or off what it does not have.
+fn features(value: &Value) -> bool {
+    let known = |(name, value): (&String, &Value)| name == "containerd-snapshotter" || empty(value);
+    value.as_object().is_some_and(|map| map.iter().all(known))
+}
+
+fn backend(value: &Value) -> bool {
+    matches!(value.as_str(), Some("" | "nftables" | "iptables"))
+}
+
+const fn row(
+    key: &'static str,
+    flag: &'static str,
+    shape: Shape,
+    harmless: fn(&Value) -> bool,
+    instead: &'static str,
+) -> Row {
+    Row {
+        key,
+        flag: Some(flag),
+        short: None,
+        shape,
+        harmless,
+        instead,
+    }
+}
+
+const fn short(mut row: Row, short: char) -> Row {
+    row.short = Some(short);
+    row
+}
+
+const fn in_file(mut row: Row) -> Row {
+    row.flag = None;
+    row
+}
+
+/// Every one of them.
+pub const ALL: &[Row] = &[
+    short(row("hosts", "host", Shape::List, empty, HOSTS), 'H'),
+    short(row("group", "group", Shape::Text, group, HOSTS), 'G'),
+    row("storage-opts", "storage-opt", Shape::List, empty, REMOVE),
+    row("bip", "bip", Shape::Text, empty, NETWORKS),
+    row("bip6", "bip6", Shape::Text, empty, NETWORKS),
+    short(
+        row(
+            "bridge",
+            "bridge",
+            Shape::Text,
+            |value| empty(value) || value == "none",
+            NETWORKS,
+        ),
+        'b',
+    ),
+    row(
+        "default-address-pools",
+        "default-address-pool",
+        Shape::List,
+        empty,
+        NETWORKS,
+    ),
+    row("default-gateway", "default-gateway", Shape::Text, empty, NETWORKS),
+    row("default-gateway-v6", "default-gateway-v6", Shape::Text, empty, NETWORKS),
+    row(
+        "default-network-opts",
+        "default-network-opt",
+        Shape::List,
+        empty,
+        NETWORKS,
+    ),
+    row("fixed-cidr", "fixed-cidr", Shape::Text, empty, NETWORKS),
+    row("fixed-cidr-v6", "fixed-cidr-v6", Shape::Text, empty, NETWORKS),
+    row("icc", "icc", Shape::Truth, yes, NETWORKS),
+    row(
+        "ip",
+        "ip",
+        Shape::Text,
+        |value| empty(value) || value == "0.0.0.0",
+        NETWORKS,
+    ),
+    row("iptables", "iptables", Shape::Truth, truth, NETWORKS),
+    row("ip6tables", "ip6tables", Shape::Truth, truth, NETWORKS),
+    row("ip-masq", "ip-masq", Shape::Truth, truth, NETWORKS),
+    row("ip-forward", "ip-forward", Shape::Truth, truth, NETWORKS),
+    row(
+        "ip-forward-no-drop",
+        "ip-forward-no-drop",
+        Shape::Truth,
+        truth,
+        NETWORKS,
+    ),
+    row("ipv6", "ipv6", Shape::Truth, empty, NETWORKS),
+    row(
+        "allow-direct-routing",
+        "allow-direct-routing",
+        Shape::Truth,
+        empty,
+        NETWORKS,
+    ),
+    row("firewall-backend", "firewall-backend", Shape::Text, backend, NETWORKS),
+    row("host-gateway-ips", "host-gateway-ip", Shape::List, empty, NETWORKS),
+    row("dns", "dns", Shape::List, empty, NETWORKS),
+    row("dns-opts", "dns-opt", Shape::List, empty, NETWORKS),
+    row("dns-search", "dns-search", Shape::List, empty, NETWORKS),
+    row("mtu", "mtu", Shape::Number, mtu, NETWORKS),
+    row(
+        "userland-proxy-path",
+        "userland-proxy-path",
+        Shape::Text,
+        |_| true,
+        REMOVE,
+    ),
+    row(
+        "userns-remap",
+        "userns-remap",
+        Shape::Text,
+        empty,
+        "remove it; user namespaces come later",
+    ),
+    row(
+        "selinux-enabled",
+        "selinux-enabled",
+        Shape::Truth,
+        empty,
+        "remove it; SELinux labels come later",
+    ),
+    row(
+        "registry-mirrors",
+        "registry-mirror",
+        Shape::List,
+        empty,
+        "remove it and pull from the mirror by its name",
+    ),
+    row(
+        "allow-nondistributable-artifacts",
+        "allow-nondistributable-artifacts",
+        Shape::List,
+        empty,
+        REMOVE,
+    ),
+    row(
+        "max-concurrent-uploads",
+        "max-concurrent-uploads",
+        Shape::Number,
+        |_| true,
+        REMOVE,
+    ),
+    row(
+        "max-download-attempts",
+        "max-download-attempts",
+        Shape::Number,
+        |_| true,
+        REMOVE,
+    ),
+    row(
+        "metrics-addr",
+        "metrics-addr",
+        Shape::Text,
+        empty,
+        "remove it; metrics come later",
+    ),
+    row("tls", "tls", Shape::Truth, empty, TLS),
+    row("tlsverify", "tlsverify", Shape::Truth, empty, TLS),
+    row("tlscacert", "tlscacert", Shape::Text, empty, TLS),
+    row("tlscert", "tlscert", Shape::Text, empty, TLS),
+    row("tlskey", "tlskey", Shape::Text, empty, TLS),
+    row(
+        "authorization-plugins",
+        "authorization-plugin",
+        Shape::List,
+        empty,
+        REMOVE,
+    ),
+    row(
+        "init",
+        "init",
+        Shape::Truth,
+        empty,
+        "remove it; an init in the container comes later",
+    ),
+    row(
+        "init-path",
+        "init-path",
+        Shape::Text,
+        empty,
+        "remove it; an init in the container comes later",
+    ),
+    row(
+        "default-cgroupns-mode",
+        "default-cgroupns-mode",
+        Shape::Text,
+        empty,
+        "remove it; the mode follows the cgroup version",
+    ),
+    row(
+        "default-ipc-mode",
+        "default-ipc-mode",
+        Shape::Text,
+        |value| empty(value) || value == "private",
+        REMOVE,
+    ),
+    row("cpu-rt-period", "cpu-rt-period", Shape::Number, empty, REMOVE),
+    row("cpu-rt-runtime", "cpu-rt-runtime", Shape::Number, empty, REMOVE),
+    row("experimental", "experimental", Shape::Truth, empty, REMOVE),
+    row(
+        "containerd",
+        "containerd",
+        Shape::Text,
+        empty,
+        "remove it; gantry needs no other daemon",
+    ),
+    row(
+        "containerd-namespace",
+        "containerd-namespace",
+        Shape::Text,
+        empty,
+        REMOVE,
+    ),
+    row(
+        "containerd-plugins-namespace",
+        "containerd-plugins-namespace",
+        Shape::Text,
+        empty,
+        REMOVE,
+    ),
+    row("cri-containerd", "cri-containerd", Shape::Truth, empty, REMOVE),
+    row("api-cors-header", "api-cors-header", Shape::Text, empty, REMOVE),
+    row(
+        "min-api-version",
+        "min-api-version",
+        Shape::Text,
+        empty,
+        "the Docker API comes later: remove it",
+    ),
+    row("http-proxy", "http-proxy", Shape::Text, empty, PROXY),
+    row("https-proxy", "https-proxy", Shape::Text, empty, PROXY),
+    row("no-proxy", "no-proxy", Shape::Text, empty, PROXY),
+    row(
+        "swarm-default-advertise-addr",
+        "swarm-default-advertise-addr",
+        Shape::Text,
+        empty,
+        REMOVE,
+    ),
+    row(
+        "node-generic-resources",
+        "node-generic-resource",
+        Shape::List,
+        empty,
+        REMOVE,
+    ),
+    in_file(row("proxies", "", Shape::Text, empty, PROXY)),
+    in_file(row("features", "", Shape::Text, features, REMOVE)),
+    in_file(row(
+        "builder",
+        "",
+        Shape::Text,
+        empty,
+        "remove it; building images comes later",
+    )),
+];
+
+/// Takes every option of this table out of `given`; refuses the first that asks for something.
+pub fn refuse(given: &mut Map<String, Value>, origin: impl Fn(&str) -> String) -> Result<()> {
+    for row in ALL {
+        if let Some(value) = given.remove(row.key)
+            && !(row.harmless)(&value)
+        {
+            return Err(Error::Unbuilt {
+                option: origin(row.key),
+                value: value.to_string(),
+                instead: row.instead.to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The flag that says what a key says, for messages.
+pub fn flag_of(key: &str) -> Option<&'static str> {
+    ALL.iter().find(|row| row.key == key).and_then(|row| row.flag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn verdict(key: &str, value: Value) -> Result<()> {
+        let mut given = Map::from_iter([(key.to_owned(), value)]);
+        refuse(&mut given, |key| key.to_owned())
+    }
+
+    #[test]
+    fn what_asks_for_nothing_passes_and_the_rest_is_named() {
+        for (key, value) in [
+            ("icc", json!(true)),
+            ("bip", json!("")),
+            ("dns", json!([])),
+            ("iptables", json!(false)),
+            ("tls", json!(false)),
+        ] {
+            assert!(verdict(key, value).is_ok(), "{key}");
+        }
+        for (key, value) in [
+            ("icc", json!(false)),
+            ("bip", json!("10.0.0.1/24")),
+            ("dns", json!(["1.1.1.1"])),
+            ("userns-remap", json!("default")),
+            ("selinux-enabled", json!(true)),
+            ("metrics-addr", json!("127.0.0.1:9323")),
+            ("registry-mirrors", json!(["https://m"])),
+            ("hosts", json!(["tcp://0.0.0.0:2375"])),
+            ("mtu", json!(9000)),
+        ] {
+            let text = verdict(key, value).unwrap_err().to_string();
+            assert!(text.contains(key) && text.contains("not built yet"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Values with rules of their own: sizes, limits, pairs.
+
+use crate::error::{Error, Result};
+use gantry_core::container::Ulimit;
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Names of limits (getrlimit(2)), as Docker spells them.
+const ULIMITS: &[&str] = &[
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+];
+
+/// Bytes: a number, with `b`, `k`, `m`, `g` or `t` (1024 each), an `i` and a `b` after it allowed.
+pub fn size(text: &str) -> Option<i64> {
+    let lower = text.trim().to_ascii_lowercase();
+    let digits = lower.find(|c: char| !c.is_ascii_digit()).unwrap_or(lower.len());
+    let number: i64 = lower[..digits].parse().ok()?;
+    let shift = match lower[digits..].trim() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        "t" | "tb" | "tib" => 40,
+        _ => return None,
+    };
+    number.checked_mul(1 << shift)
+}
+
+/// `default-ulimits` in either form: `["nofile=1:2"]` from flags, `{"nofile": {"Name": .., "Soft": .., "Hard": ..}}` from the file.
+pub fn ulimits(value: Value) -> Result<Vec<Ulimit>> {
+    let limits = match value {
+        Value::Array(list) => list.iter().map(ulimit_text).collect::<Result<Vec<_>>>()?,
+        Value::Object(map) => map
+            .into_iter()
+            .map(|(name, value)| ulimit_object(name, value))
+            .collect::<Result<Vec<_>>>()?,
+        _ => return Err(Error::bad("default-ulimits", "an object of limits by name is expected")),
+    };
+    for limit in &limits {
+        check(limit)?;
+    }
+    Ok(limits)
+}
+
+fn check(limit: &Ulimit) -> Result<()> {
+    if !ULIMITS.contains(&limit.name.as_str()) {
+        let known = ULIMITS.join(", ");
+        return Err(Error::bad(
+            "default-ulimits",
+            format!("no limit is called {:?}; known are {known}", limit.name),
+        ));
+    }
+    if limit.hard != -1 && (limit.soft == -1 || limit.soft > limit.hard) {
+        let text = format!(
+            "{}: the soft limit {} is above the hard limit {}",
+            limit.name, limit.soft, limit.hard
+        );
+        return Err(Error::bad("default-ulimits", text));
+    }
+    Ok(())
+}
+
+fn ulimit_text(value: &Value) -> Result<Ulimit> {
+    let text = value.as_str().unwrap_or_default();
+    let wrong = || Error::bad("default-ulimits", format!("{text:?}: NAME=SOFT[:HARD] is expected"));
+    let (name, limits) = text.split_once('=').ok_or_else(wrong)?;
+    let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
+    let number = |text: &str| match text {
+        "unlimited" => Some(-1),
+        text => text.parse::<i64>().ok().filter(|number| *number >= -1),
+    };
+    let (soft, hard) = number(soft).zip(number(hard)).ok_or_else(wrong)?;
+    Ok(Ulimit {
+        name: name.to_owned(),
+        soft,
+        hard,
+    })
+}
+
+fn ulimit_object(name: String, value: Value) -> Result<Ulimit> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase", deny_unknown_fields)]
+    struct Wire {
+        #[serde(default)]
+        name: Option<String>,
+        soft: i64,
+        hard: i64,
+    }
+    let wire: Wire =
+        serde_json::from_value(value).map_err(|error| Error::bad("default-ulimits", format!("{name}: {error}")))?;
+    if wire.name.as_ref().is_some_and(|inner| *inner != name) {
+        return Err(Error::bad(
+            "default-ulimits",
+            format!("{name}: the name within it differs"),
+        ));
+    }
+    Ok(Ulimit {
+        name,
+        soft: wire.soft,
+        hard: wire.hard,
+    })
+}
+
+/// `runtimes`: name to program.
+pub fn runtimes(value: Value) -> Result<BTreeMap<String, PathBuf>> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    struct Wire {
+        #[serde(default)]
+        path: String,
+        #[serde(default)]
+        runtime_args: Vec<String>,
+        #[serde(default)]
+        runtime_type: String,
+        #[serde(default)]
+        options: serde_json::Map<String, Value>,
+    }
+    let table: BTreeMap<String, Wire> =
+        serde_json::from_value(value).map_err(|error| Error::bad("runtimes", error.to_string()))?;
+    let mut runtimes = BTreeMap::new();
+    for (name, wire) in table {
+        let option = || format!("runtimes.{name}");
+        if !wire.runtime_args.is_empty() || !wire.runtime_type.is_empty() || !wire.options.is_empty() {
+            return Err(Error::Unbuilt {
+                option: option(),
+                value: "runtimeArgs, runtimeType or options".to_owned(),
+                instead: "give a path alone".to_owned(),
+            });
+        }
+        if name.is_empty() || wire.path.is_empty() {
+            return Err(Error::bad(option(), "a name and a path are expected (NAME=PATH)"));
+        }
+        runtimes.insert(name, PathBuf::from(wire.path));
+    }
+    Ok(runtimes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("64m", 64 << 20),
+            ("1g", 1 << 30),
+            ("10", 10),
+            ("2KiB", 2048),
+            ("3 mb", 3 << 20),
+        ] {
+            assert_eq!(size(text), Some(bytes), "{text}");
+        }
+        for text in ["", "m", "-1", "1x", "99999999999t"] {
+            assert_eq!(size(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn limits_in_both_forms() {
+        let expected = vec![Ulimit {
+            name: "nofile".into(),
+            soft: 10,
+            hard: 20,
+        }];
+        assert_eq!(ulimits(json!(["nofile=10:20"])).unwrap(), expected);
+        assert_eq!(
+            ulimits(json!({ "nofile": { "Name": "nofile", "Soft": 10, "Hard": 20 } })).unwrap(),
+            expected
+        );
+        for bad in [
+            json!(["nofile"]),
+            json!(["nofile=2:1"]),
+            json!(["nonsense=1"]),
+            json!(["core=-2"]),
+            json!({ "core": 1 }),
+        ] {
+            assert!(ulimits(bad.clone()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn runtimes_are_paths() {
+        let found = runtimes(json!({ "crun": { "path": "/usr/bin/crun" } })).unwrap();
+        assert_eq!(found["crun"], PathBuf::from("/usr/bin/crun"));
+        assert!(runtimes(json!({ "kata": { "runtimeType": "io.containerd.kata.v2" } })).is_err());
+        assert!(runtimes(json!({ "x": { "path": "" } })).is_err());
+    }
+}

@@ -1,0 +1,157 @@
+//! The daemon's life: locks, engine, socket, readiness; then signals, and the end.
+
+use crate::config::Settings;
+use crate::error::{Error, Result};
+use crate::lock::{self, Held};
+use crate::wiring::{self, Rooms};
+use crate::{notify, socket};
+use gantry_engine::Engine;
+use std::future::Future;
+use std::time::Duration;
+use tokio::net::UnixListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::service::RoutesBuilder;
+use tonic::transport::Server;
+use tracing::{info, warn};
+
+/// Time for answers under way when the daemon ends.
+const FAREWELL: Duration = Duration::from_millis(300);
+/// What stopping containers may take beyond their own time: SIGKILL needs a moment too.
+const AFTER_KILL: Duration = Duration::from_secs(10);
+/// Bytes a client may send ahead on one stream, and on its connection.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 2 << 20;
+
+/// Signals that end the daemon, and the one that does nothing yet.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self> {
+        let listen = |kind| {
+            signal(kind).map_err(|source| Error::System {
+                deed: "listen for signals",
+                source,
+            })
+        };
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// Returns when the daemon is to end.
+    async fn end(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => info!("SIGHUP: configuration is read at start only; restart to change it"),
+            }
+        }
+    }
+}
+
+/// Runs the daemon until it is told to end.
+pub async fn run(settings: Settings) -> Result<()> {
+    let mut signals = Signals::listen()?;
+    lock::directory(&settings.data_root, 0o711)?;
+    lock::directory(&settings.exec_root, 0o711)?;
+    let _data = Held::take(
+        &settings.data_root.join("gantryd.lock"),
+        "data root",
+        &settings.data_root,
+    )?;
+    let _exec = Held::take(
+        &settings.exec_root.join("gantryd.lock"),
+        "exec root",
+        &settings.exec_root,
+    )?;
+    if let Some(parent) = settings.pidfile.parent() {
+        std::fs::create_dir_all(parent).map_err(Error::path("make the directory of the pidfile", parent))?;
+    }
+    let pidfile = Held::take(&settings.pidfile, "pidfile", &settings.pidfile)?;
+    let rooms = tokio::select! {
+        rooms = wiring::open(&settings) => rooms?,
+        () = signals.end() => return Ok(()),
+    };
+    let outcome = serve(&settings, &rooms, &mut signals).await;
+    socket::remove(&settings.address);
+    pidfile.remove();
+    outcome
+}
+
+async fn serve(settings: &Settings, rooms: &Rooms, signals: &mut Signals) -> Result<()> {
+    let listener = socket::bind(settings)?;
+    let listener = UnixListener::from_std(listener).map_err(Error::path("listen on", &settings.address))?;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let mut server = std::pin::pin!(server(rooms.engine.clone(), listener, async move {
+        // Sent or dropped, it is time.
+        let _ = stopped.await;
+    }));
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        "gantryd answers on {}",
+        settings.address.display()
+    );
+    notify::tell("READY=1");
+    wiring::housekeeping(rooms);
+    tokio::select! {
+        outcome = &mut server => return outcome,
+        () = signals.end() => {}
+    }
+    notify::tell("STOPPING=1");
+    if !settings.live_restore {
+        // Requests are still answered: clients that wait for these containers see them end.
+        tokio::select! {
+            outcome = &mut server => return outcome,
+            () = stop_containers(&rooms.engine, settings.shutdown_timeout) => {}
+            () = signals.end() => warn!("told twice to end: containers that still run are left running"),
+        }
+    }
+    drop(stop);
+    match tokio::time::timeout(FAREWELL, server).await {
+        Ok(outcome) => outcome,
+        // Streams that have no end of their own are cut here.
+        Err(_) => Ok(()),
+    }
+}
+
+async fn stop_containers(engine: &Engine, limit: Option<Duration>) {
+    match limit {
+        None => engine.stop_all(Duration::MAX).await,
+        Some(limit) => {
+            let all = limit.saturating_add(AFTER_KILL);
+            if tokio::time::timeout(all, engine.stop_all(limit)).await.is_err() {
+                warn!("not every container has ended within {} s", all.as_secs());
+            }
+        }
+    }
+}
+
+/// gantry.v1 and grpc.health.v1 on the socket.
+async fn server(engine: Engine, listener: UnixListener, until: impl Future<Output = ()>) -> Result<()> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    for name in gantry_api_engine::SERVICES {
+        reporter
+            .set_service_status(name, tonic_health::ServingStatus::Serving)
+            .await;
+    }
+    let mut routes = RoutesBuilder::default();
+    routes.add_service(health);
+    gantry_api_engine::add_services(engine, &mut routes);
+    Server::builder()
+        .trace_fn(gantry_api_engine::span)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .add_routes(routes.routes())
+        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), until)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! The gRPC socket: made under another name and moved into place, so that it never answers with the wrong mode, and so that
+//! a stale one is replaced at one stroke.
+
+use crate::config::Settings;
+use crate::error::{Error, Result};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+/// Longest path of a unix socket (unix(7): 108 bytes with the terminating zero).
+const LIMIT: usize = 107;
+const SUFFIX: &str = ".new";
+
+/// Binds the socket of the settings.
+pub fn bind(settings: &Settings) -> Result<UnixListener> {
+    let path = settings.address.as_path();
+    let fresh = beside(path);
+    if fresh.as_os_str().as_bytes().len() > LIMIT {
+        return Err(Error::SocketLong {
+            path: path.to_owned(),
+            limit: LIMIT - SUFFIX.len(),
+        });
+    }
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(Error::path("make the directory of the socket", parent))?;
+    }
+    if UnixStream::connect(path).is_ok() {
+        return Err(Error::SocketTaken { path: path.to_owned() });
+    }
+    // Left by a daemon that was killed between the two names.
+    let _ = fs::remove_file(&fresh);
+    let listener = UnixListener::bind(&fresh).map_err(Error::path("bind the socket", path))?;
+    let ready = fs::set_permissions(&fresh, fs::Permissions::from_mode(0o660))
+        .and_then(|()| std::os::unix::fs::chown(&fresh, Some(settings.address_uid), Some(settings.address_gid)))
+        .and_then(|()| listener.set_nonblocking(true))
+        .and_then(|()| fs::rename(&fresh, path));
+    ready.map_err(Error::path("put the socket into place at", path))?;
+    Ok(listener)
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(SUFFIX);
+    PathBuf::from(name)
+}
+
+/// Takes the socket's name away after a clean end.
+pub fn remove(path: &Path) {
+    // One that stays is stale: the next start replaces it.
+    let _ = fs::remove_file(path);
+}
