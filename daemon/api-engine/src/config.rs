@@ -1,0 +1,284 @@
+//! Container configurations, in and out.
+
+use crate::check;
+use gantry_core::container::{BindMount, ContainerConfig, HostConfig, LogConfig, NetworkMode, Ulimit};
+use gantry_core::{Error, ErrorKind, Result};
+use gantry_engine::Filters;
+use gantry_proto::gantry::v1 as wire;
+
+const PROPAGATION: &[&str] = &["rprivate", "private", "rshared", "shared", "rslave", "slave"];
+
+pub fn container_in(config: wire::ContainerConfig) -> Result<ContainerConfig> {
+    Ok(ContainerConfig {
+        hostname: check::text("config.hostname", config.hostname)?,
+        domainname: check::text("config.domainname", config.domainname)?,
+        user: check::text("config.user", config.user)?,
+        attach_stdin: config.attach_stdin,
+        attach_stdout: config.attach_stdout,
+        attach_stderr: config.attach_stderr,
+        tty: config.tty,
+        open_stdin: config.open_stdin,
+        stdin_once: config.stdin_once,
+        env: check::env("config.env", config.env)?,
+        cmd: check::texts("config.cmd", config.cmd)?,
+        entrypoint: config
+            .entrypoint
+            .map(|list| check::texts("config.entrypoint", list.items))
+            .transpose()?,
+        image: check::filled("config.image", config.image)?,
+        labels: config.labels.into_iter().collect(),
+        working_dir: check::text("config.working_dir", config.working_dir)?,
+        stop_signal: config.stop_signal,
+        stop_timeout: config.stop_timeout,
+        exposed_ports: config.exposed_ports,
+        volumes: check::texts("config.volumes", config.volumes)?,
+    })
+}
+
+pub fn container_out(config: &ContainerConfig) -> wire::ContainerConfig {
+    let config = config.clone();
+    wire::ContainerConfig {
+        hostname: config.hostname,
+        domainname: config.domainname,
+        user: config.user,
+        attach_stdin: config.attach_stdin,
+        attach_stdout: config.attach_stdout,
+        attach_stderr: config.attach_stderr,
+        tty: config.tty,
+        open_stdin: config.open_stdin,
+        stdin_once: config.stdin_once,
+        env: config.env,
+        cmd: config.cmd,
+        entrypoint: config.entrypoint.map(|items| wire::StringList { items }),
+        image: config.image,
+        labels: config.labels.into_iter().collect(),
+        working_dir: config.working_dir,
+        stop_signal: config.stop_signal,
+        stop_timeout: config.stop_timeout,
+        exposed_ports: config.exposed_ports,
+        volumes: config.volumes,
+    }
+}
+
+pub fn host_in(host: wire::HostConfig) -> Result<HostConfig> {
+    Ok(HostConfig {
+        network_mode: network(&host.network_mode)?,
+        binds: host.binds.into_iter().map(bind_in).collect::<Result<_>>()?,
+        tmpfs: host
+            .tmpfs
+            .into_iter()
+            .map(|(path, options)| Ok((check::filled("host.tmpfs", path)?, options)))
+            .collect::<Result<_>>()?,
+        memory: check::amount("host.memory", host.memory)?,
+        memory_swap: check::at_least("host.memory_swap", host.memory_swap, -1)?,
+        memory_reservation: check::amount("host.memory_reservation", host.memory_reservation)?,
+        nano_cpus: check::amount("host.nano_cpus", host.nano_cpus)?,
+        cpu_shares: check::amount("host.cpu_shares", host.cpu_shares)?,
+        cpuset_cpus: host.cpuset_cpus,
+        cpuset_mems: host.cpuset_mems,
+        pids_limit: host.pids_limit,
+        ulimits: host.ulimits.into_iter().map(ulimit_in).collect::<Result<_>>()?,
+        cap_add: host.cap_add,
+        cap_drop: host.cap_drop,
+        privileged: host.privileged,
+        security_opt: host.security_opt,
+        readonly_rootfs: host.readonly_rootfs,
+        log: host
+            .log
+            .map(|log| LogConfig {
+                driver: log.driver,
+                options: log.options.into_iter().collect(),
+            })
+            .unwrap_or_default(),
+        hook_spec: check::text("host.hook_spec", host.hook_spec)?,
+        auto_remove: host.auto_remove,
+        oom_score_adj: host.oom_score_adj.map(oom_score).transpose()?,
+        runtime: check::text("host.runtime", host.runtime)?,
+        shm_size: check::amount("host.shm_size", host.shm_size)?,
+        annotations: host.annotations.into_iter().collect(),
+        cgroupns_mode: check::word("host.cgroupns_mode", host.cgroupns_mode, &["private", "host"])?,
+    })
+}
+
+pub fn host_out(host: &HostConfig) -> wire::HostConfig {
+    let host = host.clone();
+    wire::HostConfig {
+        network_mode: host.network_mode.name().to_owned(),
+        binds: host.binds.into_iter().map(bind_out).collect(),
+        memory: host.memory,
+        memory_swap: host.memory_swap,
+        nano_cpus: host.nano_cpus,
+        cpu_shares: host.cpu_shares,
+        cpuset_cpus: host.cpuset_cpus,
+        cpuset_mems: host.cpuset_mems,
+        pids_limit: host.pids_limit,
+        ulimits: host
+            .ulimits
+            .into_iter()
+            .map(|Ulimit { name, soft, hard }| wire::Ulimit { name, soft, hard })
+            .collect(),
+        cap_add: host.cap_add,
+        cap_drop: host.cap_drop,
+        privileged: host.privileged,
+        security_opt: host.security_opt,
+        readonly_rootfs: host.readonly_rootfs,
+        log: Some(wire::LogConfig {
+            driver: host.log.driver,
+            options: host.log.options.into_iter().collect(),
+        }),
+        hook_spec: host.hook_spec,
+        auto_remove: host.auto_remove,
+        oom_score_adj: host.oom_score_adj,
+        runtime: host.runtime,
+        shm_size: host.shm_size,
+        annotations: host.annotations.into_iter().collect(),
+        cgroupns_mode: host.cgroupns_mode,
+        memory_reservation: host.memory_reservation,
+        tmpfs: host.tmpfs.into_iter().collect(),
+    }
+}
+
+fn network(mode: &str) -> Result<NetworkMode> {
+    match mode {
+        "" | "default" | "none" => Ok(NetworkMode::None),
+        "host" => Ok(NetworkMode::Host),
+        other => Err(Error::new(
+            ErrorKind::Unimplemented,
+            format!("host.network_mode: network \"{other}\" is not built yet; use none or host"),
+        )),
+    }
+}
+
+fn bind_in(bind: wire::BindMount) -> Result<BindMount> {
+    Ok(BindMount {
+        source: check::filled("host.binds.source", bind.source)?,
+        target: check::filled("host.binds.target", bind.target)?,
+        read_only: bind.read_only,
+        propagation: check::word("host.binds.propagation", bind.propagation, PROPAGATION)?,
+    })
+}
+
+fn bind_out(bind: BindMount) -> wire::BindMount {
+    let BindMount {
+        source,
+        target,
+        read_only,
+        propagation,
+    } = bind;
+    wire::BindMount {
+        source,
+        target,
+        read_only,
+        propagation,
+    }
+}
+
+fn ulimit_in(limit: wire::Ulimit) -> Result<Ulimit> {
+    Ok(Ulimit {
+        name: check::filled("host.ulimits.name", limit.name)?,
+        soft: check::at_least("host.ulimits.soft", limit.soft, -1)?,
+        hard: check::at_least("host.ulimits.hard", limit.hard, -1)?,
+    })
+}
+
+fn oom_score(score: i32) -> Result<i32> {
+    match score {
+        -1000..=1000 => Ok(score),
+        other => Err(Error::invalid(format!(
+            "host.oom_score_adj: {other} is not between -1000 and 1000"
+        ))),
+    }
+}
+
+pub fn filters(filters: Option<wire::Filters>) -> Filters {
+    let by_key = filters.map(|filters| filters.by_key).unwrap_or_default();
+    Filters(by_key.into_iter().map(|(key, list)| (key, list.items)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> wire::ContainerConfig {
+        wire::ContainerConfig {
+            image: "busybox".into(),
+            cmd: vec!["true".into()],
+            env: vec!["A=1".into()],
+            entrypoint: Some(wire::StringList { items: vec![] }),
+            stop_timeout: Some(-1),
+            labels: [("a".to_owned(), "b".to_owned())].into(),
+            tty: true,
+            ..Default::default()
+        }
+    }
+
+    fn host() -> wire::HostConfig {
+        wire::HostConfig {
+            network_mode: "host".into(),
+            binds: vec![wire::BindMount {
+                source: "/a".into(),
+                target: "/b".into(),
+                read_only: true,
+                propagation: "rslave".into(),
+            }],
+            memory: 1 << 20,
+            memory_swap: -1,
+            ulimits: vec![wire::Ulimit {
+                name: "core".into(),
+                soft: 0,
+                hard: -1,
+            }],
+            oom_score_adj: Some(-5),
+            log: Some(wire::LogConfig {
+                driver: "none".into(),
+                options: [("k".to_owned(), "v".to_owned())].into(),
+            }),
+            tmpfs: [("/t".to_owned(), "size=1m".to_owned())].into(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn there_and_back() {
+        assert_eq!(container_out(&container_in(config()).unwrap()), config());
+        assert_eq!(host_out(&host_in(host()).unwrap()), host());
+        assert_eq!(
+            container_in(config()).unwrap().entrypoint,
+            Some(vec![]),
+            "set and empty is not unset"
+        );
+    }
+
+    #[test]
+    fn odd_values_are_refused_by_the_fields_name() {
+        let host_cases: [(&str, fn(&mut wire::HostConfig)); 9] = [
+            ("host.memory", |host| host.memory = -1),
+            ("host.memory_swap", |host| host.memory_swap = -2),
+            ("host.nano_cpus", |host| host.nano_cpus = -1),
+            ("host.shm_size", |host| host.shm_size = -1),
+            ("host.oom_score_adj", |host| host.oom_score_adj = Some(1001)),
+            ("host.ulimits.soft", |host| host.ulimits[0].soft = -2),
+            ("host.binds.propagation", |host| {
+                host.binds[0].propagation = "odd".into()
+            }),
+            ("host.binds.target", |host| host.binds[0].target.clear()),
+            ("host.network_mode", |host| host.network_mode = "bridge".into()),
+        ];
+        for (field, spoil) in host_cases {
+            let mut message = host();
+            spoil(&mut message);
+            let error = host_in(message).unwrap_err();
+            assert!(error.message().starts_with(&format!("{field}: ")), "{field}: {error}");
+        }
+        let config_cases: [(&str, fn(&mut wire::ContainerConfig)); 3] = [
+            ("config.image", |config| config.image.clear()),
+            ("config.env", |config| config.env.push(String::new())),
+            ("config.cmd", |config| config.cmd.push("a\0".into())),
+        ];
+        for (field, spoil) in config_cases {
+            let mut message = config();
+            spoil(&mut message);
+            assert!(container_in(message).unwrap_err().message().starts_with(field));
+        }
+    }
+}
