@@ -13,7 +13,9 @@ pub mod label;
 pub mod lifecycle;
 pub mod mount;
 pub mod reference;
+pub mod signal;
 pub mod snapshot;
+pub mod spec;
 
 pub use digest::{Algorithm, Digest};
 pub use error::{Error, ErrorKind, Result};
