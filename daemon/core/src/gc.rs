@@ -4,7 +4,7 @@
 //! is an edge from it (`gc.ref.*`), an edge to it (`gc.bref.*`), a root (`gc.root`) or a time to live (`gc.expire`).
 
 use crate::{Labels, Namespace};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::time::SystemTime;
 

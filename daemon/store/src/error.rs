@@ -1,0 +1,252 @@
+//! What can fail in the store.
+
+use gantry_core::{Digest, ErrorKind, LeaseId, Namespace};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    // The database.
+    #[error("store {} is in use by {holder}, still so after {waited:?}", dir.display())]
+    Locked {
+        dir: PathBuf,
+        holder: String,
+        waited: Duration,
+    },
+    #[error("open store {}", dir.display())]
+    Open {
+        dir: PathBuf,
+        #[source]
+        source: rocksdb::Error,
+    },
+    #[error(
+        "the log of store {} is damaged in its middle ({} at byte {offset}): nothing was changed; \
+         run `gantryd store repair --data-root DIR` to repair a copy of it and keep the original",
+        dir.display(),
+        file.display()
+    )]
+    LogDamaged { dir: PathBuf, file: PathBuf, offset: u64 },
+    #[error("repair store {}: {reason}", dir.display())]
+    Repair { dir: PathBuf, reason: String },
+    #[error("store has no table {table}")]
+    NoTable { table: String },
+    #[error("read table {table}: restart gantryd to repair it on a copy")]
+    TableDamaged {
+        table: &'static str,
+        #[source]
+        source: rocksdb::Error,
+    },
+    #[error("read table {table}")]
+    Read {
+        table: &'static str,
+        #[source]
+        source: rocksdb::Error,
+    },
+    #[error("write to the store")]
+    Write {
+        #[source]
+        source: rocksdb::Error,
+    },
+    #[error("encode a record of table {table}")]
+    Encode {
+        table: &'static str,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("record {key} of table {table} was written by a newer gantry: version {version}, {known} is known here")]
+    Newer {
+        table: &'static str,
+        key: String,
+        version: u16,
+        known: u16,
+    },
+    #[error("record {key} of table {table} was damaged and is now in quarantine: {reason}")]
+    Quarantined {
+        table: &'static str,
+        key: String,
+        reason: String,
+    },
+    #[error("{key} is held by another operation, still so after {waited:?}")]
+    ClaimTimeout { key: String, waited: Duration },
+    #[error("{deed} {}", path.display())]
+    Path {
+        deed: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    // Labels and filters come with a message of their own.
+    #[error(transparent)]
+    Core(#[from] gantry_core::Error),
+
+    // Content.
+    #[error("content {digest}: not found")]
+    BlobMissing { digest: Digest },
+    #[error("content {digest}: already exists")]
+    BlobExists { digest: Digest },
+    #[error("content {digest} has lost its bytes: expected {expected}, {found} are there")]
+    BlobDamaged { digest: Digest, expected: u64, found: u64 },
+    #[error("offset {offset} is beyond the {size} bytes of {what}")]
+    BeyondEnd { what: String, offset: u64, size: u64 },
+    #[error("an ingest needs a reference")]
+    NoReference,
+    #[error("ingest {reference}: locked by another writer")]
+    IngestBusy { reference: String },
+    #[error("ingest {reference}: not found")]
+    IngestMissing { reference: String },
+    #[error("ingest {reference}: {said} bytes expected, {known} were said before")]
+    TotalChanged { reference: String, said: u64, known: u64 },
+    #[error("ingest {reference}: {found} bytes written, {expected} expected")]
+    SizeMismatch {
+        reference: String,
+        expected: u64,
+        found: u64,
+    },
+    #[error("ingest {reference}: digest is {found}, {expected} expected")]
+    DigestMismatch {
+        reference: String,
+        expected: Digest,
+        found: Digest,
+    },
+
+    // Snapshots.
+    #[error("snapshotter not loaded: {name:?}")]
+    NoSnapshotter { name: String },
+    #[error("a snapshot needs a key")]
+    NoSnapshotKey,
+    #[error("snapshot {key}: not found")]
+    SnapshotMissing { key: String },
+    #[error("snapshot {key}: already exists")]
+    SnapshotExists { key: String },
+    #[error("parent snapshot {key}: not found")]
+    ParentMissing { key: String },
+    #[error("parent snapshot {key} is not committed")]
+    ParentNotCommitted { key: String },
+    #[error("snapshot {key} is {is}, {needed} is needed")]
+    SnapshotKind {
+        key: String,
+        is: &'static str,
+        needed: &'static str,
+    },
+    #[error("snapshot {key} cannot be removed: {child} is built on it")]
+    SnapshotHasChildren { key: String, child: String },
+    #[error("snapshot {key} is being removed")]
+    SnapshotDoomed { key: String },
+    #[error("snapshot {key} has parent {parent:?} and cannot be attached to {wanted:?}")]
+    Reparent {
+        key: String,
+        parent: String,
+        wanted: String,
+    },
+    #[error("snapshotter {name} cannot attach a parent at commit")]
+    NoRebase { name: String },
+    #[error("{what} snapshot {key}")]
+    Backend {
+        what: &'static str,
+        key: String,
+        #[source]
+        source: gantry_snapshots_api::Error,
+    },
+
+    // Leases and namespaces.
+    #[error("lease {} does not exist: not found", id.0)]
+    LeaseMissing { id: LeaseId },
+    #[error("lease {}: already exists", id.0)]
+    LeaseExists { id: LeaseId },
+    #[error("lease resource type {kind:?} is not known: not implemented")]
+    ResourceKind { kind: String },
+    #[error("lease resource {kind} {id:?} is malformed")]
+    ResourceMalformed { kind: String, id: String },
+    #[error("namespace {ns}: already exists")]
+    NamespaceExists { ns: Namespace },
+    #[error("namespace {ns}: not found")]
+    NamespaceMissing { ns: Namespace },
+    #[error("namespace {ns} still has {left}")]
+    NamespaceInUse { ns: Namespace, left: String },
+}
+
+impl Error {
+    /// For `map_err`: says what was tried on which path.
+    pub fn path(deed: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Path {
+            deed,
+            path: path.to_path_buf(),
+            source,
+        }
+    }
+
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Locked { .. } | Self::IngestBusy { .. } => ErrorKind::Unavailable,
+            Self::ClaimTimeout { .. } => ErrorKind::DeadlineExceeded,
+            Self::LogDamaged { .. }
+            | Self::Repair { .. }
+            | Self::TableDamaged { .. }
+            | Self::Quarantined { .. }
+            | Self::BlobDamaged { .. } => ErrorKind::DataLoss,
+            Self::Open { source, .. } | Self::Read { source, .. } | Self::Write { source } => rocksdb_kind(source),
+            Self::NoTable { .. } | Self::Encode { .. } => ErrorKind::Internal,
+            Self::Newer { .. }
+            | Self::TotalChanged { .. }
+            | Self::SizeMismatch { .. }
+            | Self::DigestMismatch { .. }
+            | Self::SnapshotKind { .. }
+            | Self::SnapshotHasChildren { .. }
+            | Self::SnapshotDoomed { .. }
+            | Self::NamespaceInUse { .. } => ErrorKind::FailedPrecondition,
+            Self::Path { source, .. } => path_kind(source),
+            Self::Core(source) => source.kind(),
+            Self::BlobMissing { .. }
+            | Self::IngestMissing { .. }
+            | Self::SnapshotMissing { .. }
+            | Self::ParentMissing { .. }
+            | Self::LeaseMissing { .. }
+            | Self::NamespaceMissing { .. } => ErrorKind::NotFound,
+            Self::BlobExists { .. }
+            | Self::SnapshotExists { .. }
+            | Self::LeaseExists { .. }
+            | Self::NamespaceExists { .. } => ErrorKind::AlreadyExists,
+            Self::BeyondEnd { .. } => ErrorKind::OutOfRange,
+            Self::NoReference
+            | Self::NoSnapshotter { .. }
+            | Self::NoSnapshotKey
+            | Self::ParentNotCommitted { .. }
+            | Self::Reparent { .. }
+            | Self::ResourceMalformed { .. } => ErrorKind::InvalidArgument,
+            Self::NoRebase { .. } | Self::ResourceKind { .. } => ErrorKind::Unimplemented,
+            Self::Backend { source, .. } => source.kind(),
+        }
+    }
+}
+
+/// A path of our own that is not there is our trouble, not the caller's.
+fn path_kind(source: &io::Error) -> ErrorKind {
+    match gantry_core::error::io_kind(source) {
+        ErrorKind::ResourceExhausted => ErrorKind::ResourceExhausted,
+        ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
+        _ => ErrorKind::Internal,
+    }
+}
+
+fn rocksdb_kind(source: &rocksdb::Error) -> ErrorKind {
+    match source.kind() {
+        rocksdb::ErrorKind::Corruption => ErrorKind::DataLoss,
+        rocksdb::ErrorKind::TimedOut => ErrorKind::DeadlineExceeded,
+        rocksdb::ErrorKind::Busy | rocksdb::ErrorKind::TryAgain | rocksdb::ErrorKind::ShutdownInProgress => {
+            ErrorKind::Unavailable
+        }
+        _ => ErrorKind::Internal,
+    }
+}
+
+impl From<Error> for gantry_core::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Core(core) => core,
+            other => gantry_core::Error::wrap(other.kind(), other),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The events table: what happened, in order, the newest ten thousand and a few.
+//!
+//! An event is committed in the batch of the change it tells of, under a number of its own. Batches may land out of the
+//! order of their numbers; the horizon is the number up to which all have landed (or failed, which leaves a gap), and
+//! nobody reads beyond it: a reader that goes from number to number misses nothing.
+
+use crate::db::Store;
+use crate::error::Result;
+use crate::record::{Event, Record};
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::time::SystemTime;
+use tokio::sync::watch;
+
+/// At least this many are kept.
+pub const KEPT: u64 = 10_000;
+/// Removed at most this many at a time, with the batch of a new one.
+const TRIM: u64 = 64;
+
+/// Key: number.
+impl Record for Event {
+    type Key = u64;
+    const TABLE: &'static str = "events";
+    const VERSION: u16 = 1;
+}
+
+/// Which events [`Store::events`] answers. Default: all that are kept.
+#[derive(Debug, Clone, Default)]
+pub struct EventQuery {
+    /// Only numbers greater than this.
+    pub after: u64,
+    /// Not before.
+    pub since: Option<SystemTime>,
+    /// Not after.
+    pub until: Option<SystemTime>,
+    /// At most this many; all if none.
+    pub limit: Option<usize>,
+}
+
+#[derive(Debug)]
+pub struct EventLog {
+    state: Mutex<State>,
+    horizon: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct State {
+    next: u64,
+    oldest: u64,
+    in_flight: BTreeSet<u64>,
+}
+
+/// Numbers given to one batch.
+pub struct Numbered {
+    pub first: u64,
+    /// Old events that go out with it.
+    pub trim: std::ops::Range<u64>,
+    count: u64,
+}
+
+impl Numbered {
+    pub fn numbers(&self) -> std::ops::Range<u64> {
+        self.first..self.first + self.count
+    }
+}
+
+impl EventLog {
+    /// `oldest` and `newest` are the numbers in the table; 0 if there is none.
+    pub fn new(oldest: u64, newest: u64) -> Self {
+        Self {
+            state: Mutex::new(State {
+                next: newest + 1,
+                oldest: oldest.max(1),
+                in_flight: BTreeSet::new(),
+            }),
+            horizon: watch::Sender::new(newest),
+        }
+    }
+
+    pub fn number(&self, count: u64) -> Numbered {
+        let mut state = self.state.lock();
+        let first = state.next;
+        state.next += count;
+        state.in_flight.extend(first..first + count);
+        let surplus = state.next.saturating_sub(state.oldest).saturating_sub(KEPT + 1);
+        let gone = if surplus >= TRIM { surplus.min(TRIM + count) } else { 0 };
+        let trim = state.oldest..state.oldest + gone;
+        state.oldest += gone;
+        Numbered { first, trim, count }
+    }
+
+    /// To be called when the batch has landed or failed.
+    pub fn landed(&self, numbered: &Numbered) {
+        let mut state = self.state.lock();
+        for number in numbered.numbers() {
+            state.in_flight.remove(&number);
+        }
+        let horizon = state.in_flight.first().map_or(state.next, |first| *first) - 1;
+        self.horizon
+            .send_if_modified(|known| std::mem::replace(known, horizon) != horizon);
+    }
+}
+
+impl Store {
+    /// Events with their numbers, oldest first.
+    pub fn events(&self, query: &EventQuery) -> Result<Vec<(u64, Event)>> {
+        let horizon = *self.log().horizon.borrow();
+        let limit = query.limit.unwrap_or(usize::MAX);
+        let mut found = Vec::new();
+        self.visit_from::<Event>(&query.after.saturating_add(1), |number, event| {
+            if number > horizon || found.len() >= limit {
+                return ControlFlow::Break(());
+            }
+            let early = query.since.is_some_and(|since| event.at < since);
+            let late = query.until.is_some_and(|until| event.at > until);
+            if !early && !late {
+                found.push((number, event));
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(found)
+    }
+
+    /// Everything kept from a time on.
+    pub fn events_since(&self, since: SystemTime) -> Result<Vec<(u64, Event)>> {
+        self.events(&EventQuery {
+            since: Some(since),
+            ..EventQuery::default()
+        })
+    }
+
+    /// Tells the newest readable number whenever it grows.
+    pub fn watch_events(&self) -> watch::Receiver<u64> {
+        self.log().horizon.subscribe()
+    }
+}
