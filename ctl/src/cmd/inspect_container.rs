@@ -1,0 +1,318 @@
+//! A container as `docker inspect` shows it: names, order and case of the Engine API's ContainerInspectResponse.
+
+use std::collections::BTreeMap;
+
+use gantry_proto::gantry::v1 as pb;
+
+use super::ps::state_word;
+use crate::format::time;
+use crate::template::{Struct, Value};
+
+pub(super) fn value(it: &pb::Container) -> Value {
+    let config = it.config.clone().unwrap_or_default();
+    let host = it.host.clone().unwrap_or_default();
+    let mut out = Struct::new("*container.InspectResponse")
+        .json_as("ID", Some("Id"), it.id.as_str())
+        .with("Created", time::rfc3339_nano(time::from_wire(it.created_at.as_ref())))
+        .with("Path", &it.path)
+        .with("Args", it.args.as_slice())
+        .with("State", state(&it.state.clone().unwrap_or_default()))
+        .with("Image", &it.image_id)
+        .with("ResolvConfPath", &it.resolv_conf_path)
+        .with("HostnamePath", &it.hostname_path)
+        .with("HostsPath", &it.hosts_path)
+        .with("LogPath", &it.log_path)
+        .with("Name", format!("/{}", it.name))
+        .with("RestartCount", it.restart_count)
+        .with("Driver", &it.snapshotter)
+        .with("Platform", if it.platform.is_empty() { "linux" } else { &it.platform })
+        .with("MountLabel", "")
+        .with("ProcessLabel", "")
+        .with("AppArmorProfile", "")
+        .with("ExecIDs", list_or_null(&it.exec_ids))
+        .with("HostConfig", host_config(&host))
+        .with("GraphDriver", graph_driver(it));
+    if let Some(bytes) = it.size_rw {
+        out = out.with("SizeRw", bytes);
+    }
+    if let Some(bytes) = it.size_root_fs {
+        out = out.with("SizeRootFs", bytes);
+    }
+    out.with("Mounts", it.mounts.iter().map(mount).collect::<Vec<Value>>())
+        .with("Config", container_config(&config))
+        .with("NetworkSettings", network(it, &host))
+        .omit_empty("Attached", it.attached.iter().map(client).collect::<Vec<Value>>())
+        .into()
+}
+
+fn list_or_null(items: &[String]) -> Value {
+    if items.is_empty() {
+        Value::Null
+    } else {
+        Value::from(items)
+    }
+}
+
+fn state(it: &pb::ContainerState) -> Struct {
+    use pb::ContainerStatus::{Dead, Paused, Restarting, Running};
+    let status = it.status();
+    Struct::new("*container.State")
+        .with("Status", state_word(status))
+        .with("Running", matches!(status, Running | Paused | Restarting))
+        .with("Paused", status == Paused)
+        .with("Restarting", status == Restarting)
+        .with("OOMKilled", it.oom_killed)
+        .with("Dead", status == Dead)
+        .with("Pid", it.pid)
+        .with("ExitCode", it.exit_code)
+        .with("Error", &it.error)
+        .with("StartedAt", time::rfc3339_nano(time::from_wire(it.started_at.as_ref())))
+        .with(
+            "FinishedAt",
+            time::rfc3339_nano(time::from_wire(it.finished_at.as_ref())),
+        )
+}
+
+fn host_config(it: &pb::HostConfig) -> Struct {
+    let log = it.log.clone().unwrap_or_default();
+    let log = Struct::new("container.LogConfig")
+        .with("Type", &log.driver)
+        .with("Config", log.options.iter().collect::<Value>());
+    let restart = Struct::new("container.RestartPolicy")
+        .with("Name", "no")
+        .with("MaximumRetryCount", 0);
+    let binds: Vec<String> = it.binds.iter().map(bind).collect();
+    let none = || Value::Null;
+    let empty = || Value::List(Vec::new());
+    let mut out = Struct::new("*container.HostConfig")
+        .with("Binds", list_or_null(&binds))
+        .with("ContainerIDFile", "")
+        .with("LogConfig", log)
+        .with("NetworkMode", &it.network_mode)
+        .with("PortBindings", Value::Map(BTreeMap::new()))
+        .with("RestartPolicy", restart)
+        .with("AutoRemove", it.auto_remove)
+        .with("VolumeDriver", "")
+        .with("VolumesFrom", none())
+        .with("ConsoleSize", vec![Value::from(0), Value::from(0)])
+        .omit_empty("Annotations", it.annotations.iter().collect::<Value>())
+        .with("CapAdd", list_or_null(&it.cap_add))
+        .with("CapDrop", list_or_null(&it.cap_drop))
+        .with("CgroupnsMode", &it.cgroupns_mode)
+        .with("Dns", empty())
+        .with("DnsOptions", empty())
+        .with("DnsSearch", empty())
+        .with("ExtraHosts", none())
+        .with("GroupAdd", none())
+        .with("IpcMode", "private")
+        .with("Cgroup", "")
+        .with("Links", none())
+        .with("OomScoreAdj", it.oom_score_adj.unwrap_or(0))
+        .with("PidMode", "")
+        .with("Privileged", it.privileged)
+        .with("PublishAllPorts", false)
+        .with("ReadonlyRootfs", it.readonly_rootfs)
+        .with("SecurityOpt", list_or_null(&it.security_opt))
+        .omit_empty("Tmpfs", it.tmpfs.iter().collect::<Value>())
+        .with("UTSMode", "")
+        .with("UsernsMode", "")
+        .with("ShmSize", if it.shm_size == 0 { 64 << 20 } else { it.shm_size })
+        .with("Runtime", &it.runtime)
+        .with("Isolation", "");
+    out = resources(out, it);
+    out.with("HookSpec", &it.hook_spec)
+}
+
+fn resources(out: Struct, it: &pb::HostConfig) -> Struct {
+    let ulimit = |it: &pb::Ulimit| -> Value {
+        Struct::new("*units.Ulimit")
+            .with("Name", &it.name)
+            .with("Hard", it.hard)
+            .with("Soft", it.soft)
+            .into()
+    };
+    let ulimits: Vec<Value> = it.ulimits.iter().map(ulimit).collect();
+    let pids = if it.pids_limit > 0 {
+        Value::from(it.pids_limit)
+    } else {
+        Value::Null
+    };
+    let none = || Value::Null;
+    out.with("CpuShares", it.cpu_shares)
+        .with("Memory", it.memory)
+        .json_as("NanoCPUs", Some("NanoCpus"), it.nano_cpus)
+        .with("CgroupParent", "")
+        .with("BlkioWeight", 0)
+        .with("BlkioWeightDevice", none())
+        .with("BlkioDeviceReadBps", none())
+        .with("BlkioDeviceWriteBps", none())
+        .with("BlkioDeviceReadIOps", none())
+        .with("BlkioDeviceWriteIOps", none())
+        .json_as("CPUPeriod", Some("CpuPeriod"), 0)
+        .json_as("CPUQuota", Some("CpuQuota"), 0)
+        .json_as("CPURealtimePeriod", Some("CpuRealtimePeriod"), 0)
+        .json_as("CPURealtimeRuntime", Some("CpuRealtimeRuntime"), 0)
+        .with("CpusetCpus", &it.cpuset_cpus)
+        .with("CpusetMems", &it.cpuset_mems)
+        .with("Devices", none())
+        .with("DeviceCgroupRules", none())
+        .with("DeviceRequests", none())
+        .with("MemoryReservation", it.memory_reservation)
+        .with("MemorySwap", it.memory_swap)
+        .with("MemorySwappiness", none())
+        .with("OomKillDisable", none())
+        .with("PidsLimit", pids)
+        .with(
+            "Ulimits",
+            if ulimits.is_empty() {
+                none()
+            } else {
+                Value::List(ulimits)
+            },
+        )
+}
+
+fn bind(it: &pb::BindMount) -> String {
+    let mut modes = Vec::new();
+    if it.read_only {
+        modes.push("ro");
+    }
+    if !it.propagation.is_empty() {
+        modes.push(&it.propagation);
+    }
+    let modes = if modes.is_empty() {
+        String::new()
+    } else {
+        format!(":{}", modes.join(","))
+    };
+    format!("{}:{}{modes}", it.source, it.target)
+}
+
+fn graph_driver(it: &pb::Container) -> Struct {
+    let data: Value = it.snapshotter_data.iter().collect();
+    Struct::new("storage.DriverData")
+        .with("Data", data)
+        .with("Name", &it.snapshotter)
+}
+
+fn mount(it: &pb::MountPoint) -> Value {
+    Struct::new("container.MountPoint")
+        .with("Type", &it.r#type)
+        .omit_empty("Name", &it.name)
+        .with("Source", &it.source)
+        .with("Destination", &it.destination)
+        .with("Mode", &it.mode)
+        .with("RW", it.rw)
+        .with("Propagation", &it.propagation)
+        .into()
+}
+
+/// Also an image's, which has the same shape.
+pub(super) fn container_config(it: &pb::ContainerConfig) -> Struct {
+    let set = |names: &[String]| {
+        names
+            .iter()
+            .map(|name| (name, Value::Map(BTreeMap::new())))
+            .collect::<Value>()
+    };
+    let volumes = if it.volumes.is_empty() {
+        Value::Null
+    } else {
+        set(&it.volumes)
+    };
+    let entrypoint = it
+        .entrypoint
+        .as_ref()
+        .map_or(Value::Null, |list| list_or_null(&list.items));
+    let mut out = Struct::new("*container.Config")
+        .with("Hostname", &it.hostname)
+        .with("Domainname", &it.domainname)
+        .with("User", &it.user)
+        .with("AttachStdin", it.attach_stdin)
+        .with("AttachStdout", it.attach_stdout)
+        .with("AttachStderr", it.attach_stderr)
+        .omit_empty("ExposedPorts", set(&it.exposed_ports))
+        .with("Tty", it.tty)
+        .with("OpenStdin", it.open_stdin)
+        .with("StdinOnce", it.stdin_once)
+        .with("Env", list_or_null(&it.env))
+        .with("Cmd", list_or_null(&it.cmd))
+        .with("Image", &it.image)
+        .with("Volumes", volumes)
+        .with("WorkingDir", &it.working_dir)
+        .with("Entrypoint", entrypoint)
+        .with("OnBuild", Value::Null)
+        .with("Labels", it.labels.iter().collect::<Value>())
+        .omit_empty("StopSignal", &it.stop_signal);
+    if let Some(seconds) = it.stop_timeout {
+        out = out.with("StopTimeout", seconds);
+    }
+    out
+}
+
+fn network(it: &pb::Container, host: &pb::HostConfig) -> Struct {
+    let mut ports: BTreeMap<String, Value> = BTreeMap::new();
+    for port in &it.ports {
+        let key = format!("{}/{}", port.container_port, port.protocol);
+        let binding = Struct::new("nat.PortBinding")
+            .json_as("HostIP", Some("HostIp"), port.host_ip.as_str())
+            .with("HostPort", port.host_port.to_string());
+        match ports.entry(key).or_insert_with(|| Value::List(Vec::new())) {
+            Value::List(bindings) if port.host_port != 0 => bindings.push(binding.into()),
+            _ => {}
+        }
+    }
+    let mode = if host.network_mode.is_empty() {
+        "none"
+    } else {
+        &host.network_mode
+    };
+    let networks: Value = [(mode, endpoint())].into_iter().collect();
+    Struct::new("*container.NetworkSettings")
+        .with("Bridge", "")
+        .with("SandboxID", "")
+        .with("SandboxKey", "")
+        .with("Ports", Value::Map(ports))
+        .with("HairpinMode", false)
+        .with("LinkLocalIPv6Address", "")
+        .with("LinkLocalIPv6PrefixLen", 0)
+        .with("SecondaryIPAddresses", Value::Null)
+        .with("SecondaryIPv6Addresses", Value::Null)
+        .with("EndpointID", "")
+        .with("Gateway", "")
+        .with("GlobalIPv6Address", "")
+        .with("GlobalIPv6PrefixLen", 0)
+        .with("IPAddress", "")
+        .with("IPPrefixLen", 0)
+        .with("IPv6Gateway", "")
+        .with("MacAddress", "")
+        .with("Networks", networks)
+}
+
+fn endpoint() -> Struct {
+    Struct::new("*network.EndpointSettings")
+        .with("IPAMConfig", Value::Null)
+        .with("Links", Value::Null)
+        .with("Aliases", Value::Null)
+        .with("MacAddress", "")
+        .with("DriverOpts", Value::Null)
+        .with("GwPriority", 0)
+        .with("NetworkID", "")
+        .with("EndpointID", "")
+        .with("Gateway", "")
+        .with("IPAddress", "")
+        .with("IPPrefixLen", 0)
+        .with("IPv6Gateway", "")
+        .with("GlobalIPv6Address", "")
+        .with("GlobalIPv6PrefixLen", 0)
+        .with("DNSNames", Value::Null)
+}
+
+/// Ours: who is attached, and whether somebody's slowness holds the container's output back.
+fn client(it: &pb::AttachedClient) -> Value {
+    Struct::new("AttachedClient")
+        .with("ID", &it.id)
+        .with("Spooled", it.spooled)
+        .with("HoldingBack", it.holding_back)
+        .into()
+}

@@ -1,0 +1,297 @@
+//! The flags of `run` and `create` as the wire's configuration.
+
+use gantry_proto::gantry::v1 as pb;
+
+use super::{env, mounts};
+use crate::cli::verb::Parsed;
+use crate::error::{Error, Result};
+
+/// What is to be created, and what the client itself must know of it.
+pub(crate) struct Wanted {
+    pub(crate) name: String,
+    pub(crate) config: pb::ContainerConfig,
+    pub(crate) host: pb::HostConfig,
+    /// Streams the client attaches to.
+    pub(crate) stdin: bool,
+    pub(crate) stdout: bool,
+    pub(crate) stderr: bool,
+}
+
+/// Reads the flags; `detached` says that nothing is attached.
+pub(crate) fn container(parsed: &Parsed, detached: bool) -> Result<Wanted> {
+    let streams = parsed
+        .all("attach")
+        .iter()
+        .map(|name| super::stream(name))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(Error::refused)?;
+    if detached && !streams.is_empty() {
+        return Err(Error::refused(
+            "conflicting options: cannot specify both --attach and --detach",
+        ));
+    }
+    let has = |name: &str| streams.iter().any(|stream| stream == name);
+    let interactive = parsed.on("interactive");
+    let (stdin, stdout, stderr) = match (detached, streams.is_empty()) {
+        (true, _) => (false, false, false),
+        // With no word on streams, output is attached, and input if it is kept open.
+        (false, true) => (interactive, true, true),
+        (false, false) => (has("stdin"), has("stdout"), has("stderr")),
+    };
+    let open_stdin = interactive || stdin;
+    let config = config(parsed, stdin, stdout, stderr, open_stdin)?;
+    let host = host(parsed)?;
+    Ok(Wanted {
+        name: parsed.text("name").unwrap_or_default().to_owned(),
+        config,
+        host,
+        stdin,
+        stdout,
+        stderr,
+    })
+}
+
+fn config(parsed: &Parsed, stdin: bool, stdout: bool, stderr: bool, open_stdin: bool) -> Result<pb::ContainerConfig> {
+    let text = |name: &str| parsed.text(name).unwrap_or_default().to_owned();
+    let our_env = |name: &str| std::env::var(name).ok();
+    let mut labels = env::label_lines(parsed.all("label-file"))?;
+    labels.extend_from_slice(parsed.all("label"));
+    // An empty --entrypoint clears the image's.
+    let entrypoint = parsed.text("entrypoint").map(|word| match word {
+        "" => pb::StringList { items: Vec::new() },
+        word => pb::StringList {
+            items: vec![word.to_owned()],
+        },
+    });
+    Ok(pb::ContainerConfig {
+        hostname: text("hostname"),
+        domainname: text("domainname"),
+        user: text("user"),
+        attach_stdin: stdin,
+        attach_stdout: stdout,
+        attach_stderr: stderr,
+        tty: parsed.on("tty"),
+        open_stdin,
+        stdin_once: open_stdin && stdin,
+        env: env::environment(parsed.all("env-file"), parsed.all("env"), our_env)?,
+        cmd: parsed.args[1..].to_vec(),
+        entrypoint,
+        image: parsed.arg(0).to_owned(),
+        labels: super::pairs(&labels),
+        working_dir: text("workdir"),
+        stop_signal: text("stop-signal"),
+        stop_timeout: parsed
+            .int("stop-timeout")
+            .map(|seconds| seconds.clamp(-1, i64::from(i32::MAX)) as i32),
+        exposed_ports: Vec::new(),
+        volumes: Vec::new(),
+    })
+}
+
+fn host(parsed: &Parsed) -> Result<pb::HostConfig> {
+    let text = |name: &str| parsed.text(name).unwrap_or_default().to_owned();
+    let int = |name: &str| parsed.int(name).unwrap_or(0);
+    let cwd = std::env::current_dir().map_err(Error::io("read the working directory"))?;
+    let log = log(parsed)?;
+    let nano_cpus = parsed
+        .text("cpus")
+        .map_or(Ok(0), super::nano_cpus)
+        .map_err(Error::refused)?;
+    let ulimits = parsed
+        .all("ulimit")
+        .iter()
+        .map(|text| super::ulimit(text))
+        .collect::<Result<_, _>>()
+        .map_err(Error::refused)?;
+    let cgroupns_mode = match text("cgroupns").as_str() {
+        mode @ ("" | "host" | "private") => mode.to_owned(),
+        other => return Err(Error::refused(format!("--cgroupns: invalid CGROUP mode: {other}"))),
+    };
+    Ok(pb::HostConfig {
+        network_mode: network(parsed.all("network"))?,
+        binds: parsed
+            .all("volume")
+            .iter()
+            .map(|text| mounts::bind(text, &cwd))
+            .collect::<Result<_>>()?,
+        memory: parsed.bytes("memory").unwrap_or(0),
+        memory_swap: parsed.bytes("memory-swap").unwrap_or(0),
+        memory_reservation: parsed.bytes("memory-reservation").unwrap_or(0),
+        nano_cpus,
+        cpu_shares: int("cpu-shares"),
+        cpuset_cpus: text("cpuset-cpus"),
+        cpuset_mems: text("cpuset-mems"),
+        pids_limit: int("pids-limit"),
+        ulimits,
+        cap_add: parsed.all("cap-add").to_vec(),
+        cap_drop: parsed.all("cap-drop").to_vec(),
+        privileged: parsed.on("privileged"),
+        security_opt: parsed
+            .all("security-opt")
+            .iter()
+            .map(|text| security(text))
+            .collect::<Result<_>>()?,
+        readonly_rootfs: parsed.on("read-only"),
+        log: Some(log),
+        hook_spec: hook_spec(text("hook-spec"))?,
+        auto_remove: parsed.on("rm"),
+        oom_score_adj: oom_score_adj(parsed.int("oom-score-adj"))?,
+        runtime: text("runtime"),
+        shm_size: parsed.bytes("shm-size").unwrap_or(0),
+        annotations: super::pairs(parsed.all("annotation")),
+        cgroupns_mode,
+        tmpfs: mounts::tmpfs(parsed.all("tmpfs"))?,
+    })
+}
+
+fn network(given: &[String]) -> Result<String> {
+    if given.len() > 1 {
+        return Err(Error::refused(
+            "connecting to several networks is not built yet: use one --network none or host",
+        ));
+    }
+    match given.first().map(String::as_str) {
+        None => Ok("none".to_owned()),
+        Some(mode @ ("none" | "host")) => Ok(mode.to_owned()),
+        Some("bridge" | "default") => Err(Error::refused(
+            "bridge networks are not built yet: use --network none or host",
+        )),
+        Some(other) => Err(Error::refused(format!(
+            "network {other} is refused: networks are not built yet, use --network none or host"
+        ))),
+    }
+}
+
+fn log(parsed: &Parsed) -> Result<pb::LogConfig> {
+    let driver = parsed.text("log-driver").unwrap_or_default().to_owned();
+    let options = super::pairs(parsed.all("log-opt"));
+    if driver == "none" && !options.is_empty() {
+        return Err(Error::refused("invalid logging opts for driver none"));
+    }
+    Ok(pb::LogConfig { driver, options })
+}
+
+fn hook_spec(path: String) -> Result<String> {
+    if !path.is_empty() && !path.starts_with('/') {
+        return Err(Error::refused(format!(
+            "invalid --hook-spec {path:?}: the path must be absolute"
+        )));
+    }
+    Ok(path)
+}
+
+fn oom_score_adj(value: Option<i64>) -> Result<Option<i32>> {
+    let Some(value) = value else { return Ok(None) };
+    let fits = i32::try_from(value).ok().filter(|value| (-1000..=1000).contains(value));
+    fits.map(Some).ok_or_else(|| {
+        Error::refused(format!(
+            "invalid value {value} for --oom-score-adj: the range is -1000 to 1000"
+        ))
+    })
+}
+
+/// A security option; a seccomp profile is read here, since the file is the client's.
+fn security(text: &str) -> Result<String> {
+    let invalid = || Error::refused(format!("Invalid --security-opt: {text:?}"));
+    if text == "no-new-privileges" {
+        return Ok(text.to_owned());
+    }
+    let (name, value) = text
+        .split_once('=')
+        .or_else(|| text.split_once(':'))
+        .ok_or_else(invalid)?;
+    match (name, value) {
+        ("no-new-privileges", "true" | "false") => Ok(format!("{name}={value}")),
+        ("seccomp", "unconfined" | "builtin") => Ok(format!("{name}={value}")),
+        ("seccomp", path) => {
+            let what = format!("opening seccomp profile ({path}) failed");
+            let profile = std::fs::read_to_string(path).map_err(Error::io(what))?;
+            serde_json::from_str::<serde_json::Value>(&profile)
+                .map_err(|err| Error::refused(format!("compacting json for seccomp profile ({path}) failed: {err}")))?;
+            Ok(format!("seccomp={profile}"))
+        }
+        ("apparmor" | "label" | "systempaths", value) if !value.is_empty() => Ok(format!("{name}={value}")),
+        _ => Err(invalid()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{self, Outcome};
+
+    fn read(line: &str, detached: bool) -> Result<Wanted> {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        match cli::parse(&words, None, 80) {
+            Outcome::Run { parsed, .. } => container(&parsed, detached),
+            _ => panic!("{line}"),
+        }
+    }
+
+    fn why(line: &str) -> String {
+        read(line, false).err().expect("the line is bad").to_string()
+    }
+
+    #[test]
+    fn attach_rules_are_docker_s() {
+        for (line, detached, streams, open, once) in [
+            ("run x", false, (false, true, true), false, false),
+            ("run -i x", false, (true, true, true), true, true),
+            ("run -d -i x", true, (false, false, false), true, false),
+            ("run -a stdin x", false, (true, false, false), true, true),
+            ("run -a stdout x", false, (false, true, false), false, false),
+            ("run -i -a stderr x", false, (false, false, true), true, false),
+        ] {
+            let wanted = read(line, detached).unwrap();
+            assert_eq!((wanted.stdin, wanted.stdout, wanted.stderr), streams, "{line}");
+            assert_eq!(
+                (wanted.config.open_stdin, wanted.config.stdin_once),
+                (open, once),
+                "{line}"
+            );
+        }
+        let conflict = read("run -d -a stdin x", true).err().unwrap().to_string();
+        assert_eq!(
+            conflict,
+            "conflicting options: cannot specify both --attach and --detach"
+        );
+    }
+
+    #[test]
+    fn everything_reaches_the_wire() {
+        let line = "run --name n -e A=1 -w /w -u 1:2 --cpus 0.5 -m 64m --memory-swap -1 --ulimit nofile=5 --cap-add ALL --read-only \
+                    --log-driver json-file --log-opt max-size=1m --label a=b --entrypoint /bin/sh --stop-timeout 3 --tmpfs /t \
+                    --security-opt no-new-privileges --annotation k=v --net host --rm img -c true";
+        let wanted = read(line, false).unwrap();
+        let (config, host) = (wanted.config, wanted.host);
+        assert_eq!(
+            (config.image.as_str(), config.cmd.join(" ").as_str()),
+            ("img", "-c true")
+        );
+        assert_eq!(config.entrypoint.unwrap().items, ["/bin/sh"]);
+        assert_eq!(
+            (host.memory, host.memory_swap, host.nano_cpus),
+            (64 << 20, -1, 500_000_000)
+        );
+        assert_eq!(
+            (host.network_mode.as_str(), host.auto_remove, config.stop_timeout),
+            ("host", true, Some(3))
+        );
+        assert_eq!(host.log.unwrap().options["max-size"], "1m");
+        assert_eq!(read("run x", false).unwrap().host.network_mode, "none");
+    }
+
+    #[test]
+    fn what_is_not_built_is_named() {
+        assert_eq!(
+            why("run --network bridge x"),
+            "bridge networks are not built yet: use --network none or host"
+        );
+        assert!(why("run --network web x").starts_with("network web is refused"));
+        assert!(why("run -v data:/d x").contains("named volumes are not built yet"));
+        assert_eq!(why("run --security-opt foo x"), "Invalid --security-opt: \"foo\"");
+        assert!(why("run --security-opt seccomp=/no/such x").starts_with("opening seccomp profile (/no/such) failed"));
+        assert!(why("run --hook-spec hooks.json x").contains("must be absolute"));
+        assert!(why("run --oom-score-adj 2000 x").contains("-1000 to 1000"));
+    }
+}
