@@ -71,6 +71,8 @@ fn daemon(line: &CommandLine) -> Result<()> {
     for warning in &settings.warnings {
         warn!("{warning}");
     }
+    // What whoever starts us happens to have must not decide what containers and layers look like.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     #[cfg(feature = "failpoints")]
     failpoints::arm()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

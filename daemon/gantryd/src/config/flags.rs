@@ -44,7 +44,7 @@ pub enum Deed {
 
 #[derive(Debug, Clone, Subcommand)]
 pub enum StoreDeed {
-    /// Say what is damaged, change nothing
+    /// Open the store as a start would and say what is damaged
     Check(StoreRoot),
     /// Repair on a copy; what was damaged is kept beside it
     Repair(StoreRoot),

@@ -1,0 +1,147 @@
+//! Making the rooms and putting them together, from the lowest floor up.
+
+use crate::config::Settings;
+use crate::driver;
+use crate::error::{Error, Result};
+use crate::{libc_unsafe, limits};
+use gantry_core::content::ContentStore;
+use gantry_core::snapshot::SnapshotService;
+use gantry_engine::{Config, Engine, Parts};
+use gantry_image::{ImageService, ImageServiceConfig};
+use gantry_store::{BlobStore, Collector, Damage, SnapshotStore, Store, StoreOptions};
+use gantry_task::{Deadlines, Shims, ShimsConfig};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::{info, warn};
+
+/// Memory is given back to the kernel this often, and for the first time soon after the start.
+const TRIM: Duration = Duration::from_secs(60);
+const FIRST_TRIM: Duration = Duration::from_secs(2);
+/// Collections beside those that removals ask for: leases expire, and a kill may have left something.
+const COLLECT: Duration = Duration::from_secs(600);
+
+/// What the daemon holds on to.
+pub struct Rooms {
+    pub engine: Engine,
+    collector: Arc<Collector>,
+}
+
+/// Where the metadata store of a data root is.
+pub fn store_dir(data_root: &Path) -> PathBuf {
+    data_root.join("store")
+}
+
+/// What is below the engine.
+struct Lower {
+    store: Arc<Store>,
+    content: Arc<dyn ContentStore>,
+    snapshots: Arc<dyn SnapshotService>,
+    collector: Arc<Collector>,
+    snapshotter: &'static str,
+}
+
+/// Opens everything. It does not wait for containers.
+pub async fn open(settings: &Settings) -> Result<Rooms> {
+    let owned = settings.clone();
+    let lower = tokio::task::spawn_blocking(move || open_lower(&owned))
+        .await
+        .map_err(|join| Error::System { deed: "open the store", source: std::io::Error::other(join) })??;
+    let images = ImageService::new(lower.content.clone(), lower.snapshots.clone(), image_config(settings, lower.snapshotter));
+    let shims = Shims::new(ShimsConfig {
+        exec_root: settings.exec_root.clone(),
+        shim: gantry_task::find_shim().map_err(gantry_core::Error::from)?,
+        grpc_address: settings.address.to_string_lossy().into_owned(),
+        debug: settings.debug,
+        deadlines: Deadlines::default(),
+    });
+    let born_with = limits::raise_open_files();
+    let collector = lower.collector.clone();
+    let parts = Parts {
+        config: engine_config(settings, lower.snapshotter, born_with),
+        store: lower.store,
+        snapshots: lower.snapshots,
+        images,
+        shims,
+        collector: lower.collector,
+    };
+    Ok(Rooms { engine: Engine::open(parts).await?, collector })
+}
+
+fn open_lower(settings: &Settings) -> Result<Lower> {
+    let store = Store::open(&store_dir(&settings.data_root), &StoreOptions::default()).map_err(gantry_core::Error::from)?;
+    for damage in store.damage() {
+        tell(&damage);
+    }
+    let snapshotters = driver::open(settings)?;
+    info!(driver = snapshotters.default, "storage driver chosen");
+    let content = BlobStore::open(store.clone(), &settings.data_root.join("content")).map_err(gantry_core::Error::from)?;
+    let snapshots = SnapshotStore::open(store.clone(), snapshotters.all).map_err(gantry_core::Error::from)?;
+    let collector = Arc::new(Collector::new(store.clone(), content.clone(), snapshots.clone()));
+    Ok(Lower { store, content, snapshots, collector, snapshotter: snapshotters.default })
+}
+
+fn tell(damage: &Damage) {
+    match damage {
+        Damage::Value { table, key, reason } => warn!(table, key, reason, "a damaged record is in quarantine"),
+        Damage::Table(report) => {
+            warn!(kept = %report.kept.display(), lost = report.lost.len(), "the store was repaired on a copy; the damaged original is kept");
+        }
+        Damage::TornLog { kept } => warn!(kept = %kept.display(), "the store's log ended in a torn write, which is kept aside"),
+    }
+}
+
+fn engine_config(settings: &Settings, snapshotter: &str, born_with: Option<gantry_core::container::Ulimit>) -> Config {
+    let settings = settings.clone();
+    let mut default_ulimits = settings.default_ulimits;
+    // The daemon's own limit is higher than what it was born with: containers get the latter.
+    if !default_ulimits.iter().any(|limit| limit.name == "nofile") {
+        default_ulimits.extend(born_with);
+    }
+    Config {
+        data_root: settings.data_root,
+        exec_root: settings.exec_root,
+        snapshotter: snapshotter.to_owned(),
+        cgroup_parent: settings.cgroup_parent,
+        default_runtime: settings.default_runtime,
+        runtimes: settings.runtimes,
+        log: settings.log,
+        default_ulimits,
+        hook_spec: settings.hook_spec,
+        seccomp_profile: settings.seccomp_profile,
+        no_new_privileges: settings.no_new_privileges,
+        shm_size: settings.shm_size,
+        labels: settings.labels,
+        insecure_registries: settings.insecure_registries,
+        live_restore: settings.live_restore,
+        debug: settings.debug,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        git_commit: option_env!("GANTRY_GIT_COMMIT").unwrap_or_default().to_owned(),
+    }
+}
+
+/// Work that has time: collections, and memory given back.
+pub fn housekeeping(rooms: &Rooms) {
+    let collector = rooms.collector.clone();
+    tokio::spawn(async move {
+        let mut tick = tokio::time::interval(COLLECT);
+        loop {
+            tick.tick().await;
+            let collector = collector.clone();
+            match tokio::task::spawn_blocking(move || collector.collect()).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => warn!(err = %error, "collection did not finish"),
+                Err(join) => warn!(err = %join, "collection ended early"),
+            }
+        }
+    });
+    tokio::spawn(async {
+        tokio::time::sleep(FIRST_TRIM).await;
+        let mut tick = tokio::time::interval(TRIM);
+        loop {
+            tick.tick().await;
+            // It cannot fail, and what it answers does not matter.
+            let _ = tokio::task::spawn_blocking(libc_unsafe::trim).await;
+        }
+    });
+}
