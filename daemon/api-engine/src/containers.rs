@@ -7,7 +7,7 @@ use gantry_core::{Error, Result};
 use gantry_engine::{ChangeKind, CreateContainer, ListContainers, StopOptions, WaitFor};
 use gantry_proto::gantry::v1 as wire;
 use gantry_proto::gantry::v1::containers_server::Containers;
-use gantry_task::LogQuery;
+use gantry_task::logs::{LogEntry, LogStream};
 use tonic::{Request, Response, Status, Streaming};
 
 #[tonic::async_trait]
@@ -270,7 +270,7 @@ fn log_query(request: wire::LogsRequest) -> Result<LogQuery> {
     })
 }
 
-fn log_entry(entry: gantry_task::LogEntry) -> wire::LogEntry {
+fn log_entry(entry: LogEntry) -> wire::LogEntry {
     wire::LogEntry {
         time: Some(time::out(entry.time)),
         stream: entry.stream.number(),

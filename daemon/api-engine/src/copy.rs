@@ -1,9 +1,8 @@
 //! Copying between a container and a client: tar streams whose first message is not tar.
 
 use crate::status::{Answer, finish, refuse};
-use crate::stream::{Incoming, Outgoing};
+use crate::stream::{Outgoing, incoming};
 use crate::{check, view};
-use bytes::Bytes;
 use futures::StreamExt;
 use gantry_core::{Error, Result};
 use gantry_engine::{CopyTo, Engine};
@@ -36,19 +35,19 @@ pub async fn to(engine: Engine, mut messages: Streaming<wire::CopyToRequest>) ->
         Some(ToPart::Tar(_)) | None => return Err(refuse(Error::invalid("header: the first message must carry it"))),
     };
     let path = check::filled("header.path", header.path).map_err(refuse)?;
-    let mut incoming = Incoming::new(messages, Bytes::new(), |message| match message.part {
+    let mut chunks = incoming(messages, |message| match message.part {
         Some(ToPart::Tar(bytes)) => Some(bytes),
         Some(ToPart::Header(_)) => None,
         None => Some(Vec::new()),
     });
     let (sender, tar) = mpsc::channel(CHUNKS);
     let feeding = tokio::spawn(async move {
-        while let Some(chunk) = incoming.next().await {
-            if sender.send(chunk.map_err(|error| error.to_string())?).await.is_err() {
+        while let Some(chunk) = chunks.recv().await {
+            if sender.send(chunk?).await.is_err() {
                 break;
             }
         }
-        Ok::<(), String>(())
+        Ok::<(), Error>(())
     });
     let options = CopyTo {
         no_overwrite_dir_non_dir: header.no_overwrite_dir_non_dir,
@@ -60,7 +59,7 @@ pub async fn to(engine: Engine, mut messages: Streaming<wire::CopyToRequest>) ->
     })
     .await;
     match feeding.await {
-        Ok(Err(broken)) => Err(refuse(Error::new(gantry_core::ErrorKind::Aborted, broken))),
+        Ok(Err(broken)) => Err(refuse(broken)),
         Ok(Ok(())) | Err(_) => written,
     }
 }

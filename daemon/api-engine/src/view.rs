@@ -6,6 +6,7 @@ use gantry_core::container::{BindMount, ContainerRecord, Ended};
 use gantry_core::lifecycle::{State, Status};
 use gantry_engine::{AttachEndpoint, ExecView, Inspected, PathStat, Sample, Summary};
 use gantry_proto::gantry::v1 as wire;
+use gantry_task::attach::AttachClient;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -111,7 +112,7 @@ pub fn container(seen: Inspected) -> wire::Container {
         exec_ids: seen.exec_ids,
         restart_count: 0,
         platform: "linux".to_owned(),
-        attached: seen.attached.into_iter().map(attached).collect(),
+        attached: seen.attached.map(|state| state.clients.iter().map(attached).collect()).unwrap_or_default(),
         size_rw: seen.size.map(|(own, _)| bytes(own)),
         size_root_fs: seen.size.map(|(_, all)| bytes(all)),
         ports: Vec::new(),
