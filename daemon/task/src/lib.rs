@@ -1,0 +1,59 @@
+//! Shims: started, found again and talked to; what their containers' processes use, print and come to.
+//!
+//! It never knows a Docker or CRI word, keeps no rule of a container's life and no record of its own: the keeper of a container calls it
+//! and decides. It touches only names below its own exec root.
+//!
+//! The one flow: [`Shims::start`] makes a bundle and a shim beside it, the [`Shim`] handle creates and starts the task, [`Shim::wait`]
+//! gives its end, [`Shims::cleanup`] leaves nothing of it. After a restart of the daemon [`Shims::reconnect`] answers what became of each
+//! task meanwhile. Beside that road: [`logs`] reads what shims wrote, [`stats`] samples cgroups, [`top`] lists
+//! processes, [`attach`] joins a process's stdio, [`descriptors`] travel to a shim and back.
+
+pub mod attach;
+mod bundle;
+pub mod cgroup;
+mod cleanup;
+mod connect;
+pub mod descriptors;
+mod error;
+mod exits;
+pub mod logs;
+pub mod process;
+mod reconnect;
+mod shim;
+mod shims;
+mod spawn;
+pub mod stats;
+pub mod top;
+mod words;
+
+pub use bundle::{Bundle, BundleName};
+pub use cleanup::Leftover;
+pub use error::{Result, TaskError};
+pub use exits::{exit_record, exit_records, forget_exits};
+pub use process::ProcessMark;
+pub use reconnect::{Lookup, Reunion};
+pub use shim::Shim;
+pub use shims::{Deadlines, Shims, ShimsConfig, StartShim, find_shim};
+pub use words::{CreateTask, ExecSpec, Exit, HeldStdin, LogConfig, Rotation, Status, TaskState};
+
+/// Every named stop of this room, in the order of a container's life.
+pub const FAILPOINTS: &[&str] = &[
+    "task::bundle::make",
+    "task::bundle::made",
+    "task::shim::spawn",
+    "task::shim::spawned",
+    "task::create",
+    "task::created",
+    "task::start",
+    "task::started",
+    "task::exec",
+    "task::kill",
+    "task::delete",
+    "task::deleted",
+    "task::shutdown",
+    "task::cleanup::kill",
+    "task::cleanup::cgroup",
+    "task::cleanup::socket",
+    "task::bundle::rename",
+    "task::bundle::remove",
+];

@@ -1,0 +1,120 @@
+//! Finding shims again after a restart of the daemon.
+
+use crate::error::{Result, TaskError};
+use crate::exits::own_exit;
+use crate::process::ProcessMark;
+use crate::shim::Shim;
+use crate::shims::{Shims, blocking};
+use crate::words::{Exit, TaskState};
+use gantry_core::{ContainerId, ErrorKind, Namespace};
+use gantry_shim_protocol::Bootstrap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::{Semaphore, mpsc};
+
+/// How many shims are asked at the same time.
+const AT_ONCE: usize = 64;
+
+/// A task that was there when the daemon last knew.
+#[derive(Clone, Debug)]
+pub struct Lookup {
+    pub namespace: Namespace,
+    pub id: ContainerId,
+    pub state_dir: PathBuf,
+    /// The process that was recorded; tells this run's exit record from a former one's.
+    pub mark: Option<ProcessMark>,
+}
+
+/// What became of a task.
+#[derive(Debug)]
+pub enum Reunion {
+    /// Its shim answers and has it.
+    Found { shim: Shim, state: TaskState },
+    /// Its shim answers but has no such task: it was never made, or is deleted already.
+    Idle { shim: Shim },
+    /// Its shim is gone; the record says how the task ended.
+    Ended(Exit),
+    /// Its shim is gone and left no record: whatever still runs of it must be cleaned up ([`Shims::cleanup`]).
+    Gone,
+    /// Its shim is there but does not answer in time.
+    Unanswered(TaskError),
+}
+
+impl Shims {
+    /// Looks for one task's shim. Answers within the deadline for it, whatever the shim does.
+    pub async fn reconnect(&self, lookup: &Lookup) -> Result<Reunion> {
+        let bundle = self.bundle(&lookup.namespace, &lookup.id);
+        let bootstrap = blocking("find a shim", move || Ok(bundle.bootstrap())).await?;
+        match bootstrap {
+            Some(bootstrap) => self.ask(lookup, bootstrap).await,
+            None => self.after_the_end(lookup).await,
+        }
+    }
+
+    /// Looks for many, in parallel. Answers come as they are known; whoever stops listening stops the rest.
+    pub fn reconnect_all(&self, lookups: Vec<Lookup>) -> mpsc::Receiver<(Lookup, Result<Reunion>)> {
+        let (answers, receiver) = mpsc::channel(AT_ONCE);
+        let permits = Arc::new(Semaphore::new(AT_ONCE));
+        let shims = self.clone();
+        tokio::spawn(async move {
+            for lookup in lookups {
+                let Ok(permit) = permits.clone().acquire_owned().await else {
+                    return;
+                };
+                if answers.is_closed() {
+                    return;
+                }
+                let (shims, answers) = (shims.clone(), answers.clone());
+                tokio::spawn(async move {
+                    let reunion = shims.reconnect(&lookup).await;
+                    drop(permit);
+                    // Nobody listens any more: the answer is not wanted.
+                    let _ = answers.send((lookup, reunion)).await;
+                });
+            }
+        });
+        receiver
+    }
+
+    async fn ask(&self, lookup: &Lookup, bootstrap: Bootstrap) -> Result<Reunion> {
+        let limit = self.config().deadlines.reconnect;
+        let connected = self
+            .connect(lookup.namespace.clone(), lookup.id.clone(), bootstrap, limit)
+            .await;
+        let shim = match connected {
+            Ok(shim) => shim,
+            Err(TaskError::Connect { ref source, .. }) if source.kind() != std::io::ErrorKind::TimedOut => {
+                return self.after_the_end(lookup).await;
+            }
+            Err(error) => return Ok(Reunion::Unanswered(error)),
+        };
+        match shim.state_within(None, limit).await {
+            Ok(state) => Ok(Reunion::Found {
+                state: self.with_oom(lookup, state).await,
+                shim,
+            }),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Reunion::Idle { shim }),
+            Err(error) if error.is_lost() => self.after_the_end(lookup).await,
+            Err(error) => Ok(Reunion::Unanswered(error)),
+        }
+    }
+
+    /// A stopped task's record knows of the memory killer; the task API does not.
+    async fn with_oom(&self, lookup: &Lookup, mut state: TaskState) -> TaskState {
+        if let Some(exit) = &mut state.exit
+            && let Ok(Reunion::Ended(recorded)) = self.after_the_end(lookup).await
+        {
+            exit.oom = recorded.oom;
+        }
+        state
+    }
+
+    async fn after_the_end(&self, lookup: &Lookup) -> Result<Reunion> {
+        let lookup = lookup.clone();
+        let record = blocking("read an exit", move || {
+            own_exit(&lookup.state_dir, lookup.mark.as_ref())
+        })
+        .await?;
+        Ok(record.map_or(Reunion::Gone, |record| Reunion::Ended(Exit::from(&record))))
+    }
+}

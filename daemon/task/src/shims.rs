@@ -1,0 +1,187 @@
+//! The manager: starts shims, knows where their things are.
+
+use crate::bundle::{self, Bundle, BundleName};
+use crate::error::{Result, TaskError};
+use crate::shim::Shim;
+use crate::spawn::Invocation;
+use gantry_core::{ContainerId, Namespace};
+use gantry_shim_protocol::Bootstrap;
+use std::env;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+const PROGRAM: &str = "containerd-shim-gantry-v1";
+
+/// Where everything of one daemon's shims is.
+#[derive(Clone, Debug)]
+pub struct ShimsConfig {
+    pub exec_root: PathBuf,
+    /// The shim program: see [`find_shim`].
+    pub shim: PathBuf,
+    /// The daemon's gRPC socket, which names it to its shims: sockets of other daemons' shims have other names.
+    pub grpc_address: String,
+    pub debug: bool,
+    pub deadlines: Deadlines,
+}
+
+/// How long an answer is waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    /// A shim's address after its process was started.
+    pub spawn: Duration,
+    /// A connection and first answer when a shim is found again.
+    pub reconnect: Duration,
+    /// What only asks, signals or sets something.
+    pub call: Duration,
+    /// Create, start, exec and delete: hooks run in them, which have time-outs of their own.
+    pub work: Duration,
+    /// Killing and clearing what a dead shim left.
+    pub cleanup: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            spawn: Duration::from_secs(10),
+            reconnect: Duration::from_secs(5),
+            call: Duration::from_secs(10),
+            work: Duration::from_secs(600),
+            cleanup: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A shim to be started, for one task.
+#[derive(Clone, Debug)]
+pub struct StartShim {
+    pub namespace: Namespace,
+    pub id: ContainerId,
+    /// `config.json`, byte for byte.
+    pub spec: Vec<u8>,
+}
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Shims {
+    config: Arc<ShimsConfig>,
+}
+
+impl Shims {
+    pub fn new(config: ShimsConfig) -> Self {
+        Self {
+            config: Arc::new(config),
+        }
+    }
+
+    pub fn config(&self) -> &ShimsConfig {
+        &self.config
+    }
+
+    /// Directory of the shims' sockets.
+    pub fn socket_dir(&self) -> PathBuf {
+        self.config.exec_root.join("s")
+    }
+
+    pub fn bundle(&self, namespace: &Namespace, id: &ContainerId) -> Bundle {
+        Bundle::new(&self.config.exec_root, namespace, id)
+    }
+
+    /// Makes the bundle, runs the shim and connects to it. What a failure leaves is the caller's to clean up ([`Shims::cleanup`]).
+    pub async fn start(&self, start: StartShim) -> Result<Shim> {
+        let shims = self.clone();
+        let (namespace, id) = (start.namespace.clone(), start.id.clone());
+        let bootstrap = blocking("start a shim", move || shims.spawn(&start)).await?;
+        self.connect(namespace, id, bootstrap, self.config.deadlines.call).await
+    }
+
+    fn spawn(&self, start: &StartShim) -> Result<Bootstrap> {
+        let config = &self.config;
+        let bundle = self.bundle(&start.namespace, &start.id);
+        bundle.make(&start.spec)?;
+        Invocation {
+            program: &config.shim,
+            bundle: bundle.path(),
+            namespace: start.namespace.as_str(),
+            id: start.id.as_str(),
+            grpc_address: &config.grpc_address,
+            ttrpc_address: &format!("{}.ttrpc", config.grpc_address),
+            publish_binary: &config.shim,
+            socket_dir: &self.socket_dir(),
+            debug: config.debug,
+        }
+        .run(config.deadlines.spawn)
+        .map_err(|error| with_shim_log(error, &bundle))
+    }
+
+    pub(crate) async fn connect(
+        &self,
+        namespace: Namespace,
+        id: ContainerId,
+        bootstrap: Bootstrap,
+        limit: Duration,
+    ) -> Result<Shim> {
+        let bundle = self.bundle(&namespace, &id);
+        Shim::connect(namespace, id, bundle, bootstrap, self.config.deadlines, limit).await
+    }
+
+    /// Every bundle there is, for finding those that nobody knows. Blocks.
+    pub fn list_bundles(&self) -> Result<Vec<BundleName>> {
+        bundle::list(&self.config.exec_root)
+    }
+}
+
+/// Adds what the shim wrote to its own log to what it said when it could not start.
+fn with_shim_log(error: TaskError, bundle: &Bundle) -> TaskError {
+    let log = bundle.shim_log();
+    match error {
+        TaskError::ShimRefused { id, status, said } if !log.is_empty() && !said.contains(&log) => {
+            TaskError::ShimRefused {
+                id,
+                status,
+                said: format!("{said}; {log}"),
+            }
+        }
+        TaskError::ShimSilent { id, after, said } if !log.is_empty() && !said.contains(&log) => TaskError::ShimSilent {
+            id,
+            after,
+            said: format!("{said}; {log}"),
+        },
+        error => error,
+    }
+}
+
+/// Finds the shim program: beside this program, else on PATH.
+pub fn find_shim() -> Result<PathBuf> {
+    let beside = env::current_exe()
+        .ok()
+        .and_then(|exe| Some(exe.parent()?.join(PROGRAM)));
+    let path = env::var_os("PATH").unwrap_or_default();
+    let candidates = beside
+        .into_iter()
+        .chain(env::split_paths(&path).map(|dir| dir.join(PROGRAM)));
+    candidates
+        .into_iter()
+        .find(|candidate| is_program(candidate))
+        .ok_or_else(|| TaskError::FindShim {
+            program: PROGRAM.to_owned(),
+        })
+}
+
+fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata()
+        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+/// Runs what blocks on a thread for it. Once begun it goes on to its end, whether or not anyone still waits for it.
+pub(crate) async fn blocking<T: Send + 'static>(
+    deed: &'static str,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(TaskError::Stopping { deed }),
+    }
+}
