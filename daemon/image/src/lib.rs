@@ -1,11 +1,34 @@
-//! Images.
+//! Images: from a registry or an archive into the store, from the store into snapshots and back into archives.
+//!
+//! What this room never does: run containers, name images (the engine keeps the records), or trust what it reads. Content
+//! and snapshots are reached through the traits of `gantry-core` only.
+//!
+//! The one flow through it, a pull: reference > repository (mirrors, login) > index > manifest > config > layers, each in
+//! one pass: download > hash > blob > decompress > hash > extract > snapshot, committed base first. A load begins in the
+//! middle, an import at the end.
+
+mod blobs;
 pub mod compress;
 pub mod config;
 pub mod descriptor;
 pub mod diff;
 pub mod error;
 mod hash;
+mod locks;
 pub mod media;
 pub mod platform;
+pub mod progress;
+pub mod registry;
+mod service;
 mod tarball;
 pub mod unpack;
+
+pub use config::{Healthcheck, History, ImageConfig, RunConfig};
+pub use descriptor::Descriptor;
+pub use diff::{Change, ChangeKind};
+pub use error::ImageError;
+pub use platform::Platform;
+pub use progress::{Progress, ProgressSink, ProgressStream, Status, progress};
+pub use registry::{Credentials, RegistryConfig};
+pub use service::{DiffLayer, ImageService, ImageSettings, PullOptions, Pulled, Resolved, UnpackOptions};
+pub use unpack::Limits;

@@ -1,0 +1,168 @@
+//! Asking a repository: the common request, and manifests.
+
+use super::Repository;
+use super::auth::Challenge;
+use super::http::{Ask, Endpoint};
+use crate::descriptor::{Descriptor, Document, MAX_MANIFEST};
+use crate::error::{ImageError, Result};
+use crate::hash::Hasher;
+use crate::media;
+use bytes::Bytes;
+use gantry_core::{Algorithm, Digest};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::{Method, Response, StatusCode};
+use hyper::body::Incoming;
+
+/// An answer, and who gave it.
+pub(super) struct Answer<'a> {
+    pub response: Response<Incoming>,
+    pub endpoint: &'a Endpoint,
+}
+
+impl Repository {
+    /// Asks each endpoint in turn until one answers with success. A mirror may fail in any way; the registry itself is
+    /// left only for its plain http form, and only if no connection came about.
+    pub(super) async fn ask(&self, method: Method, tail: &str, headers: HeaderMap, what: &str) -> Result<Answer<'_>> {
+        let mut failure = None;
+        for endpoint in &self.endpoints {
+            let error = match self
+                .ask_one(endpoint, method.clone(), tail, headers.clone(), what)
+                .await
+            {
+                Ok(response) => return Ok(Answer { response, endpoint }),
+                Err(error) => error,
+            };
+            let unreachable = matches!(error, ImageError::Connect { .. });
+            if endpoint.mirror {
+                tracing::debug!(host = %endpoint.host, err = %error, "a mirror failed, going on");
+            } else if !unreachable {
+                return Err(error);
+            }
+            failure = Some(error);
+        }
+        Err(failure.expect("there is always the registry itself"))
+    }
+
+    async fn ask_one(
+        &self,
+        endpoint: &Endpoint,
+        method: Method,
+        tail: &str,
+        headers: HeaderMap,
+        what: &str,
+    ) -> Result<Response<Incoming>> {
+        let client = &self.registries.client;
+        let mut ask = Ask {
+            method,
+            url: format!("{}/v2/{}/{tail}", endpoint.base, self.reference.path()),
+            headers,
+            authorization: self.tokens.lock().get(&endpoint.base).cloned(),
+            body: Bytes::new(),
+        };
+        let mut response = client.send(&ask, endpoint.lax).await?;
+        if response.status() == StatusCode::UNAUTHORIZED
+            && let Some(challenge) = Challenge::of(response.headers())
+        {
+            let authorization = self.authorize(endpoint, challenge).await?;
+            self.tokens.lock().insert(endpoint.base.clone(), authorization.clone());
+            ask.authorization = Some(authorization);
+            response = client.send(&ask, endpoint.lax).await?;
+        }
+        match response.status() {
+            StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(response),
+            _ => Err(self.failure(endpoint, what, response).await),
+        }
+    }
+
+    /// A failed answer as an error.
+    pub(super) async fn failure(
+        &self,
+        endpoint: &Endpoint,
+        what: &str,
+        mut response: Response<Incoming>,
+    ) -> ImageError {
+        let status = response.status();
+        let host = endpoint.host.clone();
+        let detail = self.registries.client.explanation(&mut response, &host).await;
+        let reference = self.reference.familiar();
+        match status {
+            StatusCode::UNAUTHORIZED if self.credentials.is_some() => ImageError::Login { host, detail },
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ImageError::Denied { reference, detail },
+            StatusCode::NOT_FOUND => ImageError::Unknown {
+                reference,
+                detail: format!("{what}: {detail}"),
+            },
+            StatusCode::TOO_MANY_REQUESTS => ImageError::TooManyRequests { host, detail },
+            _ => ImageError::Status {
+                host,
+                what: what.to_owned(),
+                status: status.as_u16(),
+                detail,
+            },
+        }
+    }
+
+    /// The digest a tag points at, if the registry says so without sending the manifest.
+    pub(crate) async fn head(&self, tag: &str) -> Option<Digest> {
+        let tail = format!("manifests/{tag}");
+        let answer = self.ask(Method::HEAD, &tail, accepted(), "its manifest").await.ok()?;
+        digest_header(answer.response.headers())
+    }
+
+    /// A manifest or index by tag or digest, its digest and size checked against `expected` where given.
+    pub(crate) async fn manifest(&self, at: &str, expected: Option<&Descriptor>) -> Result<(Descriptor, Vec<u8>)> {
+        let what = format!("manifest {at} of {}", self.reference.familiar_name());
+        let mut answer = self
+            .ask(Method::GET, &format!("manifests/{at}"), accepted(), &what)
+            .await?;
+        let client = &self.registries.client;
+        let limit = expected.map_or(MAX_MANIFEST, |descriptor| descriptor.size.min(MAX_MANIFEST));
+        let bytes = client
+            .body(&mut answer.response, &answer.endpoint.host, &what, limit)
+            .await?;
+        let headers = answer.response.headers();
+        let by_digest: Option<Digest> = at.parse().ok();
+        let want = by_digest.or_else(|| digest_header(headers));
+        let algorithm = want.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
+        let got = Hasher::of(algorithm, &bytes);
+        if let Some(want) = want
+            && want != got
+        {
+            return Err(ImageError::WrongDigest {
+                what,
+                expected: want,
+                got,
+            });
+        }
+        let size = bytes.len() as u64;
+        if let Some(expected) = expected.filter(|expected| expected.size != size) {
+            return Err(ImageError::WrongSize {
+                what,
+                expected: expected.size,
+                got: size,
+            });
+        }
+        let announced = headers
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or("");
+        let announced = announced.split(';').next().unwrap_or("").trim();
+        let announced = expected.map_or(announced, |descriptor| descriptor.media_type.as_str());
+        let document = Document::parse(announced, &bytes, &what)?;
+        let known = media::is_manifest(announced) || media::is_index(announced);
+        let media_type = if known { announced } else { document.media_type() };
+        Ok((Descriptor::new(media_type, got, size), bytes))
+    }
+}
+
+fn accepted() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for media_type in media::ACCEPTED {
+        headers.append(ACCEPT, HeaderValue::from_static(media_type));
+    }
+    headers
+}
+
+fn digest_header(headers: &HeaderMap) -> Option<Digest> {
+    headers.get("docker-content-digest")?.to_str().ok()?.parse().ok()
+}

@@ -1,0 +1,120 @@
+//! The service: what the engine and the doors call.
+
+mod apart;
+mod changes;
+mod fetch;
+mod layers;
+mod pull;
+mod resolve;
+mod unpack;
+
+pub use changes::DiffLayer;
+pub use pull::{PullOptions, Pulled};
+pub use resolve::Resolved;
+pub use unpack::UnpackOptions;
+
+use crate::blobs::Blobs;
+use crate::error::{ImageError, Result};
+use crate::locks::KeyLocks;
+use crate::progress::ProgressSink;
+use crate::registry::{Registries, RegistryConfig};
+use crate::unpack::Limits;
+use gantry_core::content::ContentStore;
+use gantry_core::snapshot::SnapshotService;
+use gantry_core::{Digest, LeaseId, Namespace};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// How images are handled.
+#[derive(Debug, Clone)]
+pub struct ImageSettings {
+    pub registry: RegistryConfig,
+    pub limits: Limits,
+    /// Layers downloaded at once, over all pulls.
+    pub max_downloads: usize,
+    /// Layers unpacked at once from blobs that are there already.
+    pub max_unpacks: usize,
+}
+
+impl Default for ImageSettings {
+    fn default() -> Self {
+        Self {
+            registry: RegistryConfig::default(),
+            limits: Limits::default(),
+            max_downloads: 3,
+            max_unpacks: 3,
+        }
+    }
+}
+
+/// Cheap to clone; all clones share downloads, locks and limits.
+#[derive(Clone)]
+pub struct ImageService {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub content: Arc<dyn ContentStore>,
+    pub snapshots: Arc<dyn SnapshotService>,
+    pub registries: Arc<Registries>,
+    pub limits: Limits,
+    pub downloads: Semaphore,
+    pub unpacks: Semaphore,
+    /// Who downloads a blob.
+    pub blobs: KeyLocks<Digest>,
+    /// Who unpacks a chain, per namespace and snapshotter.
+    pub chains: KeyLocks<(Namespace, String, Digest)>,
+}
+
+/// For whom and where something is unpacked.
+#[derive(Clone)]
+pub(crate) struct Job {
+    pub blobs: Blobs,
+    pub snapshotter: String,
+    pub progress: ProgressSink,
+}
+
+impl ImageService {
+    /// Fails only for settings that make no sense.
+    pub fn new(
+        content: Arc<dyn ContentStore>,
+        snapshots: Arc<dyn SnapshotService>,
+        settings: ImageSettings,
+    ) -> gantry_core::Result<Self> {
+        Ok(Self {
+            inner: Arc::new(Inner {
+                content,
+                snapshots,
+                registries: Arc::new(Registries::new(settings.registry)?),
+                limits: settings.limits,
+                downloads: Semaphore::new(settings.max_downloads.max(1)),
+                unpacks: Semaphore::new(settings.max_unpacks.max(1)),
+                blobs: KeyLocks::new(),
+                chains: KeyLocks::new(),
+            }),
+        })
+    }
+
+    pub(crate) fn blobs(&self, ns: &Namespace, lease: Option<LeaseId>) -> Blobs {
+        Blobs {
+            content: self.inner.content.clone(),
+            ns: ns.clone(),
+            lease,
+        }
+    }
+}
+
+/// Runs what blocks where blocking is allowed.
+pub(crate) async fn blocking<T, F>(doing: &'static str, work: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(error) => Err(ImageError::Panicked {
+            doing,
+            reason: error.to_string(),
+        }),
+    }
+}

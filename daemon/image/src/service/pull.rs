@@ -1,0 +1,96 @@
+//! Pull: the flow.
+
+use super::layers::Plan;
+use super::{ImageService, Job, Resolved, blocking};
+use crate::blobs::snapshot_label;
+use crate::descriptor::Descriptor;
+use crate::error::Result;
+use crate::platform::Platform;
+use crate::progress::{ProgressSink, Status};
+use crate::registry::Credentials;
+use gantry_core::reference::Reference;
+use gantry_core::{Digest, LeaseId, Namespace};
+
+#[derive(Debug, Clone, Default)]
+pub struct PullOptions {
+    /// Default the host's.
+    pub platform: Option<Platform>,
+    pub credentials: Option<Credentials>,
+    pub snapshotter: String,
+    /// What holds blobs and snapshots until the image's record refers to them.
+    pub lease: Option<LeaseId>,
+}
+
+/// An image that is in the store and unpacked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pulled {
+    /// What the reference points at (an index, if it is one): the image record's target.
+    pub target: Descriptor,
+    /// The image's id: digest of its config.
+    pub id: Digest,
+    /// Its topmost layer; `None` for an image without layers.
+    pub chain_id: Option<Digest>,
+    /// Stored bytes of its manifest and layers.
+    pub size: u64,
+}
+
+impl ImageService {
+    /// Fetches and unpacks what `reference` points at. Dropping the future ends the pull: finished blobs stay, partial ones
+    /// are gone on with by the next, half unpacked layers go.
+    pub async fn pull(
+        &self,
+        ns: &Namespace,
+        reference: &Reference,
+        options: PullOptions,
+        progress: ProgressSink,
+    ) -> gantry_core::Result<Pulled> {
+        let reference = reference.clone().or_latest();
+        let platform = options.platform.unwrap_or_else(Platform::host).normalised();
+        let job = Job {
+            blobs: self.blobs(ns, options.lease),
+            snapshotter: options.snapshotter,
+            progress,
+        };
+        let repository = self.inner.registries.repository(&reference, options.credentials)?;
+        let shown = reference
+            .tag()
+            .map(str::to_owned)
+            .or_else(|| reference.digest().map(ToString::to_string));
+        let from = match reference.domain() {
+            gantry_core::reference::DEFAULT_DOMAIN => reference.path().to_owned(),
+            _ => reference.name(),
+        };
+        job.progress.tell(&shown.unwrap_or_default(), Status::PullingFrom(from));
+        let resolved = self.fetch(&job, &repository, &platform).await?;
+        self.materialise(&job, plans(&resolved), Some(&repository)).await?;
+        let pulled = self.finish(&job, resolved).await?;
+        job.progress.tell("", Status::Digest(pulled.target.digest.clone()));
+        Ok(pulled)
+    }
+
+    /// Ties config and snapshots together for the collector.
+    pub(crate) async fn finish(&self, job: &Job, resolved: Resolved) -> Result<Pulled> {
+        let chain_id = resolved.chain_id();
+        let (blobs, id, chain) = (job.blobs.clone(), resolved.id.clone(), chain_id.clone());
+        let snapshotter = job.snapshotter.clone();
+        blocking("label a config", move || match chain {
+            Some(chain) => blobs.label(&id, &snapshot_label(&snapshotter, &chain)),
+            None => Ok(()),
+        })
+        .await?;
+        Ok(Pulled {
+            size: resolved.size(),
+            target: resolved.target,
+            id: resolved.id,
+            chain_id,
+        })
+    }
+}
+
+pub(crate) fn plans(resolved: &Resolved) -> Vec<Plan> {
+    Plan::all(
+        &resolved.layers,
+        &resolved.config.rootfs.diff_ids,
+        &resolved.config.chain_ids(),
+    )
+}

@@ -1,0 +1,42 @@
+//! Unpack: an image that is in the store becomes snapshots.
+
+use super::pull::plans;
+use super::{ImageService, Job, Pulled, blocking};
+use crate::descriptor::Descriptor;
+use crate::error::Result;
+use crate::platform::Platform;
+use crate::progress::ProgressSink;
+use gantry_core::{LeaseId, Namespace};
+
+#[derive(Debug, Clone, Default)]
+pub struct UnpackOptions {
+    pub platform: Option<Platform>,
+    pub snapshotter: String,
+    pub lease: Option<LeaseId>,
+}
+
+impl ImageService {
+    /// Unpacks what is not unpacked yet of `target`, whose blobs must be in the store.
+    pub async fn unpack(
+        &self,
+        ns: &Namespace,
+        target: &Descriptor,
+        options: UnpackOptions,
+        progress: ProgressSink,
+    ) -> gantry_core::Result<Pulled> {
+        let platform = options.platform.unwrap_or_else(Platform::host).normalised();
+        let job = Job {
+            blobs: self.blobs(ns, options.lease),
+            snapshotter: options.snapshotter,
+            progress,
+        };
+        Ok(self.unpack_job(&job, target, &platform).await?)
+    }
+
+    pub(crate) async fn unpack_job(&self, job: &Job, target: &Descriptor, platform: &Platform) -> Result<Pulled> {
+        let (blobs, target, platform) = (job.blobs.clone(), target.clone(), platform.clone());
+        let resolved = blocking("read an image", move || blobs.resolve(&target, &platform)).await?;
+        self.materialise(job, plans(&resolved), None).await?;
+        self.finish(job, resolved).await
+    }
+}
