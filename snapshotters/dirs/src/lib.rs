@@ -6,13 +6,15 @@
 //! The one flow: [`Home::make`] builds in `new-<id>` and renames to `<id>`; [`Home::remove`] renames to `rm-<id>` and deletes
 //! that. So an id is there whole or not at all, and [`Home::cleanup`] knows by the name what a kill left.
 
+mod compare;
 mod home;
 mod remove;
 mod walk;
 
+pub use compare::{Teller, Xattrs, look, path_in, same_attributes, xattrs};
 pub use home::Home;
 pub use remove::remove_tree;
-pub use walk::{Entry, MAX_DEPTH, measure, open_child, open_root, walk};
+pub use walk::{Entry, MAX_DEPTH, measure, names, open_child, open_root, walk};
 
 use gantry_snapshots_api::PathError;
 use rustix::fs::{CWD, Mode, OFlags, openat};

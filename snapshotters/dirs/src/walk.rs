@@ -46,7 +46,7 @@ pub fn open_child(dir: impl AsFd, name: &CStr) -> rustix::io::Result<OwnedFd> {
 }
 
 /// The names in a directory, sorted.
-pub(crate) fn names(dir: BorrowedFd<'_>) -> rustix::io::Result<Vec<CString>> {
+pub fn names(dir: BorrowedFd<'_>) -> rustix::io::Result<Vec<CString>> {
     let mut names = Vec::new();
     for entry in Dir::read_from(dir)? {
         let entry = entry?;
