@@ -1,1 +1,65 @@
-fn main() {}
+//! `containerd-shim-gantry-v1`: owns the processes of a container and their stdio, and outlives whoever drives it.
+//!
+//! It has one thread for life, so it may fork at any moment: whatever may wait is a forked child's work ([`child`]). It never decodes an OCI
+//! spec itself, never executes a second program unless an OCI runtime is named, and keeps little memory while idle.
+//!
+//! The one flow: [`launch`] forks the [`server`]; [`task`] and [`extras`] turn ttrpc into [`verbs`] on what [`shim`] holds; bytes run
+//! through [`io`] to the log and to the clients of [`attach`]; ends come in through [`reaper`], which writes them down before it tells.
+
+mod args;
+mod attach;
+mod cgroup;
+mod child;
+mod cleanup;
+mod durable;
+mod extras;
+mod failure;
+mod io;
+mod launch;
+mod reaper;
+mod server;
+mod shim;
+mod stdio;
+mod sys;
+mod task;
+mod verbs;
+
+use args::{Args, Verb};
+use gantry_proto_shim::protobuf::Message;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = match Args::parse(std::env::args().skip(1)) {
+        Ok(args) => args,
+        Err(text) => return complain(&text),
+    };
+    let done = match args.verb {
+        Some(Verb::Start) => launch::start(&args),
+        Some(Verb::Delete) => cleanup::delete(&args),
+        Some(Verb::Version) => print_version(),
+        Some(Verb::Info) => print_info(),
+        None => return complain("no verb: start or delete"),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => complain(&err.to_string()),
+    }
+}
+
+fn complain(text: &str) -> ExitCode {
+    eprintln!("containerd-shim-gantry-v1: {text}");
+    ExitCode::FAILURE
+}
+
+fn print_version() -> std::io::Result<()> {
+    println!("containerd-shim-gantry-v1:\n  Version:  {}", env!("CARGO_PKG_VERSION"));
+    Ok(())
+}
+
+/// A `RuntimeInfo` message: name and version.
+fn print_info() -> std::io::Result<()> {
+    use gantry_proto_shim::introspection::{RuntimeInfo, RuntimeVersion};
+    let version = RuntimeVersion { version: env!("CARGO_PKG_VERSION").to_owned(), ..Default::default() };
+    let info = RuntimeInfo { name: "io.containerd.gantry.v1".to_owned(), version: Some(version).into(), ..Default::default() };
+    std::io::Write::write_all(&mut std::io::stdout(), &info.write_to_bytes().map_err(std::io::Error::other)?)
+}

@@ -1,0 +1,345 @@
+//! The built-in OCI runtime (libcontainer), driven from a forked child: build a container in its own mount namespace, join one
+//! for an exec, undo one.
+
+use super::{
+    Made, detail,
+    hooks::{self, Stage},
+    mounts::{self, Mount},
+    payload::Payload,
+};
+use crate::{
+    cgroup::Cgroups,
+    durable,
+    failure::{Failure, Kind, Result, failed},
+};
+use libcgroups::common::{CgroupConfig, CgroupManager, ControllerOpt, create_cgroup_manager};
+use libcontainer::{
+    container::{Container, ContainerStatus},
+    notify_socket::NotifyListener,
+    oci_spec::runtime::{
+        LinuxNamespaceBuilder, LinuxNamespaceType, LinuxResources, LinuxSeccomp, LinuxSeccompArgBuilder, LinuxSeccompOperator, Process, Spec,
+    },
+    process::{
+        args::{ContainerArgs, ContainerType},
+        container_main_process::container_main_process,
+    },
+    syscall::syscall::SyscallType,
+    user_ns::UserNamespaceConfig,
+};
+use std::{
+    fs,
+    os::{
+        fd::{AsRawFd, RawFd},
+        unix::net::UnixStream,
+    },
+    path::{Path, PathBuf},
+    rc::Rc,
+    time::Duration,
+};
+
+/// Name of the socket on which a built container waits for its start.
+const START_SOCKET: &str = "start.sock";
+
+/// What both kinds of process need.
+pub struct Build<'a> {
+    pub id: &'a str,
+    pub bundle: &'a Path,
+    /// The runtime's own directory.
+    pub dir: &'a Path,
+    pub payload: Payload,
+    pub console: Option<RawFd>,
+}
+
+/// Builds the container up to the point where it waits for its start.
+pub fn create(build: Build<'_>, rootfs: &[Mount], in_host: bool) -> Result<Made> {
+    detail::install();
+    let target = build.bundle.join("rootfs");
+    if !in_host {
+        mounts::enter_private_namespace(build.bundle)?;
+    }
+    if !rootfs.is_empty() {
+        mounts::mount_rootfs(rootfs, &target)?;
+    }
+    let made = create_mounted(build);
+    if made.is_err() && in_host && !rootfs.is_empty() {
+        mounts::unmount_all(&target);
+    }
+    made
+}
+
+fn create_mounted(build: Build<'_>) -> Result<Made> {
+    let spec = load_spec(build.bundle, build.id)?;
+    let rootfs = spec.root().as_ref().ok_or_else(|| Failure::new(Kind::Spec, "the spec has no root"))?.path().clone();
+    let rootfs = fs::canonicalize(&rootfs).map_err(failed(Kind::Spec, format_args!("finding the root {}", rootfs.display())))?;
+    fs::create_dir_all(build.dir).map_err(failed(Kind::Runtime, format_args!("making {}", build.dir.display())))?;
+    let container = state(build.id, build.bundle, build.dir, ContainerStatus::Creating, None, &spec)?;
+    let made = run(&build, spec, rootfs, container, ContainerType::InitContainer, START_SOCKET);
+    if made.is_err() {
+        let _ = fs::remove_file(build.dir.join(START_SOCKET));
+    }
+    made
+}
+
+/// Lets a built container go. Never waits.
+pub fn start(dir: &Path) -> std::io::Result<()> {
+    tell_start(dir, START_SOCKET)
+}
+
+fn tell_start(dir: &Path, name: &str) -> std::io::Result<()> {
+    // Through a descriptor, because a socket's path has 108 bytes and a bundle's may have more.
+    let handle = fs::File::open(dir)?;
+    let mut stream = UnixStream::connect(format!("/proc/self/fd/{}/{name}", handle.as_raw_fd()))?;
+    std::io::Write::write_all(&mut stream, b"start")
+}
+
+/// Runs one more process in a running container.
+pub fn exec(build: Build<'_>, exec_id: &str, init: u32, process: &[u8]) -> Result<Made> {
+    detail::install();
+    let process: Process = serde_json::from_slice(process).map_err(failed(Kind::Spec, "reading the process to run"))?;
+    let mut spec = load_spec(build.bundle, build.id)?;
+    spec.set_process(Some(process)).set_hooks(None);
+    normalise(&mut spec);
+    join_namespaces(&mut spec, init)?;
+    let container = state(build.id, build.bundle, build.dir, ContainerStatus::Running, Some(init), &spec)?;
+    let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(failed(Kind::Runtime, "making a pipe"))?;
+    let kind = ContainerType::TenantContainer { exec_notify_fd: write.as_raw_fd() };
+    let socket = format!("start-{exec_id}.sock");
+    let rootfs = PathBuf::from("/");
+    let made = run(&build, spec, rootfs, container, kind, &socket);
+    let told = made.and_then(|made| {
+        tell_start(build.dir, &socket).map_err(failed(Kind::Runtime, format_args!("starting exec {exec_id}")))?;
+        Ok(made)
+    });
+    drop((read, write));
+    let _ = fs::remove_file(build.dir.join(&socket));
+    told
+}
+
+/// The common part: give everything to libcontainer's main process and read back the pid.
+fn run(build: &Build<'_>, spec: Spec, rootfs: PathBuf, container: Container, kind: ContainerType, socket: &str) -> Result<Made> {
+    give_stdio_to_user(&spec, &build.payload)?;
+    adjust_oom_score(&spec)?;
+    let socket = build.dir.join(socket);
+    let _ = fs::remove_file(&socket);
+    let notify_listener = NotifyListener::new(&socket).map_err(failed(Kind::Runtime, "making the start socket"))?;
+    let user_ns_config = UserNamespaceConfig::new(&spec).map_err(failed(Kind::Spec, "reading the user namespace"))?;
+    let cgroup_path = cgroup_path(&spec, build.id);
+    let console_size = console_size(&spec);
+    let poststart = spec.hooks().as_ref().is_some_and(|hooks| hooks.poststart().as_ref().is_some_and(|list| !list.is_empty()));
+    // Nothing in the namespaces we are about to join may look into this process.
+    nix::sys::prctl::set_dumpable(false).map_err(failed(Kind::Runtime, "becoming undumpable"))?;
+    let args = ContainerArgs {
+        container_type: kind,
+        syscall: SyscallType::default(),
+        spec: Rc::new(spec),
+        rootfs,
+        console_socket: build.console,
+        notify_listener,
+        preserve_fds: 0,
+        container: Some(container),
+        user_ns_config,
+        cgroup_config: cgroup_config(&cgroup_path, build.id),
+        detached: true,
+        executor: Box::new(build.payload.clone()),
+        no_pivot: false,
+        stdin: None,
+        stdout: None,
+        stderr: None,
+        as_sibling: false,
+        pid_file: None,
+    };
+    let pid = container_main_process(&args).map_err(|err| {
+        use libcontainer::process::container_main_process::ProcessError;
+        let kind = if matches!(err, ProcessError::Hooks(_)) { Kind::Hook } else { Kind::Runtime };
+        Failure::new(kind, with_sources(&err))
+    })?;
+    Ok(Made { pid: pid.as_raw() as u32, cgroup_path: cgroup_path.to_string_lossy().into_owned(), console_size, poststart })
+}
+
+/// Undoes what create made, once every process is gone: hooks, cgroups, directory.
+pub fn delete(id: &str, bundle: &Path, dir: &Path, cgroups: &Cgroups) -> Result<()> {
+    cgroups.kill_all();
+    let removed = cgroups.remove(Duration::from_secs(5)).map_err(failed(Kind::Runtime, "deleting the container"));
+    let hooked = match load_spec(bundle, id) {
+        Ok(spec) => state(id, bundle, bundle, ContainerStatus::Stopped, None, &spec).and_then(|state| hooks::run(&spec, Stage::Poststop, &state)),
+        Err(_) => Ok(()),
+    };
+    mounts::unmount_all(&bundle.join("rootfs"));
+    let _ = fs::remove_dir_all(dir);
+    removed.and(hooked)
+}
+
+/// Runs the hooks that follow a start.
+pub fn poststart(id: &str, bundle: &Path, pid: u32) -> Result<()> {
+    let spec = load_spec(bundle, id)?;
+    let state = state(id, bundle, bundle, ContainerStatus::Running, Some(pid), &spec)?;
+    hooks::run(&spec, Stage::Poststart, &state)
+}
+
+/// Changes limits of a running container.
+pub fn update(id: &str, cgroup_path: &str, resources: &[u8]) -> Result<()> {
+    let resources: LinuxResources = serde_json::from_slice(resources).map_err(failed(Kind::Spec, "reading the resources"))?;
+    let options = ControllerOpt { resources: &resources, freezer_state: None, oom_score_adj: None, disable_oom_killer: false };
+    let manager = create_cgroup_manager(cgroup_config(Path::new(cgroup_path), id)).map_err(failed(Kind::Runtime, "finding the cgroup"))?;
+    manager.apply(&options).map_err(failed(Kind::Runtime, "changing limits"))
+}
+
+fn cgroup_config(path: &Path, id: &str) -> CgroupConfig {
+    CgroupConfig { cgroup_path: path.to_owned(), systemd_cgroup: false, container_name: id.to_owned() }
+}
+
+fn cgroup_path(spec: &Spec, id: &str) -> PathBuf {
+    let named = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().clone());
+    named.unwrap_or_else(|| format!("/{id}").into())
+}
+
+fn console_size(spec: &Spec) -> Option<(u16, u16)> {
+    let size = spec.process().as_ref()?.console_size()?;
+    Some((size.height() as u16, size.width() as u16))
+}
+
+/// Reads, checks and completes the bundle's spec. It lives in this child only.
+fn load_spec(bundle: &Path, id: &str) -> Result<Spec> {
+    let path = bundle.join("config.json");
+    let mut spec = Spec::load(&path).map_err(failed(Kind::Spec, format_args!("reading {}", path.display())))?;
+    libcontainer::validator::Validator::validate_spec(&spec).map_err(|err| Failure::new(Kind::Spec, format!("invalid spec: {}", with_sources(&err))))?;
+    if let Some(mounts) = spec.mounts() {
+        libcontainer::utils::validate_mount_options(mounts).map_err(failed(Kind::Spec, "invalid spec"))?;
+    }
+    spec.canonicalize_rootfs(bundle).map_err(failed(Kind::Spec, "invalid spec"))?;
+    let cgroup = cgroup_path(&spec, id);
+    if cgroup.to_string_lossy().contains(':') {
+        let text = format!("cgroup path {} is systemd's: the built-in runtime makes plain cgroups; name another runtime", cgroup.display());
+        return Err(Failure::new(Kind::Unsupported, text));
+    }
+    normalise(&mut spec);
+    Ok(spec)
+}
+
+/// `noNewPrivileges: false` says the same as leaving it out, but libcontainer would then load the seccomp filter after
+/// giving up the right to.
+fn normalise(spec: &mut Spec) {
+    if let Some(process) = spec.process_mut()
+        && process.no_new_privileges() == Some(false)
+    {
+        process.set_no_new_privileges(None);
+    }
+    if let Some(seccomp) = spec.linux_mut().as_mut().and_then(|linux| linux.seccomp_mut().as_mut()) {
+        turn_masked_comparisons(seccomp);
+    }
+}
+
+/// `SCMP_CMP_MASKED_EQ` says `(argument & value) == valueTwo` (OCI runtime-spec; runc and crun do so); libcontainer 0.7
+/// takes `valueTwo` for the mask, by which Docker's rule for clone(2) would refuse every fork.
+fn turn_masked_comparisons(seccomp: &mut LinuxSeccomp) {
+    let turned = seccomp.syscalls().iter().flatten().cloned().map(|mut syscall| {
+        let args = syscall.args().iter().flatten().map(|arg| match arg.op() {
+            LinuxSeccompOperator::ScmpCmpMaskedEq => LinuxSeccompArgBuilder::default()
+                .index(arg.index())
+                .op(arg.op())
+                .value(arg.value_two().unwrap_or(0))
+                .value_two(arg.value())
+                .build()
+                .expect("every field is given"),
+            _ => *arg,
+        });
+        let args: Vec<_> = args.collect();
+        syscall.set_args(Some(args).filter(|args| !args.is_empty()));
+        syscall
+    });
+    let turned: Vec<_> = turned.collect();
+    seccomp.set_syscalls(Some(turned));
+}
+
+/// Everything that was namespaced at create is joined, by way of the first process.
+fn join_namespaces(spec: &mut Spec, init: u32) -> Result<()> {
+    let Some(linux) = spec.linux_mut() else { return Ok(()) };
+    let mut kinds: Vec<LinuxNamespaceType> = linux.namespaces().iter().flatten().map(|namespace| namespace.typ()).collect();
+    if !kinds.contains(&LinuxNamespaceType::Mount) {
+        kinds.push(LinuxNamespaceType::Mount);
+    }
+    let joined: Result<Vec<_>> = kinds
+        .into_iter()
+        .map(|kind| {
+            let path = format!("/proc/{init}/ns/{}", namespace_file(kind));
+            LinuxNamespaceBuilder::default().typ(kind).path(path).build().map_err(failed(Kind::Spec, "joining namespaces"))
+        })
+        .collect();
+    linux.set_namespaces(Some(joined?)).set_net_devices(None).set_resources(None).set_sysctl(None);
+    Ok(())
+}
+
+fn namespace_file(kind: LinuxNamespaceType) -> &'static str {
+    match kind {
+        LinuxNamespaceType::Mount => "mnt",
+        LinuxNamespaceType::Cgroup => "cgroup",
+        LinuxNamespaceType::Uts => "uts",
+        LinuxNamespaceType::Ipc => "ipc",
+        LinuxNamespaceType::User => "user",
+        LinuxNamespaceType::Pid => "pid",
+        LinuxNamespaceType::Network => "net",
+        LinuxNamespaceType::Time => "time",
+    }
+}
+
+fn state(id: &str, bundle: &Path, dir: &Path, status: ContainerStatus, pid: Option<u32>, spec: &Spec) -> Result<Container> {
+    let pid = pid.map(|pid| pid as i32);
+    let mut container = Container::new(id, status, pid, bundle, dir).map_err(failed(Kind::Runtime, "describing the container"))?;
+    container.set_annotations(spec.annotations().clone());
+    Ok(container)
+}
+
+/// Pipes are made by root; the container's user may want to open them again by /dev/stdout.
+fn give_stdio_to_user(spec: &Spec, payload: &Payload) -> Result<()> {
+    let Some(process) = spec.process() else { return Ok(()) };
+    let uid = process.user().uid();
+    let mappings = spec.linux().as_ref().and_then(|linux| linux.uid_mappings().clone()).unwrap_or_default();
+    let mapped = mappings.iter().find(|one| (one.container_id()..one.container_id().saturating_add(one.size())).contains(&uid));
+    let host = mapped.map_or(uid, |one| one.host_id() + (uid - one.container_id()));
+    for fd in payload.stdio.iter().flatten() {
+        // SAFETY: the numbers are this child's own copies of the stdio ends, open until the payload execs.
+        let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(*fd) };
+        let is_pipe = nix::sys::stat::fstat(fd).is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFIFO);
+        if is_pipe {
+            nix::unistd::fchown(fd, Some(host.into()), None).map_err(failed(Kind::Runtime, "giving stdio to the user"))?;
+        }
+    }
+    Ok(())
+}
+
+fn adjust_oom_score(spec: &Spec) -> Result<()> {
+    let Some(score) = spec.process().as_ref().and_then(|process| process.oom_score_adj()) else { return Ok(()) };
+    fs::write("/proc/self/oom_score_adj", score.to_string()).map_err(failed(Kind::Spec, format_args!("setting oom_score_adj to {score}")))
+}
+
+/// An error with all that stands behind it.
+fn with_sources(err: &dyn std::error::Error) -> String {
+    let mut text = err.to_string();
+    let mut source = err.source();
+    while let Some(err) = source {
+        let more = err.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        source = err.source();
+    }
+    text
+}
+
+/// Ends what a bundle names, without its shim: used by `delete`.
+pub fn kill_leftovers(pid: u32, start_time: u64, cgroups: &Cgroups) {
+    let same = pid > 1 && start_time != 0 && durable::start_time(pid) == start_time;
+    let end = std::time::Instant::now() + Duration::from_secs(5);
+    loop {
+        if same && durable::start_time(pid) == start_time {
+            crate::cgroup::kill(pid, libc::SIGKILL);
+        }
+        cgroups.kill_all();
+        let gone = cgroups.pids().is_empty() && !(same && durable::start_time(pid) == start_time && durable::state_of(pid) != Some('Z'));
+        if gone || std::time::Instant::now() > end {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

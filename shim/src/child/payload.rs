@@ -1,0 +1,180 @@
+//! The last step inside the container: look the program up, put its stdio in place, say "now", and become it.
+
+use crate::{
+    failure::{Failure, Kind},
+    sys,
+};
+use libcontainer::{
+    oci_spec::runtime::Spec,
+    workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError},
+};
+use nix::{
+    errno::Errno,
+    fcntl::AtFlags,
+    unistd::{AccessFlags, faccessat},
+};
+use std::{
+    collections::HashMap,
+    ffi::CString,
+    io::Write,
+    mem::ManuallyDrop,
+    os::{
+        fd::{FromRawFd, RawFd},
+        unix::{ffi::OsStrExt, fs::FileTypeExt},
+    },
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+
+/// The byte that says: everything is done but the exec itself.
+pub const ABOUT_TO_EXEC: u8 = b'E';
+
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// How the program is started.
+#[derive(Clone)]
+pub struct Payload {
+    /// stdin, stdout, stderr; none: /dev/null (or the terminal, if there is one).
+    pub stdio: [Option<RawFd>; 3],
+    pub terminal: bool,
+    /// Where [`ABOUT_TO_EXEC`] and failures go; closes itself when the program begins.
+    pub status: RawFd,
+    home: Arc<Mutex<String>>,
+}
+
+impl Payload {
+    pub fn new(stdio: [Option<RawFd>; 3], terminal: bool, status: RawFd) -> Self {
+        Self { stdio, terminal, status, home: Arc::default() }
+    }
+
+    fn say(&self, bytes: &[u8]) {
+        // SAFETY: the number is this process's copy of the status pipe; ManuallyDrop leaves it open.
+        let mut pipe = ManuallyDrop::new(unsafe { std::fs::File::from_raw_fd(self.status) });
+        let _ = pipe.write_all(bytes);
+    }
+
+    fn say_failure(&self, failure: &Failure) {
+        self.say(&serde_json::to_vec(failure).unwrap_or_default());
+    }
+
+    fn take_stdio(&self) -> std::io::Result<()> {
+        if self.terminal {
+            return Ok(());
+        }
+        for (number, fd) in self.stdio.iter().enumerate() {
+            match fd {
+                Some(fd) => sys::dup_to(*fd, number as RawFd)?,
+                None => {
+                    let null = std::fs::OpenOptions::new().read(number == 0).write(number > 0).open("/dev/null")?;
+                    sys::dup_to(std::os::fd::AsRawFd::as_raw_fd(&null), number as RawFd)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn environment(&self, spec: &Spec) -> Vec<CString> {
+        let mut names: Vec<&str> = Vec::new();
+        let given = spec.process().as_ref().and_then(|process| process.env().as_deref()).unwrap_or_default();
+        let mut env = Vec::with_capacity(given.len() + 1);
+        // The last of several settings of one name counts.
+        for setting in given.iter().rev() {
+            let name = setting.split('=').next().unwrap_or_default();
+            if !names.contains(&name) {
+                names.push(name);
+                env.extend(CString::new(setting.as_bytes()));
+            }
+        }
+        env.reverse();
+        let home = self.home.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !names.contains(&"HOME") && !home.is_empty() {
+            env.extend(CString::new(format!("HOME={home}")));
+        }
+        env
+    }
+}
+
+impl Executor for Payload {
+    fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
+        find_program(spec).map(drop).map_err(|failure| {
+            self.say_failure(&failure);
+            ExecutorValidationError::ArgValidationError(failure.message)
+        })
+    }
+
+    fn setup_envs(&self, envs: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
+        let home = envs.get("HOME").cloned().unwrap_or_default();
+        *self.home.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = home;
+        Ok(())
+    }
+
+    fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
+        let failure = match self.become_program(spec) {
+            Ok(never) => match never {},
+            Err(failure) => failure,
+        };
+        self.say_failure(&failure);
+        sys::exit_now(failure.exit_code() as i32)
+    }
+}
+
+impl Payload {
+    fn become_program(&self, spec: &Spec) -> Result<std::convert::Infallible, Failure> {
+        let program = find_program(spec)?;
+        let args = spec.process().as_ref().and_then(|process| process.args().as_deref()).unwrap_or_default();
+        let args: Vec<CString> = args.iter().filter_map(|arg| CString::new(arg.as_bytes()).ok()).collect();
+        let env = self.environment(spec);
+        let path = CString::new(program.as_os_str().as_bytes()).map_err(|_| Failure::new(Kind::Spec, "the program's path holds a NUL"))?;
+        self.take_stdio().map_err(|err| Failure::new(Kind::Runtime, format!("putting stdio in place: {err}")))?;
+        sys::reset_signals();
+        self.say(&[ABOUT_TO_EXEC]);
+        let errno = sys::execve(&path, &args, &env);
+        let kind = if errno == Errno::ENOENT { Kind::CommandNotFound } else { Kind::CommandNotExecutable };
+        let why = if errno == Errno::ENOEXEC { "exec format error".to_owned() } else { errno.desc().to_lowercase() };
+        Err(Failure::new(kind, format!("exec {}: {why}", program.display())))
+    }
+}
+
+/// Finds the program as a shell would, with the rights of the container's user, inside the container.
+fn find_program(spec: &Spec) -> Result<PathBuf, Failure> {
+    let process = spec.process().as_ref().ok_or_else(|| Failure::new(Kind::Spec, "the spec has no process"))?;
+    let name = process.args().as_deref().and_then(<[String]>::first).filter(|name| !name.is_empty());
+    let name = name.ok_or_else(|| Failure::new(Kind::Spec, "no command to run"))?;
+    if name.contains('/') {
+        check(Path::new(name)).map_err(|errno| unusable(name, errno))?;
+        return Ok(name.into());
+    }
+    let env = process.env().as_deref().unwrap_or_default();
+    let path = env.iter().rev().find_map(|setting| setting.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
+    let mut worst = Errno::ENOENT;
+    for dir in path.split(':') {
+        let candidate = Path::new(if dir.is_empty() { "." } else { dir }).join(name);
+        match check(&candidate) {
+            Ok(()) => return Ok(candidate),
+            Err(Errno::EACCES) => worst = Errno::EACCES,
+            Err(_) => {}
+        }
+    }
+    Err(unusable(name, worst))
+}
+
+fn check(path: &Path) -> Result<(), Errno> {
+    let found = std::fs::metadata(path).map_err(|err| Errno::from_raw(err.raw_os_error().unwrap_or(libc::ENOENT)))?;
+    let kind = found.file_type();
+    if kind.is_dir() || kind.is_fifo() || kind.is_socket() || kind.is_char_device() {
+        return Err(Errno::EACCES);
+    }
+    faccessat(nix::fcntl::AT_FDCWD, path, AccessFlags::X_OK, AtFlags::AT_EACCESS)
+}
+
+fn unusable(name: &str, errno: Errno) -> Failure {
+    match errno {
+        Errno::ENOENT | Errno::ENOTDIR if name.contains('/') => {
+            let text = format!("exec: {name:?}: no such file or directory: executable file not found in $PATH or at that path");
+            Failure::new(Kind::CommandNotFound, text)
+        }
+        Errno::ENOENT | Errno::ENOTDIR => Failure::new(Kind::CommandNotFound, format!("exec: {name:?}: executable file not found in $PATH")),
+        Errno::EACCES => Failure::new(Kind::CommandNotExecutable, format!("exec: {name:?}: permission denied")),
+        other => Failure::new(Kind::CommandNotExecutable, format!("exec: {name:?}: {}", other.desc().to_lowercase())),
+    }
+}

@@ -1,0 +1,62 @@
+//! `delete`: what a bundle names is ended and removed without its shim, which is dead or never came up.
+
+use crate::{
+    args::Args,
+    cgroup::Cgroups,
+    child::{builtin, mounts},
+    durable,
+    task::timestamp,
+};
+use gantry_proto_shim::{
+    api::DeleteResponse,
+    protobuf::{Message, MessageField},
+};
+use gantry_shim_protocol::{BundleState, bundle};
+use std::{
+    fs,
+    io::{self, Write},
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::{Duration, SystemTime},
+};
+
+/// Cleans up and prints a `DeleteResponse`.
+pub fn delete(args: &Args) -> io::Result<()> {
+    let bundle = if args.bundle.is_empty() { std::env::current_dir()? } else { PathBuf::from(&args.bundle) };
+    let state: BundleState = fs::read(bundle.join(bundle::STATE)).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+    let dir = bundle.join(bundle::RUNTIME);
+    if !state.id.is_empty() {
+        let this_boot = state.boot_id == durable::boot_id();
+        let cgroups = Cgroups::from_paths(&state.cgroups);
+        builtin::kill_leftovers(state.pid, if this_boot { state.start_time } else { 0 }, &cgroups);
+        if state.runtime.is_empty() {
+            let _ = builtin::delete(&state.id, &bundle, &dir, &cgroups);
+        } else {
+            let mut command = Command::new(&state.runtime);
+            command.arg("--root").arg(dir.join("state")).args(["delete", "--force", &state.id]);
+            let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+            cgroups.remove(Duration::from_secs(2))?;
+        }
+    }
+    mounts::unmount_all(&bundle.join(bundle::ROOTFS));
+    let _ = fs::remove_dir_all(&dir);
+    remove_sockets(&bundle);
+    let response = DeleteResponse {
+        pid: state.pid,
+        exit_status: 128 + libc::SIGKILL as u32,
+        exited_at: MessageField::some(timestamp(SystemTime::now())),
+        ..Default::default()
+    };
+    io::stdout().write_all(&response.write_to_bytes().map_err(io::Error::other)?)
+}
+
+/// Sockets on which nobody listens any more.
+fn remove_sockets(bundle: &std::path::Path) {
+    let address = fs::read_to_string(bundle.join(bundle::ADDRESS)).unwrap_or_default();
+    let attach = fs::read_to_string(bundle.join(bundle::ATTACH)).unwrap_or_default();
+    for path in [address.trim().trim_start_matches("unix://"), attach.trim()] {
+        if !path.is_empty() && std::os::unix::net::UnixStream::connect(path).is_err() {
+            let _ = fs::remove_file(path);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Named pipes, the way callers without an attach socket (containerd) take output and give input.
+
+use super::{
+    hub::{Client, Hub, Next},
+    stdin::Stdin,
+};
+use crate::child::nonblocking;
+use nix::errno::Errno;
+use std::{
+    fs::File,
+    io,
+    os::{fd::OwnedFd, unix::fs::OpenOptionsExt},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::io::unix::AsyncFd;
+
+/// How long a named pipe's reader may stand still once the process has ended.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Sends a stream into a named pipe. Both ends are opened here, so that a reader that comes and goes breaks nothing.
+pub fn send(hub: &Arc<Hub>, stream: u8, path: &str) -> io::Result<()> {
+    let file = File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let pipe = crate::sys::watch(OwnedFd::from(file))?;
+    let client = hub.join(stream == 1, stream == 2, false);
+    let hub = hub.clone();
+    tokio::spawn(async move {
+        let _ = forward(&hub, &client, &pipe).await;
+        hub.leave(&client);
+    });
+    Ok(())
+}
+
+async fn forward(hub: &Hub, client: &Client, pipe: &AsyncFd<OwnedFd>) -> io::Result<()> {
+    loop {
+        match hub.next(client)? {
+            Next::Finished => return Ok(()),
+            Next::Wait => client.wake.notified().await,
+            Next::Send(piece) => write_all(pipe, &piece, client).await?,
+        }
+    }
+}
+
+async fn write_all(pipe: &AsyncFd<OwnedFd>, mut left: &[u8], client: &Client) -> io::Result<()> {
+    while !left.is_empty() {
+        let mut guard = match tokio::time::timeout(PATIENCE, pipe.writable()).await {
+            Ok(guard) => guard?,
+            Err(_) if client.is_finished() => return Err(io::ErrorKind::TimedOut.into()),
+            Err(_) => continue,
+        };
+        match nix::unistd::write(pipe.get_ref(), left) {
+            Ok(count) => left = &left[count..],
+            Err(Errno::EAGAIN) => guard.clear_ready(),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Feeds stdin from a named pipe until its writer closes it.
+pub fn receive(stdin: Arc<Stdin>, hub: Arc<Hub>, path: &str) -> io::Result<()> {
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let pipe = nonblocking(file.into())?;
+    tokio::spawn(async move {
+        feed(&stdin, &hub, &pipe).await;
+        stdin.close();
+    });
+    Ok(())
+}
+
+async fn feed(stdin: &Stdin, hub: &Hub, pipe: &AsyncFd<OwnedFd>) {
+    let mut over = hub.ended.subscribe();
+    loop {
+        let guard = tokio::select! {
+            guard = pipe.readable() => guard,
+            _ = over.wait_for(|over| *over) => return,
+        };
+        let Ok(mut guard) = guard else { return };
+        let mut buffer = vec![0; 16 * 1024];
+        match nix::unistd::read(pipe.get_ref(), &mut buffer) {
+            Ok(0) => return,
+            Ok(count) => stdin.write(&buffer[..count], &hub.ended).await,
+            Err(Errno::EAGAIN) => guard.clear_ready(),
+            Err(Errno::EINTR) => {}
+            Err(_) => return,
+        }
+    }
+}

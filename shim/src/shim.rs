@@ -1,0 +1,379 @@
+//! What a shim holds: containers, their processes, helper children, kept descriptors.
+
+use crate::{
+    cgroup::Cgroups,
+    child::{Stderr, byname::Program},
+    durable,
+    failure::{Failure, Result},
+    io::{hub::Hub, lock, log::Log, stdin::Stdin},
+};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+use tokio::{
+    io::unix::AsyncFd,
+    sync::{Notify, oneshot, watch},
+};
+
+/// Exits of processes nobody asked about yet.
+const MAX_EARLY: usize = 256;
+
+/// Who we are.
+pub struct Config {
+    pub namespace: String,
+    pub bundle: PathBuf,
+    pub task_socket: PathBuf,
+    pub attach_socket: PathBuf,
+}
+
+/// The shim.
+pub struct Shim {
+    pub config: Config,
+    pub boot_id: String,
+    inner: Mutex<Inner>,
+    busy: AtomicUsize,
+    pub shutdown: AtomicBool,
+    /// Something happened that may let the shim end.
+    pub change: Notify,
+    trim: Notify,
+}
+
+#[derive(Default)]
+struct Inner {
+    containers: HashMap<String, Arc<Container>>,
+    children: HashMap<u32, oneshot::Sender<i32>>,
+    processes: HashMap<u32, Arc<Process>>,
+    early: VecDeque<Reaped>,
+    kept: BTreeMap<String, OwnedFd>,
+}
+
+/// A process that ended: pid, wait status, when.
+#[derive(Clone, Copy, Debug)]
+pub struct Reaped {
+    pub pid: u32,
+    pub status: i32,
+    pub at: SystemTime,
+}
+
+/// Keeps the shim alive while something is still to be done.
+pub struct Busy(Arc<Shim>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(1, Ordering::Relaxed);
+        self.0.change.notify_one();
+    }
+}
+
+/// The OCI runtime of a container.
+#[derive(Clone, Debug)]
+pub enum Runtime {
+    Builtin,
+    Program(Program),
+}
+
+/// One container.
+pub struct Container {
+    pub id: String,
+    pub bundle: PathBuf,
+    /// Where exit records go.
+    pub state_dir: PathBuf,
+    pub runtime: Runtime,
+    /// The root is mounted where the shim stands.
+    pub in_host: bool,
+    /// gantryd drives: output always goes to the log and to attached clients.
+    pub driven: bool,
+    pub drain: Duration,
+    pub init: Arc<Process>,
+    pub execs: Mutex<HashMap<String, Arc<Process>>>,
+    pub cgroups: Mutex<Cgroups>,
+    pub cgroup_path: Mutex<String>,
+    pub log: Option<Arc<Mutex<Log>>>,
+    pub paused: AtomicBool,
+    /// The spec has hooks to run after the start.
+    pub poststart: AtomicBool,
+    pub deleting: AtomicBool,
+    /// The helper child at work for this container.
+    pub helper: Mutex<Option<u32>>,
+}
+
+/// Where a process is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// An exec that is registered only.
+    Added,
+    Creating,
+    Created,
+    Starting,
+    Running,
+    Stopped,
+}
+
+/// How a process ended.
+#[derive(Clone, Debug)]
+pub struct Exited {
+    pub status: u32,
+    pub at: SystemTime,
+    pub oom_killed: bool,
+}
+
+/// The three strings of the task API.
+#[derive(Clone, Debug, Default)]
+pub struct StdioNames {
+    pub stdin: String,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// One process: a container's first, or an exec.
+pub struct Process {
+    pub container: String,
+    pub exec: Option<String>,
+    pub terminal: bool,
+    pub names: StdioNames,
+    pub hub: Arc<Hub>,
+    pub stdin: Arc<Stdin>,
+    pub life: Mutex<Life>,
+    pub exit: watch::Sender<Option<Exited>>,
+    pub console: Mutex<Option<Arc<AsyncFd<OwnedFd>>>>,
+    /// The OCI process of an exec that has not started.
+    pub spec: Mutex<Vec<u8>>,
+    /// Where the built-in runtime says whether the program began, and what was said meanwhile.
+    pub status_pipe: Mutex<Option<(OwnedFd, Stderr)>>,
+}
+
+/// The changing part of a process.
+#[derive(Clone, Copy, Debug)]
+pub struct Life {
+    pub phase: Phase,
+    pub pid: u32,
+    pub start_time: u64,
+    /// Memory kills in the container when this process began.
+    pub oom_before: u64,
+}
+
+impl Shim {
+    pub fn new(config: Config) -> Arc<Self> {
+        Arc::new(Self {
+            config,
+            boot_id: durable::boot_id(),
+            inner: Mutex::default(),
+            busy: AtomicUsize::new(0),
+            shutdown: AtomicBool::new(false),
+            change: Notify::new(),
+            trim: Notify::new(),
+        })
+    }
+
+    /// Keeps the shim alive until the guard goes.
+    pub fn busy(self: &Arc<Self>) -> Busy {
+        self.busy.fetch_add(1, Ordering::Relaxed);
+        Busy(self.clone())
+    }
+
+    /// Nothing left to do, and nothing wanted.
+    pub fn may_end(&self) -> bool {
+        let empty = lock(&self.inner).containers.is_empty() && self.busy.load(Ordering::Relaxed) == 0;
+        empty && (self.shutdown.load(Ordering::Relaxed) || !self.config.bundle.exists())
+    }
+
+    pub fn has_containers(&self) -> bool {
+        !lock(&self.inner).containers.is_empty()
+    }
+
+    pub fn container(&self, id: &str) -> Result<Arc<Container>> {
+        lock(&self.inner).containers.get(id).cloned().ok_or_else(|| Failure::not_found("container", id))
+    }
+
+    pub fn containers(&self) -> Vec<String> {
+        lock(&self.inner).containers.keys().cloned().collect()
+    }
+
+    /// A container's first process, or one of its execs.
+    pub fn process(&self, id: &str, exec: &str) -> Result<Arc<Process>> {
+        self.container(id)?.process(exec)
+    }
+
+    /// Adds a container; false if the id is taken.
+    pub fn add(&self, container: Arc<Container>) -> bool {
+        let mut inner = lock(&self.inner);
+        if inner.containers.contains_key(&container.id) {
+            return false;
+        }
+        inner.containers.insert(container.id.clone(), container);
+        true
+    }
+
+    pub fn remove(&self, id: &str) {
+        lock(&self.inner).containers.remove(id);
+        self.change.notify_one();
+        self.tidy_memory();
+    }
+
+    /// A helper child was forked; its end is to be told to `sender`.
+    pub fn expect_child(&self, pid: u32, sender: oneshot::Sender<i32>) {
+        lock(&self.inner).children.insert(pid, sender);
+    }
+
+    /// A process was made. If it ended already, its end is returned.
+    pub fn adopt(&self, pid: u32, process: &Arc<Process>) -> Option<Reaped> {
+        let mut inner = lock(&self.inner);
+        if let Some(at) = inner.early.iter().position(|early| early.pid == pid) {
+            return inner.early.remove(at);
+        }
+        inner.processes.insert(pid, process.clone());
+        None
+    }
+
+    /// A child of ours ended. Returns the process it was, if it was one.
+    pub fn reaped(&self, reaped: Reaped) -> Option<Arc<Process>> {
+        let mut inner = lock(&self.inner);
+        if let Some(sender) = inner.children.remove(&reaped.pid) {
+            let _ = sender.send(reaped.status);
+            return None;
+        }
+        let process = inner.processes.remove(&reaped.pid);
+        if process.is_none() {
+            if inner.early.len() >= MAX_EARLY {
+                inner.early.pop_front();
+            }
+            inner.early.push_back(reaped);
+        }
+        process
+    }
+
+    /// Runs `act` on the kept descriptors.
+    pub fn with_kept<T>(&self, act: impl FnOnce(&mut BTreeMap<String, OwnedFd>) -> T) -> T {
+        act(&mut lock(&self.inner).kept)
+    }
+
+    /// Memory was used that can be given back once things are quiet.
+    pub fn tidy_memory(&self) {
+        self.trim.notify_one();
+    }
+
+    /// Gives memory back, a little after each time it was asked for.
+    pub async fn tidy(self: Arc<Self>) {
+        loop {
+            self.trim.notified().await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            crate::sys::trim_memory();
+        }
+    }
+
+    /// Writes down what went wrong and concerns no caller.
+    pub fn note(&self, text: &str) {
+        use std::io::Write;
+        let path = self.config.bundle.join(gantry_shim_protocol::bundle::SHIM_LOG);
+        if let Ok(mut file) = std::fs::File::options().append(true).create(true).open(path) {
+            let _ = writeln!(file, "{text}");
+        }
+    }
+}
+
+impl Container {
+    /// The runtime's own directory.
+    pub fn dir(&self) -> PathBuf {
+        self.bundle.join(gantry_shim_protocol::bundle::RUNTIME)
+    }
+
+    pub fn process(&self, exec: &str) -> Result<Arc<Process>> {
+        if exec.is_empty() {
+            return Ok(self.init.clone());
+        }
+        lock(&self.execs).get(exec).cloned().ok_or_else(|| Failure::not_found("exec", exec))
+    }
+
+    pub fn cgroups(&self) -> Cgroups {
+        lock(&self.cgroups).clone()
+    }
+
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
+    }
+}
+
+impl Process {
+    pub fn new(container: &str, exec: Option<&str>, terminal: bool, names: StdioNames, hub: Arc<Hub>, stdin: Stdin) -> Arc<Self> {
+        let phase = if exec.is_some() { Phase::Added } else { Phase::Creating };
+        Arc::new(Self {
+            container: container.to_owned(),
+            exec: exec.map(str::to_owned),
+            terminal,
+            names,
+            hub,
+            stdin: Arc::new(stdin),
+            life: Mutex::new(Life { phase, pid: 0, start_time: 0, oom_before: 0 }),
+            exit: watch::Sender::new(None),
+            console: Mutex::default(),
+            spec: Mutex::default(),
+            status_pipe: Mutex::default(),
+        })
+    }
+
+    pub fn life(&self) -> Life {
+        *lock(&self.life)
+    }
+
+    pub fn set_phase(&self, phase: Phase) {
+        lock(&self.life).phase = phase;
+    }
+
+    /// Goes from one phase to another; says which it was in instead.
+    pub fn step(&self, from: Phase, to: Phase) -> Result<(), Phase> {
+        let mut life = lock(&self.life);
+        if life.phase != from {
+            return Err(life.phase);
+        }
+        life.phase = to;
+        Ok(())
+    }
+
+    pub fn exited(&self) -> Option<Exited> {
+        self.exit.borrow().clone()
+    }
+
+    /// Waits for the end.
+    pub async fn wait(&self) -> Exited {
+        let mut exit = self.exit.subscribe();
+        let seen = exit.wait_for(Option::is_some).await;
+        seen.ok().and_then(|exit| exit.clone()).unwrap_or(Exited { status: 255, at: SystemTime::now(), oom_killed: false })
+    }
+
+    /// Sends a signal to a process that has not been reaped: its pid is surely its own.
+    pub fn signal(&self, signal: i32) -> Result<()> {
+        let life = self.life();
+        if life.phase == Phase::Stopped || life.pid == 0 {
+            return Err(Failure::not_found("process", self.exec.as_deref().unwrap_or(&self.container)));
+        }
+        crate::cgroup::kill(life.pid, signal);
+        Ok(())
+    }
+
+    pub fn resize(&self, height: u16, width: u16) {
+        if let Some(console) = lock(&self.console).as_ref() {
+            let _ = crate::sys::set_window_size(console.get_ref(), height, width);
+        }
+    }
+
+    /// In words.
+    pub fn describe(&self) -> String {
+        match &self.exec {
+            Some(exec) => format!("exec {exec} of container {}", self.container),
+            None => format!("container {}", self.container),
+        }
+    }
+}
+
+/// A directory is made, for the eyes of root only.
+pub fn make_private_dir(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}

@@ -1,0 +1,189 @@
+//! The system calls that need `unsafe`, each as small as it can be.
+
+use nix::errno::Errno;
+use std::{
+    ffi::CString,
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+};
+
+/// What [`fork`] returned, and where.
+pub enum Forked {
+    Child,
+    Parent { child: i32 },
+}
+
+/// Forks. The shim has one thread for life, so the child may allocate, lock and call whatever it likes.
+pub fn fork() -> io::Result<Forked> {
+    // SAFETY: this process has a single thread (nothing in it starts another), so no lock is held by a thread that the child lacks.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Forked::Child),
+        child => Ok(Forked::Parent { child }),
+    }
+}
+
+/// Ends this process without running destructors or exit handlers of the process it was forked from.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit has no preconditions.
+    unsafe { libc::_exit(code) }
+}
+
+/// Closes every descriptor from 3 on that is not in `keep`.
+pub fn close_all_but(keep: &[RawFd]) {
+    let mut keep: Vec<u32> = keep.iter().filter(|fd| **fd > 2).map(|fd| *fd as u32).collect();
+    keep.sort_unstable();
+    let mut from = 3;
+    for fd in keep.into_iter().chain([u32::MAX]) {
+        if fd > from {
+            let last = if fd == u32::MAX { u32::MAX } else { fd - 1 };
+            close_range(from, last);
+        }
+        from = fd.saturating_add(1);
+    }
+}
+
+fn close_range(first: u32, last: u32) {
+    // SAFETY: only called in a forked child that will touch none of these descriptors again.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    if result == 0 {
+        return;
+    }
+    // A sandbox may refuse the call: close one by one, as far as descriptors go.
+    let end = nix::unistd::sysconf(nix::unistd::SysconfVar::OPEN_MAX).ok().flatten().unwrap_or(65_536) as u32;
+    for fd in first..=last.min(end) {
+        // SAFETY: as above.
+        unsafe { libc::close(fd as i32) };
+    }
+}
+
+/// Puts every signal back to its default action and unblocks all: what a program expects to be born with.
+pub fn reset_signals() {
+    for signal in 1..=64 {
+        // SAFETY: SIG_DFL needs no handler memory; refusals (SIGKILL, SIGSTOP, libc's own) are of no matter.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
+}
+
+/// Ignores what might end a shim by accident. A broken pipe is an error of one write, never the end of the shim.
+pub fn ignore_signals() {
+    for signal in [libc::SIGPIPE, libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGTTOU, libc::SIGTTIN] {
+        // SAFETY: SIG_IGN needs no handler memory.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
+/// Replaces this process. Returns only the reason why not.
+pub fn execve(path: &CString, args: &[CString], env: &[CString]) -> Errno {
+    match nix::unistd::execve(path, args, env) {
+        Ok(never) => match never {},
+        Err(errno) => errno,
+    }
+}
+
+/// Replaces this process by the program behind a descriptor.
+pub fn execveat(fd: BorrowedFd<'_>, args: &[CString], env: &[CString]) -> Errno {
+    let flags = nix::fcntl::AtFlags::AT_EMPTY_PATH;
+    match nix::unistd::execveat(fd, c"", args, env, flags) {
+        Ok(never) => match never {},
+        Err(errno) => errno,
+    }
+}
+
+/// Makes `fd` the descriptor number `number` of this process, inherited over exec.
+pub fn dup_to(fd: RawFd, number: RawFd) -> io::Result<()> {
+    // SAFETY: dup2 changes only this process's descriptor table; the callers are children about to exec or `start` forking the server.
+    match unsafe { libc::dup2(fd, number) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// A second descriptor for the same file, closed on exec.
+pub fn dup(fd: impl AsFd) -> io::Result<OwnedFd> {
+    fd.as_fd().try_clone_to_owned()
+}
+
+/// Takes ownership of a descriptor number that this process owns and nothing else in it knows.
+pub fn own(fd: RawFd) -> OwnedFd {
+    // SAFETY: the callers pass numbers that were made for them (by SCM_RIGHTS or by the parent of `start`) and forget them.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Gives a descriptor to the event loop, which then owns it.
+pub fn watch(fd: OwnedFd) -> io::Result<tokio::io::unix::AsyncFd<OwnedFd>> {
+    // SAFETY: an OwnedFd is one open descriptor for as long as it lives, and always the same one.
+    unsafe { tokio::io::unix::AsyncFd::register(fd) }.map_err(Into::into)
+}
+
+/// Bytes that can be read at once.
+pub fn readable_bytes(fd: impl AsFd) -> usize {
+    let mut count: libc::c_int = 0;
+    // SAFETY: FIONREAD writes one int to the pointer, which outlives the call.
+    let result = unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::FIONREAD, &raw mut count) };
+    if result == 0 { count.max(0) as usize } else { 0 }
+}
+
+/// Sets a terminal's size.
+pub fn set_window_size(fd: impl AsFd, height: u16, width: u16) -> io::Result<()> {
+    let size = libc::winsize { ws_row: height, ws_col: width, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCSWINSZ reads one winsize from the pointer, which outlives the call.
+    match unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::TIOCSWINSZ, &raw const size) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Tells glibc's allocator to give memory back early: a shim idles for days.
+pub fn tune_allocator() {
+    // SAFETY: mallopt only sets parameters of the allocator.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 32 * 1024);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 64 * 1024);
+        libc::mallopt(libc::M_TOP_PAD, 4 * 1024);
+    }
+}
+
+/// Gives free memory back to the kernel now.
+pub fn trim_memory() {
+    // SAFETY: malloc_trim has no preconditions.
+    unsafe { libc::malloc_trim(0) };
+}
+
+/// Makes mount(2)'s new attributes apply to a detached mount: read-only.
+pub fn make_mount_readonly(mount: BorrowedFd<'_>) -> io::Result<()> {
+    #[repr(C)]
+    struct MountAttr {
+        attr_set: u64,
+        attr_clr: u64,
+        propagation: u64,
+        userns_fd: u64,
+    }
+    const MOUNT_ATTR_RDONLY: u64 = 1;
+    let attr = MountAttr { attr_set: MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    // SAFETY: mount_setattr reads `size` bytes of the struct, which outlives the call; the empty path is a C string.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            &raw const attr,
+            size_of::<MountAttr>(),
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Lowers this process's claim on the processor and the disk as far as it goes.
+pub fn be_nice() {
+    const IOPRIO_WHO_PROCESS: i32 = 1;
+    const IDLE_CLASS: i32 = 3 << 13;
+    // SAFETY: both calls only change scheduling of this process.
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, 0, 19);
+        libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IDLE_CLASS);
+    }
+}

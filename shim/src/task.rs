@@ -1,0 +1,173 @@
+//! The task service: wire in, verb, wire out.
+
+use crate::{
+    child::{self, builtin, byname},
+    failure::{Failure, Kind},
+    io::lock,
+    shim::{Exited, Phase, Process, Runtime, Shim},
+    verbs::{self, create::call},
+};
+use async_trait::async_trait;
+use gantry_proto_shim::{
+    Task,
+    api::*,
+    protobuf::{EnumOrUnknown, MessageField, well_known_types::{empty::Empty, timestamp::Timestamp}},
+    ttrpc::{self, r#async::TtrpcContext},
+};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// Serves `containerd.task.v2.Task` and `containerd.task.v3.Task`.
+pub struct TaskService(pub Arc<Shim>);
+
+type Answer<T> = ttrpc::Result<T>;
+
+#[async_trait]
+impl Task for TaskService {
+    async fn state(&self, _: &TtrpcContext, request: StateRequest) -> Answer<StateResponse> {
+        let container = self.0.container(&request.id)?;
+        let process = container.process(&request.exec_id)?;
+        let life = process.life();
+        let exited = process.exited();
+        Ok(StateResponse {
+            id: request.id,
+            bundle: container.bundle.to_string_lossy().into_owned(),
+            pid: life.pid,
+            status: EnumOrUnknown::new(status(life.phase, container.is_paused() && process.exec.is_none())),
+            stdin: process.names.stdin.clone(),
+            stdout: process.names.stdout.clone(),
+            stderr: process.names.stderr.clone(),
+            terminal: process.terminal,
+            exit_status: exited.as_ref().map_or(0, |exited| exited.status),
+            exited_at: exited.map(|exited| timestamp(exited.at)).or_else(|| Some(zero_time())).into(),
+            exec_id: request.exec_id,
+            ..Default::default()
+        })
+    }
+
+    async fn create(&self, _: &TtrpcContext, request: CreateTaskRequest) -> Answer<CreateTaskResponse> {
+        let pid = verbs::create::create(&self.0, request).await?;
+        Ok(CreateTaskResponse { pid, ..Default::default() })
+    }
+
+    async fn start(&self, _: &TtrpcContext, request: StartRequest) -> Answer<StartResponse> {
+        let pid = if request.exec_id.is_empty() {
+            verbs::start::start(&self.0, &request.id).await?
+        } else {
+            verbs::exec::start(&self.0, &request.id, &request.exec_id).await?
+        };
+        Ok(StartResponse { pid, ..Default::default() })
+    }
+
+    async fn delete(&self, _: &TtrpcContext, request: DeleteRequest) -> Answer<DeleteResponse> {
+        let (pid, exited) = verbs::delete::delete(&self.0, &request.id, &request.exec_id).await?;
+        Ok(DeleteResponse { pid, exit_status: exited.status, exited_at: MessageField::some(timestamp(exited.at)), ..Default::default() })
+    }
+
+    async fn pids(&self, _: &TtrpcContext, request: PidsRequest) -> Answer<PidsResponse> {
+        let container = self.0.container(&request.id)?;
+        let processes = container.cgroups().pids().into_iter().map(|pid| ProcessInfo { pid, ..Default::default() }).collect();
+        Ok(PidsResponse { processes, ..Default::default() })
+    }
+
+    async fn pause(&self, _: &TtrpcContext, request: PauseRequest) -> Answer<Empty> {
+        verbs::pause::pause(&self.0, &request.id).await?;
+        Ok(Empty::new())
+    }
+
+    async fn resume(&self, _: &TtrpcContext, request: ResumeRequest) -> Answer<Empty> {
+        verbs::pause::resume(&self.0, &request.id).await?;
+        Ok(Empty::new())
+    }
+
+    async fn checkpoint(&self, _: &TtrpcContext, _: CheckpointTaskRequest) -> Answer<Empty> {
+        Err(Failure::new(Kind::Unsupported, "checkpoint is not served by this shim").into())
+    }
+
+    async fn kill(&self, _: &TtrpcContext, request: KillRequest) -> Answer<Empty> {
+        verbs::kill::kill(&self.0, &request.id, &request.exec_id, request.signal, request.all)?;
+        Ok(Empty::new())
+    }
+
+    async fn exec(&self, _: &TtrpcContext, request: ExecProcessRequest) -> Answer<Empty> {
+        verbs::exec::add(&self.0, request)?;
+        Ok(Empty::new())
+    }
+
+    async fn resize_pty(&self, _: &TtrpcContext, request: ResizePtyRequest) -> Answer<Empty> {
+        self.0.process(&request.id, &request.exec_id)?.resize(request.height as u16, request.width as u16);
+        Ok(Empty::new())
+    }
+
+    async fn close_io(&self, _: &TtrpcContext, request: CloseIORequest) -> Answer<Empty> {
+        let process = self.0.process(&request.id, &request.exec_id)?;
+        if request.stdin {
+            process.stdin.close();
+        }
+        Ok(Empty::new())
+    }
+
+    async fn update(&self, _: &TtrpcContext, request: UpdateTaskRequest) -> Answer<Empty> {
+        let container = self.0.container(&request.id)?;
+        let resources = request.resources.into_option().map(|any| any.value).unwrap_or_default();
+        let path = lock(&container.cgroup_path).clone();
+        let dir = container.dir();
+        let child = child::spawn(&self.0, &[], || match &container.runtime {
+            Runtime::Builtin => builtin::update(&container.id, &path, &resources),
+            Runtime::Program(program) => byname::update(&call(&self.0, &container, program, &dir, None), &resources),
+        })?;
+        child.answer::<()>().await?;
+        Ok(Empty::new())
+    }
+
+    async fn wait(&self, _: &TtrpcContext, request: WaitRequest) -> Answer<WaitResponse> {
+        let process: Arc<Process> = self.0.process(&request.id, &request.exec_id)?;
+        let Exited { status, at, .. } = process.wait().await;
+        Ok(WaitResponse { exit_status: status, exited_at: MessageField::some(timestamp(at)), ..Default::default() })
+    }
+
+    async fn stats(&self, _: &TtrpcContext, request: StatsRequest) -> Answer<StatsResponse> {
+        let container = self.0.container(&request.id)?;
+        let stats = verbs::stats::read(&container.cgroups());
+        self.0.tidy_memory();
+        Ok(StatsResponse { stats: MessageField::some(stats), ..Default::default() })
+    }
+
+    async fn connect(&self, _: &TtrpcContext, request: ConnectRequest) -> Answer<ConnectResponse> {
+        let task_pid = self.0.container(&request.id).map_or(0, |container| container.init.life().pid);
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        Ok(ConnectResponse { shim_pid: std::process::id(), task_pid, version, ..Default::default() })
+    }
+
+    async fn shutdown(&self, _: &TtrpcContext, request: ShutdownRequest) -> Answer<Empty> {
+        if request.now || !self.0.has_containers() {
+            self.0.shutdown.store(true, Ordering::Relaxed);
+            // A successor may take the names while clients of this one still drain.
+            let _ = std::fs::remove_file(&self.0.config.task_socket);
+            let _ = std::fs::remove_file(&self.0.config.attach_socket);
+            self.0.change.notify_one();
+        }
+        Ok(Empty::new())
+    }
+}
+
+fn status(phase: Phase, paused: bool) -> Status {
+    match phase {
+        Phase::Added | Phase::Creating | Phase::Created | Phase::Starting => Status::CREATED,
+        Phase::Running if paused => Status::PAUSED,
+        Phase::Running => Status::RUNNING,
+        Phase::Stopped => Status::STOPPED,
+    }
+}
+
+pub fn timestamp(at: SystemTime) -> Timestamp {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp { seconds: since.as_secs() as i64, nanos: since.subsec_nanos() as i32, ..Default::default() }
+}
+
+/// The year 1, which is how "not yet" is said on this wire.
+fn zero_time() -> Timestamp {
+    Timestamp { seconds: -62_135_596_800, ..Default::default() }
+}

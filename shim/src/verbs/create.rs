@@ -1,0 +1,230 @@
+//! Create: the container is registered, a helper child builds it, the answer makes it `Created`.
+
+use crate::{
+    cgroup::Cgroups,
+    child::{self, Made, builtin, byname, mounts::Mount},
+    durable,
+    failure::{Failure, Kind, Result, failed},
+    io::{hub::{Hub, Last}, lock, log::Log, stdin::Stdin},
+    reaper,
+    shim::{Container, Phase, Process, Runtime, Shim, StdioNames, make_private_dir},
+    stdio::{self, Ends},
+};
+use gantry_proto_attach::{Refusal, RefusalKind};
+use gantry_proto_shim::{CREATE_OPTIONS_TYPE, api::CreateTaskRequest, extras::CreateOptions, is_type, protobuf::Message, runc_options::Options as RuncOptions};
+use gantry_shim_protocol::{BundleState, bundle, stdio::Stdio};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, atomic::{AtomicBool, Ordering}},
+    time::Duration,
+};
+
+const RUNC_OPTIONS_TYPE: &str = "containerd.runc.v1.Options";
+
+/// What the request and its options come to.
+struct Plan {
+    options: CreateOptions,
+    driven: bool,
+    runtime: Runtime,
+    rootfs: Vec<Mount>,
+}
+
+/// Creates a container; returns its pid.
+pub async fn create(shim: &Arc<Shim>, request: CreateTaskRequest) -> Result<u32> {
+    if !request.checkpoint.is_empty() {
+        return Err(Failure::new(Kind::Unsupported, "restoring from a checkpoint is not served by this shim"));
+    }
+    stdio::check([&request.stdin, &request.stdout, &request.stderr])?;
+    let plan = plan(&request)?;
+    let container = register(shim, &request, &plan)?;
+    let built = build(shim, &container, &plan).await;
+    if let Err(failure) = &built {
+        let refusal = Refusal { kind: RefusalKind::NeverStarted, message: failure.message.clone() };
+        container.init.hub.finish(Last::Refused(refusal));
+        shim.remove(&container.id);
+    }
+    shim.tidy_memory();
+    built
+}
+
+fn plan(request: &CreateTaskRequest) -> Result<Plan> {
+    let mount = |mount: &gantry_proto_shim::api::Mount| Mount {
+        kind: mount.type_.clone(),
+        source: mount.source.clone(),
+        target: mount.target.clone(),
+        options: mount.options.clone(),
+    };
+    let rootfs = request.rootfs.iter().map(mount).collect();
+    let (options, driven) = match request.options.as_ref() {
+        Some(any) if is_type(any, CREATE_OPTIONS_TYPE) => {
+            let options = CreateOptions::parse_from_bytes(&any.value).map_err(failed(Kind::Invalid, "reading the create options"))?;
+            (options, true)
+        }
+        Some(any) if is_type(any, RUNC_OPTIONS_TYPE) => (from_runc(&any.value)?, false),
+        Some(any) if !any.type_url.is_empty() => {
+            return Err(Failure::new(Kind::Invalid, format!("options of type {} are not for this shim", any.type_url)));
+        }
+        _ => (CreateOptions::default(), false),
+    };
+    let runtime = if options.runtime.is_empty() {
+        Runtime::Builtin
+    } else {
+        let (name, args) = (options.runtime.clone(), options.runtime_args.clone());
+        Runtime::Program(byname::Program { name, args, systemd_cgroup: options.systemd_cgroup })
+    };
+    if options.systemd_cgroup && matches!(runtime, Runtime::Builtin) {
+        return Err(Failure::new(Kind::Unsupported, "the built-in runtime makes plain cgroups, not systemd's: name another runtime"));
+    }
+    Ok(Plan { options, driven, runtime, rootfs })
+}
+
+/// The options containerd gives a runc shim.
+fn from_runc(bytes: &[u8]) -> Result<CreateOptions> {
+    let runc = RuncOptions::parse_from_bytes(bytes).map_err(failed(Kind::Invalid, "reading runc options"))?;
+    Ok(CreateOptions { runtime: runc.binary_name, systemd_cgroup: runc.systemd_cgroup, ..Default::default() })
+}
+
+fn register(shim: &Arc<Shim>, request: &CreateTaskRequest, plan: &Plan) -> Result<Arc<Container>> {
+    let options = &plan.options;
+    let bundle = PathBuf::from(&request.bundle);
+    let bundle = if bundle.as_os_str().is_empty() { shim.config.bundle.clone() } else { bundle };
+    let state_dir = if options.state_dir.is_empty() { bundle.clone() } else { PathBuf::from(&options.state_dir) };
+    make_private_dir(&state_dir).map_err(failed(Kind::Runtime, format_args!("making {}", state_dir.display())))?;
+    let log = open_log(plan, &state_dir, &request.id)?;
+    let names = StdioNames { stdin: request.stdin.clone(), stdout: request.stdout.clone(), stderr: request.stderr.clone() };
+    let hub = Hub::new(shim.clone(), &state_dir, log.clone());
+    let (held, once) = match Stdio::parse(&names.stdin) {
+        Stdio::Attach { once } => (true, once),
+        Stdio::Fifo(_) => (true, false),
+        Stdio::Null | Stdio::File(_) | Stdio::Unknown(_) => (options.open_stdin, options.stdin_once),
+    };
+    let stdin = Stdin::new(held, once, request.terminal);
+    let container = Arc::new(Container {
+        id: request.id.clone(),
+        bundle,
+        state_dir,
+        runtime: plan.runtime.clone(),
+        in_host: options.mount_in_host,
+        driven: plan.driven,
+        drain: Duration::from_secs(if options.drain_seconds == 0 { 60 } else { options.drain_seconds.into() }),
+        init: Process::new(&request.id, None, request.terminal, names, hub, stdin),
+        execs: Mutex::new(HashMap::new()),
+        cgroups: Mutex::default(),
+        cgroup_path: Mutex::default(),
+        log,
+        paused: AtomicBool::new(false),
+        poststart: AtomicBool::new(false),
+        deleting: AtomicBool::new(false),
+        helper: Mutex::default(),
+    });
+    if !shim.add(container.clone()) {
+        return Err(Failure::new(Kind::Exists, format!("container {} exists already", request.id)));
+    }
+    Ok(container)
+}
+
+fn open_log(plan: &Plan, state_dir: &Path, id: &str) -> Result<Option<Arc<Mutex<Log>>>> {
+    let options = plan.options.log.clone().unwrap_or_default();
+    match options.driver.as_str() {
+        _ if !plan.driven => Ok(None),
+        "none" => Ok(None),
+        "" | "json-file" => {
+            let log = Log::open(&options, state_dir, id).map_err(failed(Kind::Runtime, format_args!("opening the log of container {id}")))?;
+            Ok(Some(Arc::new(Mutex::new(log))))
+        }
+        other => Err(Failure::new(Kind::Unsupported, format!("log driver {other} is not served by this shim"))),
+    }
+}
+
+async fn build(shim: &Arc<Shim>, container: &Arc<Container>, plan: &Plan) -> Result<u32> {
+    let ends = stdio::make(&container.init, container.driven)?;
+    let child = child::spawn(shim, &ends.keep(), || run(shim, container, plan, &ends))?;
+    *lock(&container.helper) = Some(child.pid);
+    let stderr = child.stderr.clone();
+    let made = child.answer::<Made>().await;
+    lock(&container.helper).take();
+    let made = match made {
+        Ok(made) => made,
+        Err(failure) => {
+            let status = ends.status.1;
+            drop((ends.stdio, ends.console, ends.status.0));
+            return Err(super::start::explain(failure, &status, &stderr));
+        }
+    };
+    adopt(shim, container, &made);
+    let status = ends.taken(&container.init, made.console_size);
+    match status {
+        Ok(status) => *lock(&container.init.status_pipe) = Some((status, stderr)),
+        Err(failure) => {
+            crate::cgroup::kill(made.pid, libc::SIGKILL);
+            return Err(failure);
+        }
+    }
+    Ok(made.pid)
+}
+
+/// In the child.
+fn run(shim: &Shim, container: &Container, plan: &Plan, ends: &Ends) -> Result<Made> {
+    match &plan.runtime {
+        Runtime::Builtin => {
+            let build = builtin::Build {
+                id: &container.id,
+                bundle: &container.bundle,
+                dir: &container.dir(),
+                payload: ends.payload(),
+                console: ends.console_number(),
+            };
+            builtin::create(build, &plan.rootfs, container.in_host)
+        }
+        Runtime::Program(program) => byname::create(&call(shim, container, program, &container.dir(), Some(ends)), &plan.rootfs, container.in_host),
+    }
+}
+
+/// A runtime program's view of a container.
+pub fn call<'a>(shim: &'a Shim, container: &'a Container, program: &'a byname::Program, dir: &'a Path, ends: Option<&Ends>) -> byname::Call<'a> {
+    byname::Call {
+        program,
+        id: &container.id,
+        bundle: &container.bundle,
+        dir,
+        sockets: shim.config.task_socket.parent().unwrap_or(Path::new("/run")),
+        stdio: ends.map_or([None; 3], Ends::numbers),
+        console: ends.and_then(Ends::console_number),
+    }
+}
+
+/// The process exists: from here on it is ours.
+fn adopt(shim: &Arc<Shim>, container: &Arc<Container>, made: &Made) {
+    let cgroups = Cgroups::of(made.pid, &made.cgroup_path);
+    let start_time = durable::start_time(made.pid);
+    {
+        let mut life = lock(&container.init.life);
+        life.pid = made.pid;
+        life.start_time = start_time;
+        life.oom_before = cgroups.oom_kills();
+        life.phase = Phase::Created;
+    }
+    let state = BundleState {
+        id: container.id.clone(),
+        pid: made.pid,
+        start_time,
+        boot_id: shim.boot_id.clone(),
+        cgroups: cgroups.paths(),
+        runtime: match &container.runtime {
+            Runtime::Builtin => String::new(),
+            Runtime::Program(program) => program.name.clone(),
+        },
+    };
+    *lock(&container.cgroups) = cgroups;
+    lock(&container.cgroup_path).clone_from(&made.cgroup_path);
+    container.poststart.store(made.poststart, Ordering::Relaxed);
+    let written = serde_json::to_vec(&state).map_err(std::io::Error::from);
+    let written = written.and_then(|text| durable::write_volatile(&container.bundle.join(bundle::STATE), &text));
+    if let Err(err) = written {
+        shim.note(&format!("writing the state of container {}: {err}", container.id));
+    }
+    if let Some(reaped) = shim.adopt(made.pid, &container.init) {
+        reaper::ended(shim, &container.init, reaped);
+    }
+}

@@ -1,0 +1,60 @@
+//! Kill: a signal to a process, to all of a container, or the end of a creation that is stuck.
+
+use crate::{
+    durable,
+    failure::{Failure, Result},
+    io::lock,
+    shim::{Container, Phase, Shim},
+};
+use std::sync::Arc;
+
+/// Sends a signal.
+pub fn kill(shim: &Arc<Shim>, id: &str, exec: &str, signal: u32, all: bool) -> Result<()> {
+    let container = shim.container(id)?;
+    let process = container.process(exec)?;
+    let signal = signal as i32;
+    if !(0..=64).contains(&signal) {
+        return Err(Failure::new(crate::failure::Kind::Invalid, format!("no signal has the number {signal}")));
+    }
+    if signal == libc::SIGKILL && exec.is_empty() {
+        end_helper(&container);
+    }
+    match process.life().phase {
+        Phase::Creating if signal == libc::SIGKILL => return Ok(()),
+        Phase::Creating | Phase::Added => {
+            return Err(Failure::precondition(format!("{} has no process yet; only the kill signal ends its creation", process.describe())));
+        }
+        Phase::Stopped if all && exec.is_empty() => {}
+        Phase::Stopped => return Err(Failure::not_found("process", "of the ended container or exec")),
+        Phase::Created | Phase::Starting | Phase::Running => {}
+    }
+    if all && exec.is_empty() {
+        for pid in container.cgroups().pids() {
+            crate::cgroup::kill(pid, signal);
+        }
+    } else {
+        process.signal(signal)?;
+    }
+    if signal == libc::SIGKILL && container.is_paused() {
+        // What stands still cannot die.
+        container.cgroups().thaw();
+        container.paused.store(false, std::sync::atomic::Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+/// Ends the helper at work for a container (a stuck hook, a stuck mount) and whatever it made.
+fn end_helper(container: &Container) {
+    let Some(helper) = *lock(&container.helper) else { return };
+    crate::cgroup::kill(helper, libc::SIGSTOP);
+    // Stopped, it makes nothing more; asleep in the kernel, neither.
+    for _ in 0..100 {
+        match durable::state_of(helper) {
+            Some('R' | 'S') => std::thread::sleep(std::time::Duration::from_micros(100)),
+            _ => break,
+        }
+    }
+    for pid in durable::descendants(helper).into_iter().chain([helper]) {
+        crate::cgroup::kill(pid, libc::SIGKILL);
+    }
+}

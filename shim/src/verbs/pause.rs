@@ -1,0 +1,60 @@
+//! Pause and resume, by the freezer.
+
+use crate::{
+    failure::{Failure, Kind, Result, failed},
+    shim::{Container, Phase, Shim},
+};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+/// How long the freezer may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Makes every process of a container stand still.
+pub async fn pause(shim: &Arc<Shim>, id: &str) -> Result<()> {
+    let container = running(shim, id)?;
+    if container.is_paused() {
+        return Err(Failure::precondition(format!("container {id} is paused already")));
+    }
+    set(&container, true).await?;
+    container.paused.store(true, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Lets them go on.
+pub async fn resume(shim: &Arc<Shim>, id: &str) -> Result<()> {
+    let container = running(shim, id)?;
+    if !container.is_paused() {
+        return Err(Failure::precondition(format!("container {id} is not paused")));
+    }
+    set(&container, false).await?;
+    container.paused.store(false, Ordering::Relaxed);
+    Ok(())
+}
+
+fn running(shim: &Shim, id: &str) -> Result<Arc<Container>> {
+    let container = shim.container(id)?;
+    match container.init.life().phase {
+        Phase::Running => Ok(container),
+        _ => Err(Failure::precondition(format!("container {id} is not running"))),
+    }
+}
+
+async fn set(container: &Container, frozen: bool) -> Result<()> {
+    let cgroups = container.cgroups();
+    let deed = if frozen { "pausing" } else { "resuming" };
+    cgroups.set_frozen(frozen).map_err(failed(Kind::Runtime, format_args!("{deed} container {}", container.id)))?;
+    let end = tokio::time::Instant::now() + PATIENCE;
+    let mut step = Duration::from_millis(1);
+    while cgroups.is_frozen() != frozen {
+        if tokio::time::Instant::now() > end || container.init.life().phase == Phase::Stopped {
+            cgroups.thaw();
+            return Err(Failure::new(Kind::Runtime, format!("{deed} container {}: a process does not stand still; let go again", container.id)));
+        }
+        tokio::time::sleep(step).await;
+        step = (step * 2).min(Duration::from_millis(50));
+    }
+    Ok(())
+}
