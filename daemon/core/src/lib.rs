@@ -10,6 +10,7 @@ pub mod error;
 pub mod gc;
 pub mod id;
 pub mod label;
+pub mod lease;
 pub mod lifecycle;
 pub mod mount;
 pub mod reference;
