@@ -129,8 +129,11 @@ impl Bundle {
 
 /// Removes a bundle that left. Its `rootfs` must be empty: a mount left there is an error, never a deletion through it.
 fn remove_tree(path: &Path) -> io::Result<()> {
-    for done in [fs::remove_dir(path.join(file::ROOTFS)), fs::remove_dir_all(path)] {
-        match done {
+    for remove in [
+        |path: &Path| fs::remove_dir(path.join(file::ROOTFS)),
+        |path: &Path| fs::remove_dir_all(path),
+    ] {
+        match remove(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             done => done?,
         }

@@ -97,7 +97,8 @@ impl Hierarchies {
         self.unified.as_deref()
     }
 
-    fn mounts(&self) -> impl Iterator<Item = &Path> {
+    /// Every mount point.
+    pub fn mounts(&self) -> impl Iterator<Item = &Path> {
         self.unified
             .iter()
             .chain(self.v1.iter().map(|v1| &v1.mount))

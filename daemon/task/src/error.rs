@@ -1,6 +1,7 @@
 //! What can go wrong between the daemon and a shim, and what each means to a caller.
 
 use gantry_core::{Error, ErrorKind};
+use gantry_proto_shim::extras::failure::Kind as Told;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -223,12 +224,15 @@ impl TaskError {
     /// What a failed call to a shim means. `starting`: the call was to bring a process to life, so that the text may tell why not.
     pub(crate) fn from_call(deed: &'static str, id: &str, starting: bool, error: ttrpc::Error) -> Self {
         let id = id.to_owned();
+        let told = gantry_proto_shim::failure_kind(&error);
         match error {
             ttrpc::Error::RpcStatus(status) => {
-                let kind = starting
-                    .then(|| start_failure(&status.message))
-                    .flatten()
-                    .unwrap_or_else(|| kind_of_code(status.code()));
+                let read = || starting.then(|| start_failure(&status.message)).flatten();
+                let kind = match told {
+                    // A runtime program's failure, or a foreign shim's: only its words tell.
+                    None | Some(Told::RUNTIME) => read().unwrap_or_else(|| kind_of_code(status.code())),
+                    Some(told) => kind_of_failure(told),
+                };
                 Self::Refused {
                     deed,
                     id,
@@ -249,6 +253,17 @@ impl TaskError {
 impl From<TaskError> for Error {
     fn from(error: TaskError) -> Self {
         Error::wrap(error.kind(), error)
+    }
+}
+
+/// What a gantry shim says in so many words.
+fn kind_of_failure(told: Told) -> ErrorKind {
+    match told {
+        Told::RUNTIME | Told::HOOK | Told::MOUNT => ErrorKind::Internal,
+        Told::COMMAND_NOT_FOUND => ErrorKind::CommandNotFound,
+        Told::COMMAND_NOT_EXECUTABLE => ErrorKind::CommandNotExecutable,
+        Told::ABORTED => ErrorKind::Aborted,
+        Told::SPEC => ErrorKind::InvalidArgument,
     }
 }
 
