@@ -100,6 +100,17 @@ pub trait SnapshotService: Send + Sync {
     fn usage(&self, ns: &Namespace, snapshotter: &str, key: &str) -> Result<Usage>;
     /// Where an active snapshot's content may be written without a mount.
     fn apply_target(&self, ns: &Namespace, snapshotter: &str, key: &str) -> Result<ApplyTarget>;
+    /// Takes a committed snapshot that another namespace has under this chain id, if the daemon applied and verified it
+    /// down to its base and the content policy shares; its parents come along. True if `name` is there afterwards.
+    fn adopt(
+        &self,
+        _ns: &Namespace,
+        _snapshotter: &str,
+        _name: &str,
+        _lease: Option<&LeaseId>,
+    ) -> Result<bool> {
+        Ok(false)
+    }
     /// Layers of different parents may be prepared without their parent and attached at commit.
     fn can_rebase(&self, snapshotter: &str) -> Result<bool>;
 }

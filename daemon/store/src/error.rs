@@ -1,6 +1,6 @@
 //! What can fail in the store.
 
-use gantry_core::{Digest, ErrorKind, LeaseId, Namespace};
+use gantry_core::{Digest, ErrorKind, LeaseId};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -151,7 +151,7 @@ pub enum Error {
         source: gantry_snapshots_api::Error,
     },
 
-    // Leases and namespaces.
+    // Leases and collection.
     #[error("lease {} does not exist: not found", id.0)]
     LeaseMissing { id: LeaseId },
     #[error("lease {}: already exists", id.0)]
@@ -160,12 +160,13 @@ pub enum Error {
     ResourceKind { kind: String },
     #[error("lease resource {kind} {id:?} is malformed")]
     ResourceMalformed { kind: String, id: String },
-    #[error("namespace {ns}: already exists")]
-    NamespaceExists { ns: Namespace },
-    #[error("namespace {ns}: not found")]
-    NamespaceMissing { ns: Namespace },
-    #[error("namespace {ns} still has {left}")]
-    NamespaceInUse { ns: Namespace, left: String },
+    #[error("nothing is collected: nobody reads the references in table {table}, which has records")]
+    CollectBlind { table: &'static str },
+    #[error("start the collector's thread")]
+    Spawn {
+        #[source]
+        source: io::Error,
+    },
 }
 
 impl Error {
@@ -188,27 +189,26 @@ impl Error {
             | Self::Quarantined { .. }
             | Self::BlobDamaged { .. } => ErrorKind::DataLoss,
             Self::Open { source, .. } | Self::Read { source, .. } | Self::Write { source } => rocksdb_kind(source),
-            Self::NoTable { .. } | Self::Encode { .. } => ErrorKind::Internal,
+            Self::NoTable { .. } | Self::Encode { .. } | Self::CollectBlind { .. } | Self::Spawn { .. } => {
+                ErrorKind::Internal
+            }
             Self::Newer { .. }
             | Self::TotalChanged { .. }
             | Self::SizeMismatch { .. }
             | Self::DigestMismatch { .. }
             | Self::SnapshotKind { .. }
             | Self::SnapshotHasChildren { .. }
-            | Self::SnapshotDoomed { .. }
-            | Self::NamespaceInUse { .. } => ErrorKind::FailedPrecondition,
+            | Self::SnapshotDoomed { .. } => ErrorKind::FailedPrecondition,
             Self::Path { source, .. } => path_kind(source),
             Self::Core(source) => source.kind(),
             Self::BlobMissing { .. }
             | Self::IngestMissing { .. }
             | Self::SnapshotMissing { .. }
             | Self::ParentMissing { .. }
-            | Self::LeaseMissing { .. }
-            | Self::NamespaceMissing { .. } => ErrorKind::NotFound,
-            Self::BlobExists { .. }
-            | Self::SnapshotExists { .. }
-            | Self::LeaseExists { .. }
-            | Self::NamespaceExists { .. } => ErrorKind::AlreadyExists,
+            | Self::LeaseMissing { .. } => ErrorKind::NotFound,
+            Self::BlobExists { .. } | Self::SnapshotExists { .. } | Self::LeaseExists { .. } => {
+                ErrorKind::AlreadyExists
+            }
             Self::BeyondEnd { .. } => ErrorKind::OutOfRange,
             Self::NoReference
             | Self::NoSnapshotter { .. }

@@ -15,19 +15,49 @@ macro_rules! failpoint {
     };
 }
 
+mod blob;
+mod collect;
 mod db;
 mod error;
 mod events;
 mod frame;
 mod key;
+mod lease;
 mod record;
+mod snapshot;
 mod young;
 
+pub use blob::{BlobReport, BlobStore, INGEST_LIFETIME, NamespaceRecord, Sharing};
+pub use collect::{Background, Collected, Collector};
 pub use db::quarantine::Quarantined;
 pub use db::repair::RepairReport;
 pub use db::{Claim, Claims, Damage, Store, StoreOptions, TABLES, View};
 pub use error::{Error, Result};
 pub use events::{EventQuery, KEPT};
 pub use key::Key;
+pub use lease::{Lease, Leases, Resource};
 pub use record::{Batch, DecodeError, Event, Record};
+pub use snapshot::{SnapshotReport, SnapshotStore};
 pub use young::Step;
+
+/// Every place between an intent and its effect, or an effect and its outcome, where the fault tests end the daemon.
+pub const FAILPOINTS: &[&str] = &[
+    "store::blob::commit::recorded",
+    "store::blob::commit::renamed",
+    "store::blob::commit::synced",
+    "store::blob::ingest::intent",
+    "store::blob::unlink",
+    "store::collect::marked",
+    "store::collect::sweep",
+    "store::collect::swept",
+    "store::snapshot::commit::intent",
+    "store::snapshot::commit::recorded",
+    "store::snapshot::commit::synced",
+    "store::snapshot::prepare::intent",
+    "store::snapshot::prepare::made",
+    "store::snapshot::prepare::recorded",
+    "store::snapshot::remove::gone",
+    "store::snapshot::remove::intent",
+    "store::snapshot::remove::recorded",
+    "store::snapshot::sweep::intent",
+];

@@ -2,4 +2,5 @@
 //!
 //! A suite never knows which implementation it looks at; every implementation runs it from its own tests.
 
+pub mod content;
 pub mod snapshots;

@@ -220,6 +220,24 @@ impl Store {
             .collect())
     }
 
+    /// While anything is in quarantine nobody knows what it referred to: nothing is collected or swept.
+    pub(crate) fn holds_back(&self) -> Result<bool> {
+        let mut held = false;
+        self.visit::<Quarantined>(&(), |_, _| {
+            held = true;
+            std::ops::ControlFlow::Break(())
+        })?;
+        Ok(held)
+    }
+
+    /// Whether a table has no records, whoever reads them.
+    pub(crate) fn is_empty(&self, table: &'static str) -> Result<bool> {
+        let mut rows = self.db.raw_iterator_cf(self.cf(table)?);
+        rows.seek_to_first();
+        rows.status().map_err(|source| Error::Read { table, source })?;
+        Ok(!rows.valid())
+    }
+
     /// Forgets a quarantined value, on somebody's word that it is not needed.
     pub fn forget_quarantined(&self, entry: &Quarantined) -> Result<()> {
         let key = hex::decode(&entry.key).unwrap_or_default();

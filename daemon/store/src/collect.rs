@@ -1,0 +1,361 @@
+//! Garbage collection: mark on a snapshot of the store, sweep records, then bytes and directories. Writers never stop.
+//!
+//! What is young when a victim's turn comes (see [`crate::young`]), and all it refers to, is kept. Victims go from those
+//! that refer to those referred to: whatever is kept at its turn still has all its parts. A victim whose claim is taken
+//! is in use and kept.
+
+use crate::blob::{self, Blob, BlobStore, IngestRecord};
+use crate::db::{Claim, Store, View};
+use crate::error::{Error, Result};
+use crate::key::Key;
+use crate::lease::{self, Lease, Leased, Leases, Resource};
+use crate::record::{Batch, Record};
+use crate::snapshot::{Snapshot, SnapshotStore};
+use crate::young::Collecting;
+use gantry_core::gc::{self, Facts, Graph, Kind, Marks, Node, Reach};
+use gantry_core::{Digest, LeaseId, Namespace};
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+/// Victims that go in one batch.
+const SWEEP: usize = 64;
+/// Tables whose references decide what lives: not to be collected over blindly.
+const MUST_READ: [&str; 2] = ["containers", "images"];
+/// How long a request waits for others like it.
+const GATHER: Duration = Duration::from_millis(100);
+/// A collection comes at least this often.
+const AT_LEAST: Duration = Duration::from_secs(60 * 60);
+
+/// A record of another room: where it is and what it says.
+struct Found {
+    table: &'static str,
+    key: Vec<u8>,
+    facts: Facts,
+}
+
+type Source = Box<dyn Fn(&View<'_>) -> Result<Vec<Found>> + Send + Sync>;
+
+pub struct Collector {
+    store: Arc<Store>,
+    leases: Leases,
+    blobs: BlobStore,
+    snapshots: SnapshotStore,
+    sources: Mutex<BTreeMap<&'static str, Source>>,
+    running: Mutex<()>,
+}
+
+/// What a collection took away.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Images that had expired, blobs and snapshots that nothing referred to.
+    pub removed: Vec<Node>,
+    /// Leases that had expired.
+    pub leases: Vec<(Namespace, LeaseId)>,
+    /// Ingests that nobody resumed.
+    pub ingests: usize,
+    /// Layer directories.
+    pub layers: usize,
+    /// Bytes of blobs.
+    pub freed: u64,
+    /// Nothing was collected because damaged records are in quarantine: what they referred to is not known.
+    pub held_back: bool,
+}
+
+/// What the mark decides on.
+struct Marked {
+    graph: Graph,
+    marks: Marks,
+    victims: BTreeSet<Node>,
+    /// Where victims of other rooms are.
+    rows: HashMap<Node, (&'static str, Vec<u8>)>,
+    expired_leases: Vec<(Namespace, LeaseId)>,
+    orphans: Vec<<Leased as Record>::Key>,
+}
+
+impl Collector {
+    pub fn new(store: Arc<Store>, blobs: BlobStore, snapshots: SnapshotStore) -> Self {
+        Self {
+            leases: Leases::new(store.clone()),
+            store,
+            blobs,
+            snapshots,
+            sources: Mutex::default(),
+            running: Mutex::new(()),
+        }
+    }
+
+    /// Makes the references in a table of another room count ([`Record::facts`]). To be called for every such table
+    /// before the first collection.
+    pub fn read<R: Record>(&self) {
+        let source: Source = Box::new(|view| {
+            let found = view.list::<R>()?.into_iter().filter_map(|(key, record)| {
+                let facts = record.facts(&key)?;
+                Some(Found {
+                    table: R::TABLE,
+                    key: key.to_bytes(),
+                    facts,
+                })
+            });
+            Ok(found.collect())
+        });
+        self.sources.lock().insert(R::TABLE, source);
+    }
+
+    /// Collects now; waits for a collection that runs already.
+    pub fn collect(&self) -> Result<Collected> {
+        let _running = self.running.lock();
+        let mut collected = Collected::default();
+        if self.store.holds_back()? {
+            tracing::warn!("nothing is collected while damaged records are in quarantine");
+            collected.held_back = true;
+            return Ok(collected);
+        }
+        let young = self.store.young().collect();
+        let mut marked = self.mark()?;
+        failpoint!("store::collect::marked");
+        collected.removed = self.sweep(&mut marked, &young)?;
+        collected.leases = self.sweep_leases(&marked)?;
+        let graph = &marked;
+        collected.ingests = self.blobs.expire_ingests(|ns, reference| {
+            let node = Node::new(ns, Kind::Ingest, reference);
+            graph.marks.contains(&node) || young.contains(&node)
+        })?;
+        drop(young);
+        failpoint!("store::collect::swept");
+        collected.layers = self.snapshots.sweep_layers()?;
+        collected.freed = self.blobs.sweep_files()?;
+        Ok(collected)
+    }
+
+    fn mark(&self) -> Result<Marked> {
+        let now = SystemTime::now();
+        let view = self.store.view();
+        let mut marked = Marked {
+            graph: Graph::default(),
+            marks: Marks::default(),
+            victims: BTreeSet::new(),
+            rows: HashMap::new(),
+            expired_leases: Vec::new(),
+            orphans: Vec::new(),
+        };
+        self.mark_leases(&view, now, &mut marked)?;
+        for (key, blob) in view.list::<Blob>()? {
+            marked.candidate(blob.facts(&key), now);
+        }
+        for (key, snapshot) in view.list::<Snapshot>()? {
+            marked.candidate(snapshot.facts(&key), now);
+        }
+        for (key, ingest) in view.list::<IngestRecord>()? {
+            if let Some(facts) = ingest.facts(&key) {
+                // Whether it has expired is looked at when its turn comes; what it expects is not worth less than it.
+                marked.graph.add(&facts, now);
+                if self.blobs.keeps_ingest(&ingest) {
+                    marked.graph.root(facts.node, Reach::Full);
+                }
+            }
+        }
+        let sources = self.sources.lock();
+        for table in MUST_READ {
+            if !sources.contains_key(table) && !self.store.is_empty(table)? {
+                return Err(Error::CollectBlind { table });
+            }
+        }
+        for source in sources.values() {
+            for found in source(&view)? {
+                if found.facts.node.kind == Kind::Image && gc::is_expired(&found.facts.labels, now) {
+                    marked.victims.insert(found.facts.node.clone());
+                    let row = (found.table, found.key);
+                    marked.rows.insert(found.facts.node.clone(), row);
+                }
+                marked.graph.add(&found.facts, now);
+            }
+        }
+        marked.marks = marked.graph.mark();
+        let marks = &marked.marks;
+        marked.victims.retain(|node| !marks.contains(node));
+        Ok(marked)
+    }
+
+    fn mark_leases(&self, view: &View<'_>, now: SystemTime, marked: &mut Marked) -> Result<()> {
+        let mut reach = HashMap::new();
+        for (key, lease) in view.list::<Lease>()? {
+            if gc::is_expired(&lease.labels, now) {
+                marked.expired_leases.push(key);
+            } else {
+                reach.insert(key, gc::lease_reach(&lease.labels));
+            }
+        }
+        for ((ns, id, kind, key), _) in view.list::<Leased>()? {
+            match (reach.get(&(ns.clone(), id.clone())), Resource::parse(&kind, &key)) {
+                (Some(reach), Ok(resource)) => marked.graph.root(resource.node(&ns), *reach),
+                (None, _) => marked.orphans.push((ns, id, kind, key)),
+                (Some(_), Err(_)) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn sweep(&self, marked: &mut Marked, young: &Collecting<'_>) -> Result<Vec<Node>> {
+        let order = marked.graph.referrers_first(&marked.victims);
+        let mut removed = Vec::new();
+        let mut seen = 0;
+        for chunk in order.chunks(SWEEP) {
+            let mut batch = Batch::new();
+            let mut claims = Vec::new();
+            for node in chunk {
+                let claim = self.claim(node);
+                marked.shade(young, &mut seen);
+                let Some(claim) = claim.filter(|_| !marked.marks.contains(node)) else {
+                    marked.graph.mark_from(&mut marked.marks, node.clone(), Reach::Full);
+                    continue;
+                };
+                if self.sweep_one(&mut batch, node, marked)? {
+                    removed.push(node.clone());
+                    claims.push(claim);
+                }
+            }
+            failpoint!("store::collect::sweep");
+            self.store.commit(batch)?;
+        }
+        Ok(removed)
+    }
+
+    /// The claim under which others decide about this thing; none if somebody does so now.
+    fn claim(&self, node: &Node) -> Option<Claim> {
+        let key = match &node.kind {
+            Kind::Content => blob::blob_claim(&node.key.parse().ok()?),
+            Kind::Snapshot(name) => SnapshotStore::claim_key(&node.ns, name, &node.key),
+            Kind::Image | Kind::Container | Kind::Ingest | Kind::Holder(_) => format!("{node}"),
+        };
+        self.store.claims().try_claim(key)
+    }
+
+    fn sweep_one(&self, batch: &mut Batch, node: &Node, marked: &Marked) -> Result<bool> {
+        match &node.kind {
+            Kind::Content => {
+                let Ok(digest) = node.key.parse::<Digest>() else {
+                    return Ok(false);
+                };
+                blob::sweep_in(batch, &node.ns, &digest);
+                Ok(true)
+            }
+            Kind::Snapshot(name) => self.snapshots.sweep_in(batch, &node.ns, name, &node.key),
+            Kind::Image | Kind::Container | Kind::Ingest | Kind::Holder(_) => {
+                let row = marked.rows.get(node);
+                if let Some((table, key)) = row {
+                    batch.delete_raw(table, key.clone());
+                }
+                Ok(row.is_some())
+            }
+        }
+    }
+
+    fn sweep_leases(&self, marked: &Marked) -> Result<Vec<(Namespace, LeaseId)>> {
+        let mut ended = Vec::new();
+        for (ns, id) in &marked.expired_leases {
+            let _claim = self.store.claims().claim(lease::claim_key(ns, id))?;
+            // One that was made anew under the same id meanwhile is another one.
+            let lease: Option<Lease> = self.store.get(&(ns.clone(), id.clone()))?;
+            if lease.is_some_and(|lease| gc::is_expired(&lease.labels, SystemTime::now())) {
+                let mut batch = Batch::new();
+                self.leases.delete_in(&mut batch, ns, id)?;
+                self.store.commit(batch)?;
+                ended.push((ns.clone(), id.clone()));
+            }
+        }
+        let mut batch = Batch::new();
+        for key in &marked.orphans {
+            let lease = (key.0.clone(), key.1.clone());
+            if !self.store.contains::<Lease>(&lease)? {
+                batch.delete::<Leased>(key);
+            }
+        }
+        if !batch.is_empty() {
+            self.store.commit(batch)?;
+        }
+        Ok(ended)
+    }
+
+    /// Collects on a thread of its own, some time after each request and at least every hour.
+    pub fn background(self: Arc<Self>) -> Result<Background> {
+        let (requests, wake) = mpsc::sync_channel(1);
+        let thread = std::thread::Builder::new()
+            .name("collector".to_owned())
+            .stack_size(256 * 1024)
+            .spawn(move || self.run(&wake))
+            .map_err(|source| Error::Spawn { source })?;
+        Ok(Background {
+            requests: Some(requests),
+            thread: Some(thread),
+        })
+    }
+
+    fn run(&self, wake: &mpsc::Receiver<()>) {
+        loop {
+            match wake.recv_timeout(AT_LEAST) {
+                Ok(()) => std::thread::sleep(GATHER),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            }
+            // A second request that came meanwhile is served by this round.
+            while wake.try_recv().is_ok() {}
+            match self.collect() {
+                Ok(collected) if collected == Collected::default() => {}
+                Ok(collected) => tracing::info!(
+                    removed = collected.removed.len(),
+                    layers = collected.layers,
+                    freed = collected.freed,
+                    "collected what nothing refers to"
+                ),
+                Err(error) => tracing::warn!(err = %error, "collection failed; the next one tries again"),
+            }
+        }
+    }
+}
+
+impl Marked {
+    fn candidate(&mut self, facts: Option<Facts>, now: SystemTime) {
+        if let Some(facts) = facts {
+            self.graph.add(&facts, now);
+            self.victims.insert(facts.node);
+        }
+    }
+
+    /// Marks from what has become young since the last look.
+    fn shade(&mut self, young: &Collecting<'_>, seen: &mut usize) {
+        let count = young.count();
+        if count != *seen {
+            for node in young.all() {
+                self.graph.mark_from(&mut self.marks, node, Reach::Full);
+            }
+            *seen = count;
+        }
+    }
+}
+
+/// The collector's thread. Dropped, it ends after the round that runs.
+pub struct Background {
+    requests: Option<mpsc::SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Background {
+    /// Asks for a collection; one that is asked for already is enough.
+    pub fn request(&self) {
+        if let Some(requests) = &self.requests {
+            let _full_means_asked = requests.try_send(());
+        }
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.requests = None;
+        if let Some(thread) = self.thread.take() {
+            let _panicked_is_logged = thread.join();
+        }
+    }
+}

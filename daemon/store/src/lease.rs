@@ -1,0 +1,229 @@
+//! Leases: what a client is at work on lives as long as its lease.
+
+use crate::db::Store;
+use crate::error::{Error, Result};
+use crate::key::Key;
+use crate::record::{Batch, Record};
+use gantry_core::gc::{self, Kind, Node};
+use gantry_core::{Digest, Labels, LeaseId, Namespace, label};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// Key: namespace, lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    pub created_at: SystemTime,
+    pub labels: Labels,
+}
+
+impl Record for Lease {
+    type Key = (Namespace, LeaseId);
+    const TABLE: &'static str = "leases";
+    const VERSION: u16 = 1;
+}
+
+/// Key: namespace, lease, type, id. Order: a lease's resources together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Leased {}
+
+impl Record for Leased {
+    type Key = (Namespace, LeaseId, String, String);
+    const TABLE: &'static str = "lease_resources";
+    const VERSION: u16 = 1;
+}
+
+/// What a lease can hold, in containerd's words for its types.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resource {
+    /// `content`
+    Content(Digest),
+    /// `ingests`
+    Ingest(String),
+    /// `images`
+    Image(String),
+    /// `snapshots/<snapshotter>`
+    Snapshot { snapshotter: String, key: String },
+}
+
+impl Resource {
+    /// From the type and id of the wire.
+    pub fn parse(kind: &str, id: &str) -> Result<Self> {
+        let malformed = || Error::ResourceMalformed {
+            kind: kind.to_owned(),
+            id: id.to_owned(),
+        };
+        if id.is_empty() {
+            return Err(malformed());
+        }
+        match kind.split_once('/') {
+            None if kind == "content" => Ok(Self::Content(id.parse().map_err(|_| malformed())?)),
+            None if kind == "ingests" => Ok(Self::Ingest(id.to_owned())),
+            None if kind == "images" => Ok(Self::Image(id.to_owned())),
+            Some(("snapshots", name)) if !name.is_empty() => Ok(Self::Snapshot {
+                snapshotter: name.to_owned(),
+                key: id.to_owned(),
+            }),
+            None if kind == "snapshots" => Err(malformed()),
+            None | Some(_) => Err(Error::ResourceKind { kind: kind.to_owned() }),
+        }
+    }
+
+    /// The type of the wire.
+    pub fn kind(&self) -> String {
+        match self {
+            Self::Content(_) => "content".to_owned(),
+            Self::Ingest(_) => "ingests".to_owned(),
+            Self::Image(_) => "images".to_owned(),
+            Self::Snapshot { snapshotter, .. } => format!("snapshots/{snapshotter}"),
+        }
+    }
+
+    pub fn id(&self) -> String {
+        match self {
+            Self::Content(digest) => digest.to_string(),
+            Self::Ingest(id) | Self::Image(id) | Self::Snapshot { key: id, .. } => id.clone(),
+        }
+    }
+
+    pub fn node(&self, ns: &Namespace) -> Node {
+        match self {
+            Self::Content(digest) => Node::content(ns, digest),
+            Self::Ingest(reference) => Node::new(ns, Kind::Ingest, reference),
+            Self::Image(name) => Node::image(ns, name),
+            Self::Snapshot { snapshotter, key } => Node::snapshot(ns, snapshotter, key),
+        }
+    }
+
+    fn key(&self, ns: &Namespace, id: &LeaseId) -> <Leased as Record>::Key {
+        (ns.clone(), id.clone(), self.kind(), self.id())
+    }
+}
+
+/// The leases of all namespaces.
+#[derive(Clone)]
+pub struct Leases {
+    store: Arc<Store>,
+}
+
+impl Leases {
+    pub fn new(store: Arc<Store>) -> Self {
+        Self { store }
+    }
+
+    /// Makes a lease; without an id it gets one of its own.
+    pub fn create(&self, ns: &Namespace, id: Option<LeaseId>, labels: Labels) -> Result<(LeaseId, Lease)> {
+        label::validate(&labels)?;
+        let id = id.unwrap_or_else(fresh_id);
+        let _claim = self.store.claims().claim(claim_key(ns, &id))?;
+        if self.store.contains::<Lease>(&(ns.clone(), id.clone()))? {
+            return Err(Error::LeaseExists { id });
+        }
+        let lease = Lease {
+            created_at: SystemTime::now(),
+            labels,
+        };
+        let mut batch = Batch::new();
+        batch.put(&(ns.clone(), id.clone()), &lease)?;
+        self.store.commit(batch)?;
+        Ok((id, lease))
+    }
+
+    /// Makes a lease that ends by itself: for work that a kill must not keep alive for ever.
+    pub fn create_for(&self, ns: &Namespace, lifetime: Duration) -> Result<LeaseId> {
+        let end = chrono::DateTime::<chrono::Utc>::from(SystemTime::now() + lifetime);
+        let labels = Labels::from([(gc::LABEL_EXPIRE.to_owned(), end.to_rfc3339())]);
+        self.create(ns, None, labels).map(|(id, _)| id)
+    }
+
+    pub fn get(&self, ns: &Namespace, id: &LeaseId) -> Result<Lease> {
+        self.store
+            .get(&(ns.clone(), id.clone()))?
+            .ok_or_else(|| Error::LeaseMissing { id: id.clone() })
+    }
+
+    pub fn list(&self, ns: &Namespace) -> Result<Vec<(LeaseId, Lease)>> {
+        let leases = self.store.scan::<Lease>(ns)?;
+        Ok(leases.into_iter().map(|((_, id), lease)| (id, lease)).collect())
+    }
+
+    /// Ends a lease; what only it held goes with the next collection.
+    pub fn delete(&self, ns: &Namespace, id: &LeaseId) -> Result<()> {
+        let _claim = self.store.claims().claim(claim_key(ns, id))?;
+        self.get(ns, id)?;
+        let mut batch = Batch::new();
+        self.delete_in(&mut batch, ns, id)?;
+        self.store.commit(batch).map(drop)
+    }
+
+    pub(crate) fn delete_in(&self, batch: &mut Batch, ns: &Namespace, id: &LeaseId) -> Result<()> {
+        batch.delete::<Lease>(&(ns.clone(), id.clone()));
+        for (key, _) in self.store.scan::<Leased>(&(ns.clone(), id.clone()))? {
+            batch.delete::<Leased>(&key);
+        }
+        Ok(())
+    }
+
+    pub fn add(&self, ns: &Namespace, id: &LeaseId, resource: &Resource) -> Result<()> {
+        let mut batch = Batch::new();
+        self.add_in(&mut batch, ns, Some(id), resource)?;
+        self.store.commit(batch).map(drop)
+    }
+
+    /// Adds to the lease in a batch of something else; nothing without a lease.
+    pub(crate) fn add_in(
+        &self,
+        batch: &mut Batch,
+        ns: &Namespace,
+        id: Option<&LeaseId>,
+        resource: &Resource,
+    ) -> Result<()> {
+        batch.touch(resource.node(ns));
+        let Some(id) = id else { return Ok(()) };
+        self.require(ns, Some(id))?;
+        batch.put(&resource.key(ns, id), &Leased {})
+    }
+
+    pub(crate) fn remove_in(&self, batch: &mut Batch, ns: &Namespace, id: Option<&LeaseId>, resource: &Resource) {
+        if let Some(id) = id {
+            batch.delete::<Leased>(&resource.key(ns, id));
+        }
+    }
+
+    /// Using a lease that is not there is an error.
+    pub(crate) fn require(&self, ns: &Namespace, id: Option<&LeaseId>) -> Result<()> {
+        match id {
+            Some(id) if !self.store.contains::<Lease>(&(ns.clone(), id.clone()))? => {
+                Err(Error::LeaseMissing { id: id.clone() })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    pub fn remove(&self, ns: &Namespace, id: &LeaseId, resource: &Resource) -> Result<()> {
+        self.require(ns, Some(id))?;
+        let mut batch = Batch::new();
+        self.remove_in(&mut batch, ns, Some(id), resource);
+        self.store.commit(batch).map(drop)
+    }
+
+    pub fn resources(&self, ns: &Namespace, id: &LeaseId) -> Result<Vec<Resource>> {
+        self.require(ns, Some(id))?;
+        let rows = self.store.scan::<Leased>(&(ns.clone(), id.clone()))?;
+        rows.iter()
+            .map(|((_, _, kind, id), _)| Resource::parse(kind, id))
+            .collect()
+    }
+}
+
+pub(crate) fn claim_key(ns: &Namespace, id: &LeaseId) -> String {
+    hex::encode(("lease".to_owned(), ns.clone(), id.clone()).to_bytes())
+}
+
+/// The shape of containerd's client: nanoseconds and four random characters.
+fn fresh_id() -> LeaseId {
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    LeaseId(format!("{}-{}", now.as_nanos(), hex::encode(rand::random::<[u8; 4]>())))
+}
