@@ -1,0 +1,115 @@
+//! Every use case once: create, start, exec, stop, copy, logs, events, images. Doors translate to it, mechanisms work for it;
+//! it never sees a wire type.
+//!
+//! The flow: a door calls a method of [`Engine`]; what concerns one container goes to that container's
+//! [`keeper`](crate::keeper), which decides with the pure step of `gantry_core::lifecycle`, writes one batch, and acts through
+//! `daemon/task`. News (exits) comes back into the keeper's inbox. Listing and inspecting read published state.
+
+mod config;
+mod container;
+mod context;
+mod events;
+mod exec;
+mod failpoint;
+mod files;
+mod filters;
+mod gate;
+mod host;
+mod image;
+mod keeper;
+mod layered;
+mod names;
+mod records;
+mod registry;
+mod strangers;
+mod system;
+
+pub use config::Config;
+pub use container::start::{AttachEndpoint, Started};
+pub use container::*;
+pub use events::Event;
+pub use exec::{CreateExec, CreatedExec, ExecView};
+pub use failpoint::FAILPOINTS;
+pub use filters::Filters;
+pub use image::*;
+pub use keeper::{Keeper, View};
+pub use system::{EventStream, Info};
+
+use context::Context;
+use gantry_core::{Error, Result};
+use std::sync::Arc;
+
+/// The engine: cheap to clone, shared by all doors.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) context: Arc<Context>,
+}
+
+/// What the engine is built from; gantryd makes these.
+pub struct Parts {
+    pub config: Config,
+    pub store: Arc<gantry_store::Store>,
+    pub snapshots: Arc<dyn gantry_core::snapshot::SnapshotService>,
+    pub images: gantry_image::ImageService,
+    pub shims: gantry_task::Shims,
+    pub collector: Arc<gantry_store::Collector>,
+}
+
+impl Engine {
+    /// Opens the engine: reads the records and starts a keeper for each container. It does not wait for containers: each
+    /// is compared with the kernel by its own keeper.
+    pub async fn open(parts: Parts) -> Result<Self> {
+        let context = Arc::new(Context::new(parts).await?);
+        records::sources(&context.collector);
+        let worker = context.clone();
+        let found = gate::blocking(move || records::load(&worker)).await?;
+        let mut keepers = Vec::with_capacity(found.len());
+        for (record, state) in found {
+            let keeper = Keeper::resume(context.clone(), Arc::new(record), state);
+            context.registry.insert(keeper.clone());
+            keepers.push(keeper);
+        }
+        exec::recover(&context).await?;
+        let engine = Self { context };
+        engine.sweep_strangers().await?;
+        Ok(engine)
+    }
+
+    /// Stops every running container, at most `limit` in all (`live-restore: false`).
+    pub async fn stop_all(&self, limit: std::time::Duration) {
+        let seconds = i32::try_from(limit.as_secs()).unwrap_or(i32::MAX);
+        let mut tasks = tokio::task::JoinSet::new();
+        for keeper in self.context.registry.all() {
+            let engine = self.clone();
+            tasks.spawn(async move {
+                let own = keeper.record().config.stop_timeout.unwrap_or(10);
+                let timeout = if own < 0 { seconds } else { own.min(seconds) };
+                let options = StopOptions {
+                    timeout: Some(timeout),
+                    signal: String::new(),
+                };
+                if let Err(error) = engine.stop(keeper.id().as_str(), options).await {
+                    tracing::warn!(container = %keeper.id(), err = %error, "the container could not be stopped");
+                }
+            });
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    fn find(&self, name: &str) -> Result<Arc<Keeper>> {
+        self.context.registry.find(name)
+    }
+}
+
+/// Runs an operation that changes state to its end, whether or not the one who asked is still there.
+async fn finish<T, F>(work: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T>> + Send + 'static,
+{
+    use tracing::Instrument;
+    match tokio::spawn(work.in_current_span()).await {
+        Ok(result) => result,
+        Err(join) => Err(Error::internal(format!("the operation ended early: {join}"))),
+    }
+}

@@ -1,0 +1,28 @@
+//! Black boxes: the real programs over real sockets and real containers.
+//!
+//! A test makes a [`House`]: a `gantryd` of its own on roots of its own, and a [`Gantry`] command that talks to it. When the
+//! house goes, everything in it is removed through the front door, the daemon is stopped, and the test fails if a mount, a
+//! process, a cgroup, a network namespace or a file of it is left.
+
+mod house;
+mod image;
+mod leak;
+mod programs;
+pub mod pty;
+mod run;
+
+pub use house::{House, HouseOptions};
+pub use image::busybox_tar;
+pub use programs::{program, target_dir};
+pub use run::{Gantry, Output};
+
+use std::time::{Duration, Instant};
+
+/// Asks until it is so; fails after the limit with what was waited for.
+pub fn eventually(what: &str, limit: Duration, mut test: impl FnMut() -> bool) {
+    let deadline = Instant::now() + limit;
+    while !test() {
+        assert!(Instant::now() < deadline, "waited {limit:?} in vain: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,33 @@
+//! What the administrator decides, as far as the engine cares.
+
+use gantry_core::container::{LogConfig, Ulimit};
+use std::path::PathBuf;
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub data_root: PathBuf,
+    pub exec_root: PathBuf,
+    /// The snapshotter new containers and images use.
+    pub snapshotter: String,
+    /// Parent of every container's cgroup: `/gantry`, or `/gantry-<instance>` for a second daemon.
+    pub cgroup_parent: String,
+    /// Empty = built in.
+    pub default_runtime: String,
+    /// Name to program, beside what is found on PATH.
+    pub runtimes: std::collections::BTreeMap<String, PathBuf>,
+    pub log: LogConfig,
+    pub default_ulimits: Vec<Ulimit>,
+    /// Daemon-wide file of OCI hooks.
+    pub hook_spec: Option<PathBuf>,
+    /// Seccomp profile for containers that name none: `builtin`, `unconfined`, or JSON text.
+    pub seccomp_profile: String,
+    pub no_new_privileges: bool,
+    pub shm_size: i64,
+    pub labels: Vec<String>,
+    pub insecure_registries: Vec<String>,
+    pub live_restore: bool,
+    pub debug: bool,
+    /// Version of gantry, for `version` and `info`.
+    pub version: String,
+    pub git_commit: String,
+}

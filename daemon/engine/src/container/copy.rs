@@ -1,0 +1,215 @@
+//! Copy between a container and a tar stream. Nothing else waits for it (P21).
+
+mod read;
+mod write;
+
+use super::rootfs;
+use crate::Engine;
+use bytes::Bytes;
+use gantry_core::{Error, Result};
+use rustix::fs::{AtFlags, FileType, OFlags, Stat};
+use std::ffi::OsString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::{mpsc, oneshot};
+
+/// Chunks of a tar stream under way; a full channel holds the reader of the disk back.
+const CHUNKS: usize = 8;
+
+/// What a path in a container is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathStat {
+    pub name: String,
+    /// Bytes.
+    pub size: i64,
+    /// As stat(2) gives it.
+    pub mode: u32,
+    pub modified_at: SystemTime,
+    pub link_target: String,
+}
+
+pub type TarStream = mpsc::Receiver<Result<Bytes>>;
+
+impl Engine {
+    pub async fn stat_path(&self, name: &str, path: &str) -> Result<PathStat> {
+        let keeper = self.find(name)?;
+        let path = path.to_owned();
+        self.in_rootfs(&keeper, move |root| Ok(locate(root, &path, false)?.stat))
+            .await
+    }
+
+    /// The stat of a path and a tar stream of it; entries begin with the path's last component.
+    pub async fn copy_from(&self, name: &str, path: &str, follow_link: bool) -> Result<(PathStat, TarStream)> {
+        let keeper = self.find(name)?;
+        let (chunks, stream) = mpsc::channel(CHUNKS);
+        let (found, stat) = oneshot::channel();
+        let (engine, path) = (self.clone(), path.to_owned());
+        tokio::spawn(async move {
+            let failure = chunks.clone();
+            let work = move |root: BorrowedFd<'_>| {
+                let place = match locate(root, &path, follow_link) {
+                    Ok(place) => place,
+                    Err(error) => {
+                        let _ = found.send(Err(error));
+                        return Ok(());
+                    }
+                };
+                if found.send(Ok(place.stat.clone())).is_err() {
+                    return Ok(());
+                }
+                read::archive(&place, chunks)
+            };
+            if let Err(error) = engine.in_rootfs(&keeper, work).await {
+                let _ = failure.send(Err(error)).await;
+            }
+        });
+        match stat.await {
+            Ok(stat) => Ok((stat?, stream)),
+            Err(_) => {
+                let mut stream = stream;
+                let error = stream.recv().await.and_then(Result::err);
+                Err(error.unwrap_or_else(|| Error::internal("the container's files could not be read")))
+            }
+        }
+    }
+
+    /// Extracts a tar stream into an existing directory of the container; bytes of file content written.
+    pub async fn copy_to(&self, name: &str, path: &str, options: CopyTo, tar: mpsc::Receiver<Bytes>) -> Result<u64> {
+        let keeper = self.find(name)?;
+        if keeper.record().host.readonly_rootfs && !self.in_writable_bind(&keeper.record(), path) {
+            return Err(Error::new(
+                gantry_core::ErrorKind::PermissionDenied,
+                "container rootfs is marked read-only",
+            ));
+        }
+        let path = path.to_owned();
+        self.in_rootfs(&keeper, move |root| write::extract(root, &path, options, tar))
+            .await
+    }
+
+    fn in_writable_bind(&self, record: &gantry_core::container::ContainerRecord, path: &str) -> bool {
+        record
+            .host
+            .binds
+            .iter()
+            .any(|bind| !bind.read_only && std::path::Path::new(path).starts_with(&bind.target))
+    }
+}
+
+/// How a tar stream is extracted.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CopyTo {
+    /// Refuse to put a directory over a file or the other way round.
+    pub no_overwrite_dir_non_dir: bool,
+    /// Keep owners of the archive; else all becomes root's.
+    pub copy_uid_gid: bool,
+}
+
+/// A path found in a container.
+pub(super) struct Place {
+    /// The directory that holds it, and its name there; the name is empty for the root itself.
+    pub parent: OwnedFd,
+    pub name: OsString,
+    /// Under which name it goes into an archive.
+    pub base: String,
+    pub stat: PathStat,
+}
+
+/// Finds a path; its last component is not followed unless asked (or unless the path ends in `/` or `/.`).
+fn locate(root: BorrowedFd<'_>, path: &str, follow: bool) -> Result<Place> {
+    let contents = path.ends_with("/.") || path == ".";
+    let trimmed = path.trim_end_matches("/.").trim_matches('/');
+    let must_be_dir = contents || path.ends_with('/');
+    let (dir, last) = trimmed.rsplit_once('/').unwrap_or(("", trimmed));
+    let base = if contents { ".".to_owned() } else { last.to_owned() };
+    if last.is_empty() || last == ".." || last == "." || must_be_dir {
+        let fd = rootfs::open(root, trimmed, OFlags::PATH | OFlags::DIRECTORY)?;
+        let stat = rustix::fs::fstat(&fd).map_err(|errno| Error::internal(format!("stat {path}: {errno}")))?;
+        let name = if last.is_empty() {
+            "/".to_owned()
+        } else {
+            last.to_owned()
+        };
+        let base = if base.is_empty() { "/".to_owned() } else { base };
+        return Ok(Place {
+            stat: describe(name, &stat, String::new()),
+            parent: fd,
+            name: OsString::new(),
+            base,
+        });
+    }
+    let parent = rootfs::open(root, dir, OFlags::PATH | OFlags::DIRECTORY)?;
+    let stat = rustix::fs::statat(&parent, last, AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(|_| Error::not_found(format!("Could not find the file {path} in the container")))?;
+    let mut target = String::new();
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
+        let link = rustix::fs::readlinkat(&parent, last, Vec::new())
+            .map_err(|errno| Error::internal(format!("read the link {path}: {errno}")))?;
+        target = link.to_string_lossy().into_owned();
+        if follow {
+            return follow_link(root, dir, &target, base);
+        }
+        // As Docker tells it: absolute within the container.
+        if !target.starts_with('/') {
+            target = format!("/{}/{target}", dir.trim_matches('/')).replace("//", "/");
+        }
+    }
+    Ok(Place {
+        stat: describe(last.to_owned(), &stat, target),
+        parent,
+        name: last.into(),
+        base,
+    })
+}
+
+fn follow_link(root: BorrowedFd<'_>, dir: &str, target: &str, base: String) -> Result<Place> {
+    let whole = if target.starts_with('/') {
+        target.to_owned()
+    } else {
+        format!("{dir}/{target}")
+    };
+    // One step is enough for a place; further links are followed by the kernel within the root.
+    let fd = rootfs::open(root, &whole, OFlags::PATH)?;
+    let real = std::fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd)))
+        .map_err(|error| Error::internal(format!("follow the link to {target}: {error}")))?;
+    let top = std::fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&root)))
+        .map_err(|error| Error::internal(format!("follow the link to {target}: {error}")))?;
+    let inner = real.strip_prefix(&top).unwrap_or(&real).to_string_lossy().into_owned();
+    let mut place = locate(root, &inner, false)?;
+    place.base = base;
+    Ok(place)
+}
+
+fn describe(name: String, stat: &Stat, link_target: String) -> PathStat {
+    let seconds = u64::try_from(stat.st_mtime).unwrap_or(0);
+    let modified_at = UNIX_EPOCH + Duration::new(seconds, u32::try_from(stat.st_mtime_nsec).unwrap_or(0));
+    PathStat {
+        name,
+        size: stat.st_size,
+        mode: stat.st_mode,
+        modified_at,
+        link_target,
+    }
+}
+
+/// The directory itself, or the entry in it, opened for reading.
+pub(super) fn open_place(place: &Place, flags: OFlags) -> Result<OwnedFd> {
+    let name = if place.name.is_empty() {
+        OsString::from_vec(b".".to_vec())
+    } else {
+        place.name.clone()
+    };
+    rustix::fs::openat(
+        place.parent.as_fd(),
+        &name,
+        flags | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    )
+    .map_err(|errno| {
+        Error::new(
+            gantry_core::error::io_kind(&errno.into()),
+            format!("open {}: {errno}", place.base),
+        )
+    })
+}

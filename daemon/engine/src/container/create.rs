@@ -1,0 +1,218 @@
+//! Create: everything checked, a writable layer made, and a record written, or nothing at all.
+
+use crate::context::Context;
+use crate::gate::blocking;
+use crate::image::Image;
+use crate::keeper::Keeper;
+use crate::{Engine, failpoint, host, names, records};
+use gantry_core::container::{ContainerConfig, ContainerRecord, HostConfig};
+use gantry_core::gc::Node;
+use gantry_core::lifecycle::State;
+use gantry_core::snapshot::SnapshotOptions;
+use gantry_core::{ContainerId, Error, ErrorKind, Result, error::io_kind, spec};
+use std::os::unix::fs::DirBuilderExt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+#[derive(Debug, Clone, Default)]
+pub struct CreateContainer {
+    /// Empty = made up.
+    pub name: String,
+    pub config: ContainerConfig,
+    pub host: HostConfig,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Created {
+    pub id: ContainerId,
+    pub warnings: Vec<String>,
+}
+
+impl Engine {
+    pub async fn create(&self, request: CreateContainer) -> Result<Created> {
+        let name = request.name.strip_prefix('/').unwrap_or(&request.name).to_owned();
+        if !name.is_empty() {
+            self.check_name(&name)?;
+            self.check_free(&name)?;
+        }
+        if request.config.image.is_empty() {
+            return Err(Error::invalid(
+                "no image given: name the image to make the container from",
+            ));
+        }
+        let image = self.image(&request.config.image).await?;
+        let engine = self.clone();
+        crate::finish(async move { engine.create_from(name, image, request.config, request.host).await }).await
+    }
+
+    async fn create_from(
+        &self,
+        name: String,
+        image: Image,
+        config: ContainerConfig,
+        host: HostConfig,
+    ) -> Result<Created> {
+        self.ensure_unpacked(&image).await?;
+        let context = self.context.clone();
+        let id = self.fresh_id();
+        let draft = blocking(move || draft(&context, id, image, config, host)).await?;
+        for attempt in 0.. {
+            let mut record = draft.clone();
+            record.name = if name.is_empty() {
+                names::random(attempt)
+            } else {
+                name.clone()
+            };
+            let context = self.context.clone();
+            let attempted = blocking(move || build(&context, record)).await;
+            match attempted {
+                Ok((record, told)) => return Ok(self.begin(record, told)),
+                Err(error) if error.kind() == ErrorKind::Conflict && name.is_empty() && attempt < 20 => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::internal(
+            "no free name was found for the container; give one with --name",
+        ))
+    }
+
+    fn begin(&self, record: ContainerRecord, told: Vec<crate::events::Event>) -> Created {
+        let created = Created {
+            id: record.id.clone(),
+            warnings: record.warnings.clone(),
+        };
+        let keeper = Keeper::begin(self.context.clone(), Arc::new(record), State::Created);
+        self.context.registry.insert(keeper);
+        self.context.bus.publish(told);
+        created
+    }
+
+    /// An id that no existing name could be mistaken for (P02, the other way round).
+    fn fresh_id(&self) -> ContainerId {
+        loop {
+            let id = ContainerId::from_random(rand::random());
+            let taken = (12..=64).any(|length| self.context.registry.by_name(&id.as_str()[..length]).is_some());
+            if !taken {
+                return id;
+            }
+        }
+    }
+
+    fn check_free(&self, name: &str) -> Result<()> {
+        match self.context.registry.by_name(name) {
+            Some(owner) => Err(records::name_taken(name, &owner)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Merges image and request and checks all that can be checked before anything is made.
+fn draft(
+    context: &Arc<Context>,
+    id: ContainerId,
+    image: Image,
+    config: ContainerConfig,
+    host: HostConfig,
+) -> Result<ContainerRecord> {
+    let chain_id = image.chain_id();
+    let preset = image.preset()?;
+    let merged = spec::merge::merge(config, preset.as_ref())?;
+    let args = spec::merge::command(&merged)?;
+    let mut record = ContainerRecord {
+        id: id.clone(),
+        name: String::new(),
+        created_at: SystemTime::now(),
+        image_id: image.id,
+        chain_id,
+        config: merged,
+        host,
+        args,
+        snapshotter: context.config.snapshotter.clone(),
+        snapshot_key: id.to_string(),
+        warnings: Vec::new(),
+    };
+    context.runtime(&record.host.runtime)?;
+    super::make::log_config(context, &record)?;
+    check_binds(&record)?;
+    // The same spec that a start will build, for its errors and warnings; who the user is can wait.
+    let (_, warnings) = host::spec(context, &record, spec::user::ResolvedUser::root())?;
+    record.warnings = warnings;
+    Ok(record)
+}
+
+fn check_binds(record: &ContainerRecord) -> Result<()> {
+    for bind in &record.host.binds {
+        if !bind.target.starts_with('/') || bind.target == "/" {
+            return Err(Error::invalid(format!(
+                "invalid volume specification: '{}:{}': the destination must be an absolute path other than \"/\"",
+                bind.source, bind.target
+            )));
+        }
+        if !bind.source.starts_with('/') {
+            return Err(Error::new(
+                ErrorKind::Unimplemented,
+                format!(
+                    "named volumes are not built yet: \"{}\" is not an absolute path of the host",
+                    bind.source
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Makes the writable layer, the directory and the record; takes back what was made if a later step fails.
+fn build(context: &Arc<Context>, record: ContainerRecord) -> Result<(ContainerRecord, Vec<crate::events::Event>)> {
+    let claim = records::claim_name(context, &record)?;
+    // Holds the layer against collection until the record does.
+    let node = Node::snapshot(&context.namespace, &record.snapshotter, &record.snapshot_key);
+    let pin = context.store.step(std::slice::from_ref(&node));
+    failpoint!("engine::create::leased");
+    let parent = (!record.chain_id.is_empty()).then_some(record.chain_id.as_str());
+    context.snapshots.prepare(
+        &context.namespace,
+        &record.snapshotter,
+        &record.snapshot_key,
+        parent,
+        SnapshotOptions::default(),
+    )?;
+    failpoint!("engine::create::snapshot");
+    let written = make_dir(context, &record).and_then(|()| {
+        failpoint!("engine::create::files");
+        let event = context.container_event(&record, "create", Default::default());
+        records::create(context, &record, vec![event])
+    });
+    failpoint!("engine::create::recorded");
+    drop(claim);
+    match written {
+        Ok(told) => {
+            drop(pin);
+            Ok((record, told))
+        }
+        Err(error) => {
+            undo(context, &record);
+            Err(error)
+        }
+    }
+}
+
+fn make_dir(context: &Context, record: &ContainerRecord) -> Result<()> {
+    let dir = context.state_dir(&record.id);
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o710)
+        .create(&dir)
+        .map_err(|error| Error::new(io_kind(&error), format!("make {}: {error}", dir.display())))
+}
+
+fn undo(context: &Context, record: &ContainerRecord) {
+    if let Err(error) = context
+        .snapshots
+        .remove(&context.namespace, &record.snapshotter, &record.snapshot_key)
+    {
+        tracing::warn!(err = %error, "the layer of a container that was not created stays for the next collection");
+    }
+    if let Err(error) = super::teardown::remove_tree(&context.state_dir(&record.id)) {
+        tracing::warn!(err = %error, "the directory of a container that was not created stays for the next start");
+    }
+}

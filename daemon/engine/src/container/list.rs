@@ -1,0 +1,155 @@
+//! List: published state only, so that no container can make it wait.
+
+use crate::Engine;
+use crate::filters::Filters;
+use crate::gate::blocking;
+use crate::keeper::Keeper;
+use gantry_core::container::ContainerRecord;
+use gantry_core::lifecycle::State;
+use gantry_core::{Error, Result};
+use std::sync::Arc;
+
+const KNOWN: &[&str] = &[
+    "ancestor", "before", "exited", "id", "label", "name", "network", "since", "status", "volume",
+];
+
+#[derive(Debug, Clone, Default)]
+pub struct ListContainers {
+    /// Those that do not run too.
+    pub all: bool,
+    /// The newest so many in any state; 0 = no limit.
+    pub limit: usize,
+    pub filters: Filters,
+    pub size: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct Summary {
+    pub record: Arc<ContainerRecord>,
+    pub state: State,
+    /// Bytes of the writable layer and of the whole tree.
+    pub size: Option<(u64, u64)>,
+}
+
+impl Engine {
+    pub async fn list(&self, request: ListContainers) -> Result<Vec<Summary>> {
+        request.filters.check(KNOWN)?;
+        let status_asked = !request.filters.values("status").is_empty() || !request.filters.values("exited").is_empty();
+        let everything = request.all || request.limit > 0 || status_asked;
+        let bounds = self.bounds(&request.filters)?;
+        let mut keepers = self.context.registry.all();
+        keepers.sort_by_key(|keeper| std::cmp::Reverse(keeper.record().created_at));
+        let mut rows = Vec::new();
+        for keeper in keepers {
+            let state = keeper.state();
+            let record = keeper.record();
+            let shown = (everything || state.is_running()) && state != State::Removed;
+            if shown && self.matches(&record, &state, &request.filters, &bounds) {
+                rows.push(Summary {
+                    record,
+                    state,
+                    size: None,
+                });
+            }
+            if request.limit > 0 && rows.len() == request.limit {
+                break;
+            }
+        }
+        if request.size {
+            self.measure(&mut rows).await?;
+        }
+        Ok(rows)
+    }
+
+    /// The containers that `before` and `since` name.
+    fn bounds(&self, filters: &Filters) -> Result<(Vec<Arc<Keeper>>, Vec<Arc<Keeper>>)> {
+        let named = |key: &str| {
+            filters
+                .values(key)
+                .iter()
+                .map(|name| self.find(name))
+                .collect::<Result<Vec<_>>>()
+        };
+        Ok((named("before")?, named("since")?))
+    }
+
+    fn matches(
+        &self,
+        record: &ContainerRecord,
+        state: &State,
+        filters: &Filters,
+        (before, since): &(Vec<Arc<Keeper>>, Vec<Arc<Keeper>>),
+    ) -> bool {
+        let code = state.ended().map(|ended| ended.code);
+        let exited = matches!(
+            state,
+            State::Exited { .. } | State::Clearing { .. } | State::Dead { .. }
+        );
+        filters.any("id", |value| record.id.as_str().starts_with(value))
+            && filters.any("name", |value| name_matches(&record.name, value))
+            && filters.any("status", |value| value == state.status().name())
+            && filters.any("exited", |value| exited && value.parse().ok() == code)
+            && filters.any("network", |value| value == record.host.network_mode.name())
+            && filters.any("ancestor", |value| self.descends(record, value))
+            && filters.any("volume", |value| {
+                record
+                    .host
+                    .binds
+                    .iter()
+                    .any(|bind| bind.source == value || bind.target == value)
+            })
+            && filters.labels(&record.config.labels)
+            && before.iter().all(|bound| record.created_at < bound.record().created_at)
+            && since.iter().all(|bound| record.created_at > bound.record().created_at)
+    }
+
+    fn descends(&self, record: &ContainerRecord, image: &str) -> bool {
+        let id = record.image_id.to_string();
+        record.config.image == image
+            || id.starts_with(image)
+            || record.image_id.hex().starts_with(image)
+            || normalised(image).is_some_and(|name| normalised(&record.config.image) == Some(name))
+    }
+
+    async fn measure(&self, rows: &mut [Summary]) -> Result<()> {
+        for row in rows {
+            row.size = Some(self.size_of(&row.record).await?);
+        }
+        Ok(())
+    }
+
+    /// Bytes of a container's writable layer, and with its image's.
+    pub(super) async fn size_of(&self, record: &Arc<ContainerRecord>) -> Result<(u64, u64)> {
+        let (context, record) = (self.context.clone(), record.clone());
+        blocking(move || {
+            let usage = |key: &str| context.snapshots.usage(&context.namespace, &record.snapshotter, key);
+            let own = usage(&record.snapshot_key)?.size;
+            let mut total = own;
+            let mut parent = (!record.chain_id.is_empty()).then(|| record.chain_id.clone());
+            while let Some(name) = parent {
+                total += usage(&name)?.size;
+                parent = context
+                    .snapshots
+                    .stat(&context.namespace, &record.snapshotter, &name)?
+                    .parent;
+            }
+            Ok((own, total))
+        })
+        .await
+        .map_err(|error: Error| error.context("measure the container's size"))
+    }
+}
+
+fn normalised(text: &str) -> Option<String> {
+    gantry_core::reference::Reference::parse(text)
+        .ok()
+        .map(|reference| reference.or_latest().to_string())
+}
+
+/// Docker matches names as regular expressions, with or without the leading slash.
+fn name_matches(name: &str, pattern: &str) -> bool {
+    match regex_lite::Regex::new(pattern) {
+        Ok(regex) => regex.is_match(name) || regex.is_match(&format!("/{name}")),
+        Err(_) => name == pattern,
+    }
+}

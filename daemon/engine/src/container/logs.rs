@@ -1,0 +1,107 @@
+//! Logs: read from the files that the shim writes.
+
+use crate::Engine;
+use crate::keeper::View;
+use bytes::Bytes;
+use gantry_core::lifecycle::State;
+use gantry_core::{Error, ErrorKind, Result};
+use gantry_task::logs::{self, LogStream};
+use std::time::SystemTime;
+use tokio::sync::{mpsc, watch};
+
+/// Entries under way; a slow reader holds the reading back.
+const STREAM: usize = 256;
+
+/// What to read of a log.
+#[derive(Debug, Clone, Default)]
+pub struct LogQuery {
+    pub since: Option<SystemTime>,
+    pub until: Option<SystemTime>,
+    /// Lines from the end; `None` = all.
+    pub tail: Option<u64>,
+    pub stdout: bool,
+    pub stderr: bool,
+    /// Go on until the container has ended and all is read.
+    pub follow: bool,
+}
+
+/// One entry: at most a line, with its line end if it had one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    pub time: SystemTime,
+    /// 1 stdout, 2 stderr.
+    pub stream: u32,
+    pub line: Bytes,
+}
+
+impl Engine {
+    pub async fn logs(&self, name: &str, query: LogQuery) -> Result<mpsc::Receiver<Result<LogLine>>> {
+        let keeper = self.find(name)?;
+        let record = keeper.record();
+        let driver = self.context.log(&record).0;
+        if driver != "json-file" {
+            return Err(Error::new(
+                ErrorKind::Unimplemented,
+                format!(
+                    "configured logging driver \"{driver}\" of container {} does not support reading",
+                    keeper.id()
+                ),
+            ));
+        }
+        if !query.stdout && !query.stderr {
+            return Err(Error::invalid("Bad parameters: you must choose at least one stream"));
+        }
+        let (finished, over) = watch::channel(false);
+        let follow = query.follow && keeper.state() != State::Created;
+        if follow {
+            tokio::spawn(async move {
+                let ended = |view: &View| {
+                    !(view.state.is_running()
+                        || matches!(
+                            view.state,
+                            State::Preparing { .. } | State::Prepared { .. } | State::Starting { .. }
+                        ))
+                };
+                tokio::select! {
+                    _ = keeper.until(None, ended) => {}
+                    () = finished.closed() => {}
+                }
+                let _ = finished.send(true);
+            });
+        }
+        let mut entries = logs::read(logs::LogQuery {
+            path: self
+                .context
+                .state_dir(&record.id)
+                .join(format!("{}-json.log", record.id)),
+            since: query.since,
+            until: query.until,
+            tail: query.tail,
+            stdout: query.stdout,
+            stderr: query.stderr,
+            follow: follow.then_some(over),
+        });
+        let (sender, receiver) = mpsc::channel(STREAM);
+        tokio::spawn(async move {
+            while let Some(entry) = entries.next().await {
+                let line = entry.map(line).map_err(Error::from);
+                if sender.send(line).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(receiver)
+    }
+}
+
+fn line(entry: logs::LogEntry) -> LogLine {
+    let stream = match entry.stream {
+        LogStream::Stdout => 1,
+        LogStream::Stderr => 2,
+    };
+    LogLine {
+        time: entry.at,
+        stream,
+        line: entry.text,
+    }
+}

@@ -1,0 +1,47 @@
+//! Rename, in whatever state the container is.
+
+use crate::Engine;
+use crate::gate::blocking;
+use crate::records;
+use gantry_core::container::is_container_name;
+use gantry_core::{Error, Result};
+
+impl Engine {
+    pub async fn rename(&self, name: &str, new: &str) -> Result<()> {
+        let keeper = self.find(name)?;
+        let new = new.strip_prefix('/').unwrap_or(new).to_owned();
+        self.check_name(&new)?;
+        let old = keeper.record();
+        if old.name == new {
+            return Err(Error::invalid(format!(
+                "renaming a container with the same name as its current name: {new}"
+            )));
+        }
+        let context = self.context.clone();
+        crate::finish(async move {
+            let (worker, id) = (context.clone(), old.id.clone());
+            let told = blocking(move || records::rename(&worker, &id, &new)).await?;
+            let (record, events) = told;
+            context.registry.renamed(&record.id, &old.name, &record.name);
+            keeper.set_record(record);
+            context.bus.publish(events);
+            Ok(())
+        })
+        .await
+    }
+
+    /// The rule for names, and P02: a name must not be mistaken for another container's id.
+    pub(crate) fn check_name(&self, name: &str) -> Result<()> {
+        if !is_container_name(name) {
+            return Err(Error::invalid(format!(
+                "Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+            )));
+        }
+        if let Some(id) = self.context.registry.id_like(name) {
+            return Err(Error::conflict(format!(
+                "the name \"{name}\" would be mistaken for the id of container {id}; choose another name"
+            )));
+        }
+        Ok(())
+    }
+}

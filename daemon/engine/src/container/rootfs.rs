@@ -1,0 +1,104 @@
+//! The root filesystem of a container, running or not, as a directory that nothing leads out of.
+
+use crate::Engine;
+use crate::gate::blocking;
+use crate::keeper::Keeper;
+use gantry_core::error::io_kind;
+use gantry_core::{Error, Mount, Result};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Largest text file read whole, in bytes.
+const TEXT: u64 = 1 << 20;
+
+/// Opens `path` below `root` as if `root` were `/`: links are followed but cannot lead out.
+pub(crate) fn open(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<OwnedFd> {
+    let relative = path.trim_start_matches('/');
+    let relative = if relative.is_empty() { "." } else { relative };
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    rustix::fs::openat2(root, relative, flags | OFlags::CLOEXEC, Mode::empty(), resolve).map_err(|errno| {
+        let error = std::io::Error::from(errno);
+        match errno {
+            rustix::io::Errno::NOENT => Error::not_found(format!("Could not find the file {path} in the container")),
+            rustix::io::Errno::NOTDIR => Error::invalid(format!("{path}: a part of it is not a directory")),
+            _ => Error::new(io_kind(&error), format!("open {path} in the container: {error}")),
+        }
+    })
+}
+
+/// Reads a small text file; `None` if there is none.
+pub(crate) fn read_text(root: BorrowedFd<'_>, path: &str) -> Result<Option<String>> {
+    let fd = match open(root, path, OFlags::RDONLY | OFlags::NONBLOCK) {
+        Ok(fd) => fd,
+        Err(error) if error.kind() == gantry_core::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut bytes = Vec::new();
+    File::from(fd)
+        .take(TEXT)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Error::internal(format!("read {path}: {error}")))?;
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// Runs `work` on the tree that `mounts` make, mounted on `at` where only the worker sees it.
+pub(crate) fn with<T, F>(at: &Path, mounts: &[Mount], work: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce(BorrowedFd<'_>) -> Result<T> + Send + 'static,
+{
+    let outcome = gantry_snapshots_mount::with_mounted(at, mounts, move |dir: &Path| {
+        let root = rustix::fs::openat(
+            CWD,
+            dir,
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        );
+        root.map_err(|errno| Error::internal(format!("open {}: {errno}", dir.display())))
+            .and_then(|root| work(root.as_fd()))
+    });
+    outcome.map_err(Error::from)?
+}
+
+impl Engine {
+    /// Runs `work` on a container's root filesystem: the living one with its mounts, else the layers and the binds.
+    pub(crate) async fn in_rootfs<T, F>(&self, keeper: &Arc<Keeper>, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(BorrowedFd<'_>) -> Result<T> + Send + 'static,
+    {
+        let state = keeper.state();
+        if let Some(pid) = state.pid().filter(|_| state.is_running()) {
+            return blocking(move || {
+                let path = format!("/proc/{pid}/root");
+                let root = rustix::fs::openat(
+                    CWD,
+                    &path,
+                    OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+                    Mode::empty(),
+                );
+                let root = root
+                    .map_err(|errno| Error::conflict(format!("the container ended meanwhile: open {path}: {errno}")))?;
+                work(root.as_fd())
+            })
+            .await;
+        }
+        let record = keeper.record();
+        let mut mounts = self.mounts_of(&record).await?;
+        for bind in &record.host.binds {
+            let access = if bind.read_only { "ro" } else { "rw" };
+            mounts.push(Mount {
+                kind: "bind".to_owned(),
+                source: bind.source.clone(),
+                target: bind.target.clone(),
+                options: vec!["rbind".to_owned(), access.to_owned()],
+            });
+        }
+        let at = self.context.mount_point();
+        blocking(move || with(&at, &mounts, work)).await
+    }
+}

@@ -1,0 +1,103 @@
+//! Prepare and start.
+
+use crate::Engine;
+use crate::keeper::{Keeper, View};
+use gantry_core::lifecycle::{Event, Request, State};
+use gantry_core::{ErrorKind, Result};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the remains of a former run may take to be cleared before a request gives up on them.
+pub(super) const CLEARING: Duration = Duration::from_secs(150);
+
+/// Where a client attaches to a process.
+#[derive(Debug, Clone)]
+pub struct AttachEndpoint {
+    pub socket: PathBuf,
+    pub container: String,
+    /// Empty for the container's own process.
+    pub exec: String,
+    pub tty: bool,
+}
+
+/// What a start did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Started {
+    pub already_running: bool,
+    pub pid: u32,
+}
+
+impl Engine {
+    /// Makes a container ready to run, so that a client can attach before the first byte of output.
+    pub async fn prepare(&self, name: &str) -> Result<AttachEndpoint> {
+        let keeper = self.find(name)?;
+        settle(&keeper).await;
+        keeper.ask(Event::Prepare, Request::Prepare).await?;
+        self.endpoint(&keeper).await
+    }
+
+    /// Where to attach to a running (or prepared) container.
+    pub async fn attach(&self, name: &str) -> Result<AttachEndpoint> {
+        let keeper = self.find(name)?;
+        let view = keeper.view();
+        match view.state {
+            State::Paused { .. } | State::Resuming { .. } => Err(gantry_core::Error::conflict(format!(
+                "container {} is paused, unpause the container before attach",
+                keeper.id()
+            ))),
+            State::Running { .. } | State::Pausing { .. } | State::Starting { .. } | State::Prepared { .. } => {
+                self.context
+                    .tell(vec![self.context.container_event(
+                        &keeper.record(),
+                        "attach",
+                        Default::default(),
+                    )])
+                    .await;
+                self.endpoint(&keeper).await
+            }
+            State::Created
+            | State::Preparing { .. }
+            | State::Clearing { .. }
+            | State::Exited { .. }
+            | State::Removing { .. }
+            | State::Dead { .. }
+            | State::Removed => Err(gantry_core::Error::conflict(
+                "You cannot attach to a stopped container, start it first".to_owned(),
+            )),
+        }
+    }
+
+    async fn endpoint(&self, keeper: &Keeper) -> Result<AttachEndpoint> {
+        let shim = keeper.view().shim.ok_or_else(|| keeper.not_running())?;
+        Ok(AttachEndpoint {
+            socket: shim.attach_socket().await?,
+            container: keeper.id().to_string(),
+            exec: String::new(),
+            tty: keeper.record().config.tty,
+        })
+    }
+
+    pub async fn start(&self, name: &str) -> Result<Started> {
+        let keeper = self.find(name)?;
+        match keeper.ask(Event::Start, Request::Start).await {
+            Ok(()) => Ok(Started {
+                already_running: false,
+                pid: keeper.state().pid().unwrap_or(0),
+            }),
+            Err(error) if error.kind() == ErrorKind::NotModified => Ok(Started {
+                already_running: true,
+                pid: keeper.state().pid().unwrap_or(0),
+            }),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Lets the remains of a former run be cleared first.
+pub(super) async fn settle(keeper: &Arc<Keeper>) {
+    let clearing = |view: &View| matches!(view.state, State::Clearing { .. });
+    if clearing(&keeper.view()) {
+        keeper.until(Some(CLEARING), |view| !clearing(view)).await;
+    }
+}

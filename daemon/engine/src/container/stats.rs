@@ -1,0 +1,65 @@
+//! Stats: one sample, or one a second.
+
+use crate::Engine;
+use crate::keeper::Keeper;
+use gantry_core::Result;
+use gantry_task::stats::Stats;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::sync::mpsc;
+
+const EVERY: Duration = Duration::from_secs(1);
+/// A shim that does not answer for so long gives an empty sample.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a container uses at one moment. `stats` is `None` when it does not run.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    pub read: SystemTime,
+    pub id: String,
+    /// The name it has now (P19).
+    pub name: String,
+    pub stats: Option<Stats>,
+}
+
+impl Engine {
+    /// A stream of samples; with `stream` false, exactly one.
+    pub async fn stats(&self, name: &str, stream: bool) -> Result<mpsc::Receiver<Sample>> {
+        let keeper = self.find(name)?;
+        let (sender, receiver) = mpsc::channel(1);
+        tokio::spawn(async move {
+            let mut tick = tokio::time::interval(EVERY);
+            tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    _ = tick.tick() => {}
+                    () = sender.closed() => return,
+                }
+                let sample = sample(&keeper).await;
+                if sender.send(sample).await.is_err() || !stream {
+                    return;
+                }
+                if keeper.state() == gantry_core::lifecycle::State::Removed {
+                    return;
+                }
+            }
+        });
+        Ok(receiver)
+    }
+}
+
+async fn sample(keeper: &Arc<Keeper>) -> Sample {
+    let stats = match keeper.shim() {
+        Ok(shim) => tokio::time::timeout(PATIENCE, shim.stats())
+            .await
+            .ok()
+            .and_then(std::result::Result::ok),
+        Err(_) => None,
+    };
+    Sample {
+        read: SystemTime::now(),
+        id: keeper.id().to_string(),
+        name: keeper.record().name.clone(),
+        stats,
+    }
+}

@@ -1,0 +1,80 @@
+//! What every use case leans on, made once at start.
+
+use crate::events::{Bus, Event};
+use crate::gate::blocking;
+use crate::records;
+use crate::registry::Registry;
+use crate::{Config, Parts, host};
+use gantry_core::container::ContainerRecord;
+use gantry_core::snapshot::SnapshotService;
+use gantry_core::spec::{Defaults, HostFacts};
+use gantry_core::{ContainerId, Labels, Namespace, Result};
+use gantry_image::ImageService;
+use gantry_store::Store;
+use gantry_task::Shims;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tracing::warn;
+
+pub struct Context {
+    pub config: Config,
+    pub namespace: Namespace,
+    pub store: Arc<Store>,
+    pub snapshots: Arc<dyn SnapshotService>,
+    pub images: ImageService,
+    pub shims: Shims,
+    pub registry: Registry,
+    pub execs: crate::exec::Execs,
+    pub bus: Bus,
+    pub facts: HostFacts,
+    pub defaults: Defaults,
+    pub collector: Arc<gantry_store::Collector>,
+}
+
+impl Context {
+    pub async fn new(parts: Parts) -> Result<Self> {
+        let facts = blocking(|| Ok(host::gather())).await?;
+        Ok(Self {
+            defaults: host::defaults(&parts.config),
+            config: parts.config,
+            namespace: Namespace::engine(),
+            store: parts.store,
+            snapshots: parts.snapshots,
+            images: parts.images,
+            shims: parts.shims,
+            registry: Registry::default(),
+            execs: crate::exec::Execs::default(),
+            bus: Bus::default(),
+            facts,
+            collector: parts.collector,
+        })
+    }
+
+    /// The directory of a container that outlives reboots: log, exit records, host files.
+    pub fn state_dir(&self, id: &ContainerId) -> PathBuf {
+        self.config.data_root.join("containers").join(id.as_str())
+    }
+
+    /// Where trees are mounted that only one thread sees.
+    pub fn mount_point(&self) -> PathBuf {
+        self.config.exec_root.join("view")
+    }
+
+    /// An event about a container, with Docker's attributes: labels, image, name.
+    pub fn container_event(&self, record: &ContainerRecord, action: &str, extra: Labels) -> Event {
+        let mut attributes = record.config.labels.clone();
+        attributes.insert("image".to_owned(), record.config.image.clone());
+        attributes.insert("name".to_owned(), record.name.clone());
+        attributes.extend(extra);
+        Event::new("container", action, record.id.as_str(), attributes)
+    }
+
+    /// Stores events that go with no change of state, and publishes them.
+    pub async fn tell(self: &Arc<Self>, events: Vec<Event>) {
+        let context = self.clone();
+        match blocking(move || records::append_events(&context, events)).await {
+            Ok(events) => self.bus.publish(events),
+            Err(error) => warn!(err = %error, "an event could not be stored"),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Running an exec and seeing it end.
+
+use super::create::exec_attribute;
+use super::{Entry, ExecState, ExecView};
+use crate::context::Context;
+use crate::gate::blocking;
+use crate::keeper::ended_by;
+use crate::{Engine, failpoint, records};
+use gantry_core::container::Ended;
+use gantry_core::{Error, ErrorKind, Result};
+use gantry_task::Shim;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tracing::{Instrument, warn};
+
+/// How long an exec that has ended can still be inspected.
+const REMEMBERED: Duration = Duration::from_secs(300);
+
+impl Engine {
+    /// Runs a registered exec; answers its pid.
+    pub async fn exec_start(&self, id: &str) -> Result<u32> {
+        let entry = self.context.execs.find(id)?;
+        let record = entry.record();
+        match record.state {
+            ExecState::Created => {}
+            ExecState::Running { .. } => {
+                return Err(Error::conflict(format!("exec {id} is already running")));
+            }
+            ExecState::Exited { .. } => {
+                return Err(Error::conflict(format!("exec {id} has already run")));
+            }
+        }
+        let keeper = self
+            .context
+            .registry
+            .get(&record.container)
+            .ok_or_else(|| Error::not_found(format!("No such container: {}", record.container)))?;
+        let shim = keeper.shim()?;
+        let context = self.context.clone();
+        crate::finish(async move {
+            failpoint!("engine::exec::start");
+            let began = SystemTime::now();
+            match shim.start(Some(&record.id)).await.map_err(Error::from) {
+                Ok(pid) => {
+                    store(&context, &entry, ExecState::Running { pid }).await;
+                    let command = record.cmd.join(" ");
+                    let told = format!("exec_start: {command}");
+                    context
+                        .tell(vec![context.container_event(
+                            &keeper.record(),
+                            &told,
+                            exec_attribute(&record.id),
+                        )])
+                        .await;
+                    follow(context, entry, shim, began);
+                    Ok(pid)
+                }
+                Err(error) => {
+                    let code = i32::from(error.kind().exit_code()).max(126);
+                    let ended = ended_by(code, None, error.to_string());
+                    store(&context, &entry, ExecState::Exited { ended }).await;
+                    // The registration goes; nothing ran.
+                    let _ = shim.delete(Some(&record.id)).await;
+                    forget_later(context, record.id.to_string());
+                    Err(error)
+                }
+            }
+        })
+        .await
+    }
+
+    pub async fn exec_inspect(&self, id: &str) -> Result<ExecView> {
+        Ok(ExecView {
+            record: self.context.execs.find(id)?.record(),
+        })
+    }
+
+    /// Waits for its end and answers the exit code.
+    pub async fn exec_wait(&self, id: &str) -> Result<i32> {
+        let entry = self.context.execs.find(id)?;
+        let ended = entry.exited().await;
+        ended
+            .map(|ended| ended.code)
+            .ok_or_else(|| Error::not_found(format!("No such exec instance: {id}")))
+    }
+}
+
+async fn store(context: &Arc<Context>, entry: &Entry, state: ExecState) {
+    let record = entry.set(state);
+    let worker = context.clone();
+    if let Err(error) = blocking(move || records::put_exec(&worker, &record)).await {
+        warn!(err = %error, "the state of an exec could not be written");
+    }
+}
+
+/// Sees an exec to its end beside everything else.
+fn follow(context: Arc<Context>, entry: Arc<Entry>, shim: Shim, began: SystemTime) {
+    let work = async move {
+        let record = entry.record();
+        let mut ended = match shim.wait(Some(&record.id)).await {
+            Ok(exit) => crate::keeper::ended_from(exit),
+            Err(error) => ended_by(255, None, format!("its shim went away: {error}")),
+        };
+        ended.started_at = Some(began);
+        let code = ended.code;
+        store(&context, &entry, ExecState::Exited { ended }).await;
+        if let Some(keeper) = context.registry.get(&record.container) {
+            let mut attributes = exec_attribute(&record.id);
+            attributes.insert("exitCode".to_owned(), code.to_string());
+            context
+                .tell(vec![context.container_event(&keeper.record(), "exec_die", attributes)])
+                .await;
+        }
+        match shim.delete(Some(&record.id)).await.map_err(Error::from) {
+            Ok(_) => {}
+            // The shim went with its container.
+            Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::NotFound) => {}
+            Err(error) => warn!(err = %error, exec = %record.id, "the shim keeps an exec that has ended"),
+        }
+        forget_later(context, record.id.to_string());
+    };
+    tokio::spawn(work.in_current_span());
+}
+
+fn forget_later(context: Arc<Context>, id: String) {
+    tokio::spawn(async move {
+        tokio::time::sleep(REMEMBERED).await;
+        forget(&context, &id).await;
+    });
+}
+
+async fn forget(context: &Arc<Context>, id: &str) {
+    context.execs.remove(id);
+    let (worker, id) = (context.clone(), id.to_owned());
+    let deleted = blocking(move || records::delete_exec(&worker, &gantry_core::ExecId::new(id)?)).await;
+    if let Err(error) = deleted {
+        warn!(err = %error, "the record of an ended exec could not be deleted");
+    }
+}
+
+/// After a restart: execs of living shims are followed again, the others have ended.
+pub(crate) async fn recover(context: &Arc<Context>) -> Result<()> {
+    let worker = context.clone();
+    for record in blocking(move || records::load_execs(&worker)).await? {
+        let entry = context.execs.insert(record);
+        let context = context.clone();
+        tokio::spawn(async move { pick_up(context, entry).await });
+    }
+    Ok(())
+}
+
+async fn pick_up(context: Arc<Context>, entry: Arc<Entry>) {
+    let record = entry.record();
+    if let ExecState::Exited { .. } = record.state {
+        return forget_later(context, record.id.to_string());
+    }
+    let shim = match context.registry.get(&record.container) {
+        Some(keeper) => keeper
+            .until(Some(Duration::from_secs(10)), |view| {
+                view.shim.is_some() || !view.state.is_running()
+            })
+            .await
+            .and_then(|view| view.shim),
+        None => None,
+    };
+    match shim {
+        Some(shim) => match shim.state(Some(&record.id)).await {
+            Ok(_) => follow(context, entry, shim, SystemTime::now()),
+            Err(_) => lost(context, entry).await,
+        },
+        None => lost(context, entry).await,
+    }
+}
+
+/// Its container ended with it while no daemon ran; the durable record knows how, if it ran.
+async fn lost(context: Arc<Context>, entry: Arc<Entry>) {
+    let record = entry.record();
+    let (dir, id) = (context.state_dir(&record.container), record.id.clone());
+    let known = blocking(move || Ok(gantry_task::exit_record(&dir, Some(id.as_str()))?)).await;
+    let ended: Ended = match known {
+        Ok(Some(exit)) => crate::keeper::ended_from(gantry_task::Exit::from(&exit)),
+        Ok(None) | Err(_) => ended_by(255, None, "its shim is gone; the exit status is not known"),
+    };
+    store(&context, &entry, ExecState::Exited { ended }).await;
+    forget_later(context, record.id.to_string());
+}

@@ -1,0 +1,153 @@
+//! The host as the spec builder needs to know it, and the OCI spec of a container on it.
+
+mod facts;
+mod hooks;
+
+use crate::Config;
+use crate::context::Context;
+use gantry_core::container::{ContainerRecord, NetworkMode};
+use gantry_core::spec::security::Seccomp;
+use gantry_core::spec::user::ResolvedUser;
+use gantry_core::spec::{self, Defaults, EtcFiles, Network, SpecInput};
+use gantry_core::{ContainerId, Error, ErrorKind, Result};
+use oci_spec::runtime::Spec;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+pub use facts::{filesystem_name, gather, os_name, total_memory, warnings};
+
+/// The spec of a container and what was left out of it.
+pub fn spec(context: &Context, record: &ContainerRecord, user: ResolvedUser) -> Result<(Spec, Vec<String>)> {
+    let hooks = hooks::of(context, record)?;
+    let dir = context.state_dir(&record.id);
+    let (spec, mut warnings) = spec::build(
+        &SpecInput {
+            id: &record.id,
+            args: &record.args,
+            config: &record.config,
+            host: &record.host,
+            user,
+            network: match record.host.network_mode {
+                NetworkMode::None => Network::Private,
+                NetworkMode::Host => Network::Host,
+            },
+            etc: EtcFiles {
+                hostname: Some(dir.join("hostname")),
+                hosts: Some(dir.join("hosts")),
+                resolv_conf: Some(dir.join("resolv.conf")),
+            },
+            cgroups_path: PathBuf::from(context.cgroup_path(&record.id)),
+            hooks,
+            umask: None,
+            kernel_memory: 0,
+            defaults: &context.defaults,
+        },
+        &context.facts,
+    )?;
+    if !record.config.volumes.is_empty() {
+        warnings.push(format!(
+            "anonymous volumes are not built yet: {} of the image is kept in the container's own layer",
+            record.config.volumes.join(", ")
+        ));
+    }
+    Ok((spec, warnings))
+}
+
+/// The spec a running container was made with.
+pub fn bundle_spec(context: &Context, id: &ContainerId) -> Result<Spec> {
+    let path = context.shims.bundle(&context.namespace, id).path().join("config.json");
+    let text = std::fs::read(&path).map_err(|error| Error::internal(format!("read {}: {error}", path.display())))?;
+    serde_json::from_slice(&text).map_err(|error| Error::internal(format!("read {}: {error}", path.display())))
+}
+
+/// What the configuration presets for every container.
+pub fn defaults(config: &Config) -> Defaults {
+    let seccomp = match config.seccomp_profile.as_str() {
+        "" | "builtin" => Seccomp::Default,
+        "unconfined" => Seccomp::Unconfined,
+        text => Seccomp::Profile(text.to_owned()),
+    };
+    Defaults {
+        ulimits: config.default_ulimits.clone(),
+        seccomp,
+        no_new_privileges: config.no_new_privileges,
+        shm_size: config.shm_size,
+    }
+}
+
+/// Name of the built-in runtime, as users may spell it.
+const BUILT_IN: [&str; 4] = ["", "gantry", "io.containerd.gantry.v1", "builtin"];
+
+impl Context {
+    /// The cgroup of a container.
+    pub fn cgroup_path(&self, id: &ContainerId) -> String {
+        format!("{}/{id}", self.config.cgroup_parent)
+    }
+
+    /// The program of a runtime; empty for the built-in one. Unknown names are refused before anything is made.
+    pub fn runtime(&self, name: &str) -> Result<String> {
+        let name = if name.is_empty() {
+            self.config.default_runtime.as_str()
+        } else {
+            name
+        };
+        if BUILT_IN.contains(&name) {
+            return Ok(String::new());
+        }
+        let program = self.config.runtimes.get(name).cloned().or_else(|| on_path(name));
+        program.map(|path| path.to_string_lossy().into_owned()).ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidArgument,
+                format!(
+                    "unknown or invalid runtime name: {name}; known are {}",
+                    self.runtimes().join(", ")
+                ),
+            )
+        })
+    }
+
+    /// Names of runtimes that can be chosen.
+    pub fn runtimes(&self) -> Vec<String> {
+        let mut names: Vec<String> = vec!["gantry".to_owned()];
+        names.extend(self.config.runtimes.keys().cloned());
+        names.extend(
+            ["runc", "crun"]
+                .into_iter()
+                .filter(|name| on_path(name).is_some())
+                .map(str::to_owned),
+        );
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// Log driver and options of a container, the daemon's where it names none.
+    pub fn log<'a>(&'a self, record: &'a ContainerRecord) -> (&'a str, &'a BTreeMap<String, String>) {
+        let own = &record.host.log;
+        let chosen = if own.driver.is_empty() && own.options.is_empty() {
+            &self.config.log
+        } else {
+            own
+        };
+        let named = [own.driver.as_str(), self.config.log.driver.as_str()]
+            .into_iter()
+            .find(|name| !name.is_empty());
+        (named.unwrap_or("json-file"), &chosen.options)
+    }
+}
+
+fn on_path(name: &str) -> Option<PathBuf> {
+    if name.contains('/') {
+        return Some(PathBuf::from(name)).filter(|path| executable(path));
+    }
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(name))
+        .find(|path| executable(path))
+}
+
+fn executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata()
+        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}

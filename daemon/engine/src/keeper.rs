@@ -1,0 +1,177 @@
+//! One owner per container: a task that takes requests and news from an inbox, decides with the pure
+//! [`step`](gantry_core::lifecycle::step), writes the outcome durably, publishes it, and only then acts.
+//!
+//! The actor never waits for a shim, a hook or a mount: whatever may be slow runs beside it and reports back into the
+//! inbox, so a kill gets through while a start is stuck, and listing reads published state without asking at all.
+
+pub(crate) use effects::ended_from;
+
+mod actor;
+pub(crate) mod effects;
+mod recover;
+
+use crate::context::Context;
+
+use gantry_core::container::{ContainerRecord, Ended};
+use gantry_core::lifecycle::{Event, Request, State};
+use gantry_core::{ContainerId, Error, Result};
+use gantry_task::Shim;
+use parking_lot::RwLock;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Requests and news a keeper can hold before senders wait.
+const INBOX: usize = 256;
+
+/// What a keeper publishes. Reading it never waits.
+#[derive(Clone)]
+pub struct View {
+    pub state: State,
+    /// How many runs have ended since this daemon knows the container.
+    pub exits: u64,
+    /// How the last run ended; kept when the container itself is gone.
+    pub ended: Option<Ended>,
+    /// The shim that holds the container now.
+    pub shim: Option<Shim>,
+}
+
+/// The handle to a container's keeper.
+pub struct Keeper {
+    id: ContainerId,
+    record: RwLock<Arc<ContainerRecord>>,
+    view: watch::Receiver<View>,
+    inbox: mpsc::Sender<Message>,
+}
+
+/// What comes into the inbox.
+pub(crate) enum Message {
+    /// Somebody wants something and waits for the answer.
+    Ask(Event, Request, oneshot::Sender<Result<()>>),
+    /// What became of an effect.
+    News(Event),
+    /// The shim made the container.
+    Made { shim: Shim, pid: u32 },
+    /// A restart is under way: do not remove the container between its two halves.
+    Hold(bool),
+    /// Look again what is left to do in the present state, after a restart of the daemon.
+    Recovered(Option<Shim>, Option<Event>),
+}
+
+impl Keeper {
+    /// Starts the keeper of a new container.
+    pub fn begin(context: Arc<Context>, record: Arc<ContainerRecord>, state: State) -> Arc<Self> {
+        let (keeper, actor) = Self::pair(context, record, state);
+        tokio::spawn(actor.run());
+        keeper
+    }
+
+    /// Starts the keeper of a container found in the store: the kernel is compared with the record before anything else.
+    pub fn resume(context: Arc<Context>, record: Arc<ContainerRecord>, state: State) -> Arc<Self> {
+        let (keeper, actor) = Self::pair(context, record, state);
+        tokio::spawn(actor.recover());
+        keeper
+    }
+
+    fn pair(context: Arc<Context>, record: Arc<ContainerRecord>, state: State) -> (Arc<Self>, actor::Actor) {
+        let (inbox, messages) = mpsc::channel(INBOX);
+        let ended = state.ended().cloned();
+        let (publish, view) = watch::channel(View {
+            state,
+            exits: 0,
+            ended,
+            shim: None,
+        });
+        let keeper = Arc::new(Self {
+            id: record.id.clone(),
+            record: RwLock::new(record),
+            view,
+            inbox: inbox.clone(),
+        });
+        let actor = actor::Actor::new(context, keeper.clone(), inbox, messages, publish);
+        (keeper, actor)
+    }
+
+    pub fn id(&self) -> &ContainerId {
+        &self.id
+    }
+
+    pub fn record(&self) -> Arc<ContainerRecord> {
+        self.record.read().clone()
+    }
+
+    /// Replaces the record, after the store has it.
+    pub(crate) fn set_record(&self, record: ContainerRecord) {
+        *self.record.write() = Arc::new(record);
+    }
+
+    pub fn state(&self) -> State {
+        self.view.borrow().state.clone()
+    }
+
+    pub fn view(&self) -> View {
+        self.view.borrow().clone()
+    }
+
+    /// The shim of a running container.
+    pub fn shim(&self) -> Result<Shim> {
+        let view = self.view.borrow();
+        let running = view.state.is_running();
+        view.shim.clone().filter(|_| running).ok_or_else(|| self.not_running())
+    }
+
+    pub fn not_running(&self) -> Error {
+        Error::conflict(format!("container {} is not running", self.id))
+    }
+
+    /// Asks and waits for the answer. It comes when the thing is done, not when it is begun.
+    pub async fn ask(&self, event: Event, request: Request) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || Error::not_found(format!("No such container: {}", self.id));
+        self.inbox
+            .send(Message::Ask(event, request, reply))
+            .await
+            .map_err(|_| gone())?;
+        match answer.await {
+            Ok(result) => result,
+            // The keeper ends only with its container: a removal is done, anything else came too late.
+            Err(_) if request == Request::Remove => Ok(()),
+            Err(_) => Err(gone()),
+        }
+    }
+
+    pub(crate) async fn hold(&self, on: bool) {
+        // A keeper that is gone needs no holding.
+        let _ = self.inbox.send(Message::Hold(on)).await;
+    }
+
+    /// Waits until the published view satisfies `test`; `None` when the keeper ended or the time is up.
+    pub async fn until<F>(&self, limit: Option<Duration>, test: F) -> Option<View>
+    where
+        F: FnMut(&View) -> bool,
+    {
+        let mut view = self.view.clone();
+        let reached = async move { view.wait_for(test).await.ok().map(|view| view.clone()) };
+        match limit {
+            Some(limit) => tokio::time::timeout(limit, reached).await.ok().flatten(),
+            None => reached.await,
+        }
+    }
+
+    /// Waits until the container is gone altogether.
+    pub async fn until_removed(&self) {
+        let mut view = self.view.clone();
+        let _ = view.wait_for(|view| view.state == State::Removed).await;
+    }
+}
+
+/// An end that is not the user's program's doing.
+pub(crate) fn ended_by(code: i32, started_at: Option<std::time::SystemTime>, error: impl Into<String>) -> Ended {
+    Ended {
+        code,
+        started_at,
+        finished_at: std::time::SystemTime::now(),
+        oom_killed: false,
+        error: error.into(),
+    }
+}

@@ -1,0 +1,298 @@
+//! The loop of a keeper.
+
+use super::{Keeper, Message, View};
+use crate::context::Context;
+use crate::events::Event as Told;
+use crate::gate::blocking;
+use crate::records;
+use gantry_core::container::Ended;
+use gantry_core::lifecycle::{Effect, Event, Refusal, Request, State, step};
+use gantry_core::{Labels, Result};
+use gantry_task::Shim;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{Instrument, error, info_span};
+
+/// A prepared container that nobody starts is put back after this.
+const PREPARED: Duration = Duration::from_secs(60);
+/// First and longest pause between two tries of a deletion.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_LONGEST: Duration = Duration::from_secs(60);
+
+pub(crate) struct Actor {
+    pub(super) context: Arc<Context>,
+    pub(super) keeper: Arc<Keeper>,
+    pub(super) inbox: mpsc::Sender<Message>,
+    messages: mpsc::Receiver<Message>,
+    publish: watch::Sender<View>,
+    pub(super) shim: Option<Shim>,
+    waiting: HashMap<Request, Vec<oneshot::Sender<Result<()>>>>,
+    hold: bool,
+    retry: Duration,
+    /// What is being done beside the actor; dropped (and so broken off) with it.
+    pub(super) making: Option<tokio::task::AbortHandle>,
+}
+
+impl Actor {
+    pub(super) fn new(
+        context: Arc<Context>,
+        keeper: Arc<Keeper>,
+        inbox: mpsc::Sender<Message>,
+        messages: mpsc::Receiver<Message>,
+        publish: watch::Sender<View>,
+    ) -> Self {
+        Self {
+            context,
+            keeper,
+            inbox,
+            messages,
+            publish,
+            shim: None,
+            waiting: HashMap::new(),
+            hold: false,
+            retry: RETRY_FIRST,
+            making: None,
+        }
+    }
+
+    pub(super) async fn run(self) {
+        let span = info_span!("keeper", container = %self.keeper.id().short());
+        self.serve().instrument(span).await;
+    }
+
+    async fn serve(mut self) {
+        while let Some(message) = self.messages.recv().await {
+            match message {
+                Message::Ask(event, request, reply) => {
+                    self.waiting.entry(request).or_default().push(reply);
+                    self.apply(event).await;
+                }
+                Message::News(event) => self.apply(event).await,
+                Message::Made { shim, pid } => {
+                    self.shim = Some(shim);
+                    self.apply(Event::Prepared { pid }).await;
+                }
+                Message::Hold(on) => {
+                    self.hold = on;
+                    self.remove_if_done().await;
+                }
+                Message::Recovered(shim, event) => self.recovered(shim, event).await,
+            }
+            if self.state() == State::Removed {
+                break;
+            }
+        }
+        self.context.registry.remove(self.keeper.id());
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.publish.borrow().state.clone()
+    }
+
+    /// Decide, write, publish, act. In this order, so that a kill between any two is repaired at the next start.
+    pub(super) async fn apply(&mut self, event: Event) {
+        let before = self.state();
+        let event = with_beginning(&before, event);
+        let (next, effects) = step(before.clone(), event.clone());
+        if next != before {
+            let told = self.told(&before, &event, &next);
+            if let Err(refused) = self.persist(&next, told).await {
+                return self.could_not_write(event, refused);
+            }
+            self.show(&before, next);
+        } else {
+            self.tell_signal(&effects).await;
+        }
+        for effect in effects {
+            self.perform(effect);
+        }
+        self.remove_if_done().await;
+    }
+
+    /// The store refused (a full disk): a request fails, news is brought again later.
+    fn could_not_write(&mut self, event: Event, refused: gantry_core::Error) {
+        error!(err = %refused, "the container's state could not be written");
+        match request_of(&event) {
+            Some(request) => self.answer(request, &Err(Refusal::Failed(refused.kind(), refused.to_string()))),
+            None => self.later(Duration::from_secs(1), event),
+        }
+    }
+
+    fn show(&mut self, before: &State, next: State) {
+        let ended = before.is_running() && !next.is_running()
+            || matches!((before, &next), (State::Starting { .. }, State::Clearing { .. }));
+        let idle = matches!(
+            next,
+            State::Created | State::Exited { .. } | State::Removing { .. } | State::Removed
+        );
+        if idle {
+            self.shim = None;
+        }
+        let shim = self.shim.clone();
+        self.publish.send_modify(|view| {
+            view.exits += u64::from(ended);
+            if let Some(end) = next.ended() {
+                view.ended = Some(end.clone());
+            }
+            view.state = next;
+            view.shim = shim;
+        });
+    }
+
+    /// Shows the shim that was found again, the state being what it was.
+    pub(super) fn republish(&mut self) {
+        let shim = self.shim.clone();
+        self.publish.send_modify(|view| view.shim = shim);
+    }
+
+    /// Corrects the state to what the kernel shows, after a restart of the daemon.
+    pub(super) async fn set_state(&mut self, next: State) {
+        let before = self.state();
+        if before == next {
+            return;
+        }
+        if let Err(refused) = self.persist(&next, Vec::new()).await {
+            error!(err = %refused, "the container's state could not be written; it is shown as found");
+        }
+        self.show(&before, next);
+    }
+
+    async fn persist(&self, state: &State, told: Vec<Told>) -> Result<()> {
+        let (context, id, state) = (self.context.clone(), self.keeper.id().clone(), state.clone());
+        let bus = self.context.clone();
+        // `Removed` is never written: the deletion of the records was the last effect.
+        let told = blocking(move || records::write_state(&context, &id, &state, told)).await?;
+        bus.bus.publish(told);
+        Ok(())
+    }
+
+    async fn tell_signal(&self, effects: &[Effect]) {
+        for effect in effects {
+            if let Effect::Signal(signal) = effect {
+                let told = self.event("kill", [("signal".to_owned(), signal.to_string())]);
+                self.context.tell(vec![told]).await;
+            }
+        }
+    }
+
+    pub(super) fn event<const N: usize>(&self, action: &str, extra: [(String, String); N]) -> Told {
+        self.context
+            .container_event(&self.keeper.record(), action, extra.into_iter().collect())
+    }
+
+    /// The events that a change of state is.
+    fn told(&self, before: &State, event: &Event, next: &State) -> Vec<Told> {
+        let mut told = Vec::new();
+        let starting = matches!(before, State::Starting { .. });
+        match (event, next) {
+            (Event::Started { .. }, State::Running { .. }) => told.push(self.event("start", [])),
+            (Event::PauseDone { ok: true }, State::Paused { .. }) => told.push(self.event("pause", [])),
+            (Event::ResumeDone { ok: true }, State::Running { .. }) => told.push(self.event("unpause", [])),
+            (Event::Exit { ended }, State::Clearing { .. }) if starting => {
+                told.push(self.event("start", []));
+                told.extend(self.death(ended));
+            }
+            (Event::Exit { ended }, State::Clearing { .. }) if before.is_running() => told.extend(self.death(ended)),
+            (Event::Failed { ended, .. }, State::Clearing { .. }) => told.extend(self.death(ended)),
+            (Event::Gone, State::Removed) => told.push(self.event("destroy", [])),
+            (Event::Kill { signal }, _) => told.push(self.event("kill", [("signal".to_owned(), signal.to_string())])),
+            _ => {}
+        }
+        told
+    }
+
+    fn death(&self, ended: &Ended) -> Vec<Told> {
+        let mut told = Vec::new();
+        if ended.oom_killed {
+            told.push(self.event("oom", []));
+        }
+        let mut attributes: Labels = [("exitCode".to_owned(), ended.code.to_string())].into();
+        if let Some(ran) = ended
+            .started_at
+            .and_then(|started| ended.finished_at.duration_since(started).ok())
+        {
+            attributes.insert("execDuration".to_owned(), ran.as_secs().to_string());
+        }
+        told.push(self.context.container_event(&self.keeper.record(), "die", attributes));
+        told
+    }
+
+    pub(super) fn answer(&mut self, request: Request, result: &Result<(), Refusal>) {
+        let name = self.keeper.record().name.clone();
+        for waiter in self.waiting.remove(&request).unwrap_or_default() {
+            let answer = result.clone().map_err(|why| why.into_error(&name));
+            // Whoever asked may have gone away; the thing is done all the same.
+            let _ = waiter.send(answer);
+        }
+    }
+
+    /// Takes those who wait for a signal to be sent, so that the sender answers them itself.
+    pub(super) fn take_waiting(&mut self, request: Request) -> Vec<oneshot::Sender<Result<()>>> {
+        self.waiting.remove(&request).unwrap_or_default()
+    }
+
+    pub(super) fn later(&self, after: Duration, event: Event) {
+        let inbox = self.inbox.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            let _ = inbox.send(Message::News(event)).await;
+        });
+    }
+
+    pub(super) fn expire_later(&self) {
+        self.later(PREPARED, Event::Expired);
+    }
+
+    pub(super) fn retry_later(&mut self) {
+        self.later(self.retry, Event::Retry);
+        self.retry = (self.retry * 2).min(RETRY_LONGEST);
+    }
+
+    /// `--rm`: a run that is over and cleared, and not half of a restart, ends the container.
+    async fn remove_if_done(&mut self) {
+        let over = matches!(self.state(), State::Exited { .. });
+        if over && !self.hold && self.keeper.record().host.auto_remove {
+            Box::pin(self.apply(Event::Remove)).await;
+        }
+    }
+}
+
+/// An exit is told without the beginning of the run, which the state knows.
+fn with_beginning(state: &State, event: Event) -> Event {
+    match event {
+        Event::Exit { mut ended } if ended.started_at.is_none() => {
+            ended.started_at = match state {
+                State::Starting { .. } => Some(ended.finished_at),
+                _ if state.is_running() => state.started_at(),
+                _ => None,
+            };
+            Event::Exit { ended }
+        }
+        other => other,
+    }
+}
+
+/// The request an event stands for, if somebody asked for it.
+fn request_of(event: &Event) -> Option<Request> {
+    match event {
+        Event::Prepare => Some(Request::Prepare),
+        Event::Start => Some(Request::Start),
+        Event::Kill { .. } => Some(Request::Kill),
+        Event::Pause => Some(Request::Pause),
+        Event::Resume => Some(Request::Resume),
+        Event::Remove => Some(Request::Remove),
+        Event::Prepared { .. }
+        | Event::Failed { .. }
+        | Event::Started { .. }
+        | Event::PauseDone { .. }
+        | Event::ResumeDone { .. }
+        | Event::Exit { .. }
+        | Event::Cleared
+        | Event::Gone
+        | Event::Stuck { .. }
+        | Event::Expired
+        | Event::Retry => None,
+    }
+}

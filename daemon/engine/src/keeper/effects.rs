@@ -1,0 +1,214 @@
+//! What a keeper does after its decision is durable. Everything here runs beside the actor and reports back to it.
+
+use super::actor::Actor;
+use super::{Message, ended_by};
+use crate::container::{make, teardown};
+use crate::failpoint;
+use gantry_core::container::Ended;
+use gantry_core::lifecycle::{Effect, Event, Request};
+use gantry_core::{Error, ErrorKind};
+use gantry_task::{Exit, Shim};
+use std::time::{Duration, SystemTime};
+use tracing::{Instrument, Span, warn};
+
+/// Between two tries to clear what a run left.
+const CLEAR_RETRY: Duration = Duration::from_secs(1);
+
+impl Actor {
+    pub(super) fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Prepare => self.make(),
+            Effect::Start => self.start(),
+            Effect::Signal(signal) => self.signal(signal),
+            Effect::Pause => self.freeze(),
+            Effect::Resume => self.thaw(),
+            Effect::Abort => self.abort(),
+            Effect::Clear => self.clear(),
+            Effect::Delete => self.delete(),
+            Effect::RetryLater => self.retry_later(),
+            Effect::ExpireLater => self.expire_later(),
+            Effect::Done(request) => self.answer(request, &Ok(())),
+            Effect::Refuse(request, why) => self.answer(request, &Err(why)),
+        }
+    }
+
+    /// Runs `work` beside the actor and puts its news into the inbox.
+    fn beside<F>(&self, work: F) -> tokio::task::AbortHandle
+    where
+        F: Future<Output = Message> + Send + 'static,
+    {
+        let inbox = self.inbox.clone();
+        let task = tokio::spawn(work.instrument(Span::current()));
+        let handle = task.abort_handle();
+        tokio::spawn(async move {
+            let news = match task.await {
+                Ok(message) => message,
+                Err(join) if join.is_cancelled() => failed(
+                    &Error::new(ErrorKind::Cancelled, "the start was broken off by SIGKILL"),
+                    137,
+                ),
+                Err(join) => failed(&Error::internal(format!("the keeper's work ended early: {join}")), 128),
+            };
+            // A closed inbox means the container is gone and the news with it.
+            let _ = inbox.send(news).await;
+        });
+        handle
+    }
+
+    fn make(&mut self) {
+        let (context, record) = (self.context.clone(), self.keeper.record());
+        let handle = self.beside(async move {
+            match make::make(&context, &record).await {
+                Ok((shim, pid)) => Message::Made { shim, pid },
+                Err(error) => failed(&error, start_code(error.kind())),
+            }
+        });
+        self.making = Some(handle);
+    }
+
+    fn start(&mut self) {
+        let Some(shim) = self.shim.clone() else {
+            let lost = Error::internal("the container's shim is not there");
+            let news = failed(&lost, 128);
+            self.beside(async move { news });
+            return;
+        };
+        self.watch(shim.clone());
+        let handle = self.beside(async move {
+            failpoint!("engine::start");
+            match shim.start(None).await.map_err(Error::from) {
+                Ok(_) => Message::News(Event::Started { at: SystemTime::now() }),
+                Err(error) => failed(&error, start_code(error.kind())),
+            }
+        });
+        self.making = Some(handle);
+    }
+
+    /// Waits for the end of the container's process.
+    pub(super) fn watch(&self, shim: Shim) {
+        let (context, id) = (self.context.clone(), self.keeper.id().clone());
+        self.beside(async move {
+            let ended = match shim.wait(None).await {
+                Ok(exit) => ended_from(exit),
+                Err(error) => {
+                    warn!(err = %error, "the shim went away");
+                    make::outcome(&context, &id).await
+                }
+            };
+            Message::News(Event::Exit { ended })
+        });
+    }
+
+    fn signal(&mut self, signal: i32) {
+        let waiters = self.take_waiting(Request::Kill);
+        let (shim, keeper) = (self.shim.clone(), self.keeper.clone());
+        let work = async move {
+            let result = match shim {
+                Some(shim) => shim.kill(None, signal.unsigned_abs(), false).await.map_err(Error::from),
+                None => Err(keeper.not_running()),
+            };
+            let (kind, text) = match &result {
+                Ok(()) => (None, String::new()),
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    (Some(ErrorKind::Conflict), keeper.not_running().to_string())
+                }
+                Err(error) => (Some(error.kind()), error.to_string()),
+            };
+            for waiter in waiters {
+                let _ = waiter.send(kind.map_or(Ok(()), |kind| Err(Error::new(kind, text.clone()))));
+            }
+        };
+        tokio::spawn(work.instrument(Span::current()));
+    }
+
+    fn freeze(&self) {
+        let shim = self.shim.clone();
+        self.beside(async move {
+            let result = match shim {
+                Some(shim) => shim.pause().await.map_err(Error::from),
+                None => Err(Error::internal("the container's shim is not there")),
+            };
+            if let Err(error) = &result {
+                warn!(err = %error, "the container could not be frozen");
+            }
+            Message::News(Event::PauseDone { ok: result.is_ok() })
+        });
+    }
+
+    fn thaw(&self) {
+        let shim = self.shim.clone();
+        self.beside(async move {
+            let result = match shim {
+                Some(shim) => shim.resume().await.map_err(Error::from),
+                None => Err(Error::internal("the container's shim is not there")),
+            };
+            if let Err(error) = &result {
+                warn!(err = %error, "the container could not be thawed");
+            }
+            Message::News(Event::ResumeDone { ok: result.is_ok() })
+        });
+    }
+
+    fn abort(&mut self) {
+        if let Some(making) = self.making.take() {
+            making.abort();
+        }
+    }
+
+    fn clear(&mut self) {
+        let (context, id, shim) = (self.context.clone(), self.keeper.id().clone(), self.shim.take());
+        self.making = None;
+        self.beside(async move {
+            failpoint!("engine::clear");
+            let mut shim = shim;
+            while let Err(error) = teardown::clear(&context, &id, shim.take()).await {
+                warn!(err = %error, "what the run left could not be cleared, trying again");
+                tokio::time::sleep(CLEAR_RETRY).await;
+            }
+            Message::News(Event::Cleared)
+        });
+    }
+
+    fn delete(&self) {
+        let (context, record) = (self.context.clone(), self.keeper.record());
+        self.beside(async move {
+            failpoint!("engine::delete");
+            match teardown::delete(&context, &record).await {
+                Ok(()) => Message::News(Event::Gone),
+                Err(error) => {
+                    warn!(err = %error, "the container could not be removed yet");
+                    Message::News(Event::Stuck {
+                        reason: error.to_string(),
+                    })
+                }
+            }
+        });
+    }
+}
+
+/// Docker's exit code for a start that failed.
+fn start_code(kind: ErrorKind) -> i32 {
+    match kind {
+        ErrorKind::CommandNotFound => 127,
+        ErrorKind::CommandNotExecutable => 126,
+        _ => 128,
+    }
+}
+
+fn failed(error: &Error, code: i32) -> Message {
+    Message::News(Event::Failed {
+        ended: ended_by(code, None, error.to_string()),
+        kind: error.kind(),
+    })
+}
+
+/// The end as the record keeps it; the actor adds when the run began.
+pub(crate) fn ended_from(exit: Exit) -> Ended {
+    Ended {
+        code: i32::try_from(exit.status).unwrap_or(255),
+        started_at: None,
+        finished_at: exit.at,
+        oom_killed: exit.oom,
+        error: String::new(),
+    }
+}

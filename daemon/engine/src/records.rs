@@ -1,0 +1,344 @@
+//! The engine's records in the store: what they are called, and one batch per step of a use case.
+
+use crate::context::Context;
+use crate::events::Event;
+use crate::exec::{ExecRecord, ExecState};
+use crate::image::ImageRecord;
+use gantry_core::container::ContainerRecord;
+use gantry_core::gc::{Facts, Node};
+use gantry_core::lifecycle::State;
+use gantry_core::{ContainerId, Error, ExecId, Labels, Namespace, Result};
+use gantry_store::{Batch, Claim, Collector, Record};
+use serde::{Deserialize, Serialize};
+use std::time::{Duration, SystemTime};
+
+/// How long a claim of a name may wait for another claimant.
+const CLAIM: Duration = Duration::from_secs(10);
+/// Topic of the engine's own events in the store's history.
+const TOPIC: &str = "/gantry/event";
+
+type ContainerKey = (Namespace, ContainerId);
+
+/// What a container is.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct Container(ContainerRecord);
+
+/// Where it is in its life; apart from what it is, since this changes often and is small.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct ContainerState(State);
+
+/// Whose a name is.
+#[derive(Serialize, Deserialize)]
+struct Name {
+    container: ContainerId,
+}
+
+/// An exec, by its own id.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct Exec(ExecRecord);
+
+/// What an image name points at.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct Image(ImageRecord);
+
+impl Record for Container {
+    type Key = ContainerKey;
+    const TABLE: &'static str = "containers";
+    const VERSION: u16 = 1;
+
+    /// A container keeps its layer and its image.
+    fn facts(&self, (ns, id): &Self::Key) -> Option<Facts> {
+        let record = &self.0;
+        let mut needs = vec![
+            Node::snapshot(ns, &record.snapshotter, &record.snapshot_key),
+            Node::content(ns, &record.image_id),
+        ];
+        if !record.chain_id.is_empty() {
+            needs.push(Node::snapshot(ns, &record.snapshotter, &record.chain_id));
+        }
+        Some(Facts {
+            node: Node::new(ns, gantry_core::gc::Kind::Container, id.as_str()),
+            root: true,
+            needs,
+            labels: Labels::new(),
+        })
+    }
+}
+
+impl Record for ContainerState {
+    type Key = ContainerKey;
+    const TABLE: &'static str = "container_states";
+    const VERSION: u16 = 1;
+}
+
+impl Record for Name {
+    type Key = (Namespace, String);
+    const TABLE: &'static str = "names";
+    const VERSION: u16 = 1;
+}
+
+impl Record for Exec {
+    type Key = (Namespace, ExecId);
+    const TABLE: &'static str = "execs";
+    const VERSION: u16 = 1;
+}
+
+impl Record for Image {
+    type Key = (Namespace, String);
+    const TABLE: &'static str = "images";
+    const VERSION: u16 = 1;
+
+    fn facts(&self, (ns, name): &Self::Key) -> Option<Facts> {
+        Some(Facts {
+            node: Node::image(ns, name),
+            root: true,
+            needs: vec![Node::content(ns, &self.0.target.digest)],
+            labels: self.0.labels.clone(),
+        })
+    }
+}
+
+/// Tells the collector which of the engine's records keep things.
+pub fn sources(collector: &Collector) {
+    collector.read::<Container>();
+    collector.read::<Image>();
+}
+
+/// Commits a batch with its events and answers the events with their numbers.
+fn commit(context: &Context, mut batch: Batch, events: Vec<Event>) -> Result<Vec<Event>> {
+    for event in &events {
+        let payload =
+            serde_json::to_value(event).map_err(|error| Error::internal(format!("encode an event: {error}")))?;
+        batch.event(gantry_store::Event {
+            ns: context.namespace.clone(),
+            topic: TOPIC.to_owned(),
+            at: event.time,
+            payload,
+        });
+    }
+    let numbers = context.store.commit(batch)?;
+    Ok(events
+        .into_iter()
+        .zip(numbers)
+        .map(|(event, sequence)| Event { sequence, ..event })
+        .collect())
+}
+
+pub fn append_events(context: &Context, events: Vec<Event>) -> Result<Vec<Event>> {
+    commit(context, Batch::new(), events)
+}
+
+pub fn events_since(context: &Context, since: SystemTime) -> Result<Vec<Event>> {
+    let past = context.store.events_since(since)?;
+    let own = past
+        .into_iter()
+        .filter(|(_, event)| event.topic == TOPIC && event.ns == context.namespace);
+    own.map(|(sequence, event)| {
+        let event: Event = serde_json::from_value(event.payload)
+            .map_err(|error| Error::internal(format!("decode an event: {error}")))?;
+        Ok(Event { sequence, ..event })
+    })
+    .collect()
+}
+
+fn key(context: &Context, id: &ContainerId) -> ContainerKey {
+    (context.namespace.clone(), id.clone())
+}
+
+/// Every container with its state.
+pub fn load(context: &Context) -> Result<Vec<(ContainerRecord, State)>> {
+    let mut found = Vec::new();
+    for (key, Container(record)) in context.store.scan::<Container>(&context.namespace)? {
+        let state = context.store.get::<ContainerState>(&key)?.map(|state| state.0);
+        // A state that was lost with a damaged record: whatever it held is looked for and cleared.
+        let state = state.unwrap_or(State::Clearing {
+            ended: None,
+            start: false,
+        });
+        found.push((record, state));
+    }
+    Ok(found)
+}
+
+/// Docker's words for a name that is taken.
+pub fn name_taken(name: &str, owner: &ContainerId) -> Error {
+    Error::conflict(format!(
+        "Conflict. The container name \"/{name}\" is already in use by container \"{owner}\". You have to remove (or rename) that container to be able to reuse that name."
+    ))
+}
+
+/// Claims the name of a container to be created: held until the record is durable, refused if it is somebody's.
+pub fn claim_name(context: &Context, record: &ContainerRecord) -> Result<Claim> {
+    let claim = context
+        .store
+        .claim(format!("name/{}/{}", context.namespace, record.name), CLAIM)?;
+    match context
+        .store
+        .get::<Name>(&(context.namespace.clone(), record.name.clone()))?
+    {
+        Some(owner) => Err(name_taken(&record.name, &owner.container)),
+        None => Ok(claim),
+    }
+}
+
+/// Writes a new container; its name must be claimed.
+pub fn create(context: &Context, record: &ContainerRecord, events: Vec<Event>) -> Result<Vec<Event>> {
+    let mut batch = Batch::new();
+    batch.put(&key(context, &record.id), &Container(record.clone()))?;
+    batch.put(&key(context, &record.id), &ContainerState(State::Created))?;
+    batch.put(
+        &(context.namespace.clone(), record.name.clone()),
+        &Name {
+            container: record.id.clone(),
+        },
+    )?;
+    commit(context, batch, events)
+}
+
+pub fn rename(context: &Context, id: &ContainerId, new: &str) -> Result<(ContainerRecord, Vec<Event>)> {
+    let Some(Container(old)) = context.store.get::<Container>(&key(context, id))? else {
+        return Err(Error::not_found(format!("No such container: {id}")));
+    };
+    let record = ContainerRecord {
+        name: new.to_owned(),
+        ..old.clone()
+    };
+    let _claim = claim_name(context, &record)?;
+    let mut batch = Batch::new();
+    batch.put(&key(context, id), &Container(record.clone()))?;
+    batch.put(
+        &(context.namespace.clone(), record.name.clone()),
+        &Name { container: id.clone() },
+    )?;
+    batch.delete::<Name>(&(context.namespace.clone(), old.name.clone()));
+    let extra = Labels::from([("oldName".to_owned(), format!("/{}", old.name))]);
+    let told = commit(context, batch, vec![context.container_event(&record, "rename", extra)])?;
+    Ok((record, told))
+}
+
+/// Writes where a container is now. One that is removed has no record any more: only the events are written.
+pub fn write_state(context: &Context, id: &ContainerId, state: &State, events: Vec<Event>) -> Result<Vec<Event>> {
+    let mut batch = Batch::new();
+    if *state != State::Removed {
+        batch.put(&key(context, id), &ContainerState(state.clone()))?;
+    }
+    commit(context, batch, events)
+}
+
+/// Deletes all records of a container, its execs' too.
+pub fn delete(context: &Context, record: &ContainerRecord) -> Result<()> {
+    let mut batch = Batch::new();
+    batch.delete::<Container>(&key(context, &record.id));
+    batch.delete::<ContainerState>(&key(context, &record.id));
+    let current = context
+        .store
+        .get::<Container>(&key(context, &record.id))?
+        .map_or_else(|| record.name.clone(), |now| now.0.name);
+    batch.delete::<Name>(&(context.namespace.clone(), current));
+    for exec in context.execs.all_of(&record.id) {
+        batch.delete::<Exec>(&(context.namespace.clone(), exec.clone()));
+        context.execs.remove(exec.as_str());
+    }
+    commit(context, batch, Vec::new()).map(drop)
+}
+
+pub fn put_exec(context: &Context, record: &ExecRecord) -> Result<()> {
+    let mut batch = Batch::new();
+    batch.put(&(context.namespace.clone(), record.id.clone()), &Exec(record.clone()))?;
+    commit(context, batch, Vec::new()).map(drop)
+}
+
+pub fn delete_exec(context: &Context, id: &ExecId) -> Result<()> {
+    let mut batch = Batch::new();
+    batch.delete::<Exec>(&(context.namespace.clone(), id.clone()));
+    commit(context, batch, Vec::new()).map(drop)
+}
+
+/// Every exec whose container is there; records of others are dropped.
+pub fn load_execs(context: &Context) -> Result<Vec<ExecRecord>> {
+    let mut found = Vec::new();
+    for (key, Exec(record)) in context.store.scan::<Exec>(&context.namespace)? {
+        let done = matches!(record.state, ExecState::Exited { .. });
+        if done || context.registry.get(&record.container).is_none() {
+            delete_exec(context, &key.1)?;
+        } else {
+            found.push(record);
+        }
+    }
+    Ok(found)
+}
+
+pub fn images(context: &Context) -> Result<Vec<ImageRecord>> {
+    Ok(context
+        .store
+        .scan::<Image>(&context.namespace)?
+        .into_iter()
+        .map(|(_, image)| image.0)
+        .collect())
+}
+
+pub fn image(context: &Context, name: &str) -> Result<Option<ImageRecord>> {
+    Ok(context
+        .store
+        .get::<Image>(&(context.namespace.clone(), name.to_owned()))?
+        .map(|image| image.0))
+}
+
+/// Gives an image a name. If another image loses its last name by that, it stays as a dangling one.
+pub fn name_image(context: &Context, record: ImageRecord, events: Vec<Event>) -> Result<Vec<Event>> {
+    let _claim = context.store.claim(format!("image/{}", context.namespace), CLAIM)?;
+    let mut batch = Batch::new();
+    let all = images(context)?;
+    let mut record = record;
+    if let Some(old) = all.iter().find(|other| other.name == record.name) {
+        record.created_at = old.created_at;
+        let orphaned = old.target.digest != record.target.digest
+            && !all
+                .iter()
+                .any(|other| other.name != old.name && other.target.digest == old.target.digest);
+        if orphaned {
+            put_image(context, &mut batch, &ImageRecord::dangling(old.target.clone()))?;
+        }
+    }
+    if !record.is_dangling() {
+        let nameless = ImageRecord::dangling(record.target.clone());
+        batch.delete::<Image>(&(context.namespace.clone(), nameless.name));
+    }
+    put_image(context, &mut batch, &record)?;
+    commit(context, batch, events)
+}
+
+fn put_image(context: &Context, batch: &mut Batch, record: &ImageRecord) -> Result<()> {
+    Ok(batch.put(
+        &(context.namespace.clone(), record.name.clone()),
+        &Image(record.clone()),
+    )?)
+}
+
+/// Takes names away, and puts a dangling record in their place if the image must stay.
+pub fn unname_images(
+    context: &Context,
+    going: &[ImageRecord],
+    keep: Option<ImageRecord>,
+    events: Vec<Event>,
+) -> Result<Vec<Event>> {
+    let _claim = context.store.claim(format!("image/{}", context.namespace), CLAIM)?;
+    let mut batch = Batch::new();
+    for record in going {
+        batch.delete::<Image>(&(context.namespace.clone(), record.name.clone()));
+    }
+    if let Some(record) = keep {
+        put_image(context, &mut batch, &record)?;
+    }
+    commit(context, batch, events)
+}
+
+/// Collects what nothing refers to.
+pub fn collect(context: &Context) -> Result<()> {
+    context.collector.collect()?;
+    Ok(())
+}

@@ -1,0 +1,185 @@
+//! Nothing may be left: mounts, processes, cgroups and network namespaces of a house.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// What was on the machine before the house; only what is named after the house counts against it.
+pub struct Before {
+    links: BTreeSet<String>,
+}
+
+impl Before {
+    pub fn now() -> Self {
+        Self {
+            links: names("/sys/class/net"),
+        }
+    }
+}
+
+/// Fails with the list of what is left after a few seconds of grace for processes to be reaped.
+pub fn check(root: &Path, before: &Before) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let left = leftovers(root, before);
+        if left.is_empty() {
+            return;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "left by the house {}:\n{}",
+            root.display(),
+            left.join("\n")
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn leftovers(root: &Path, before: &Before) -> Vec<String> {
+    let mut left = Vec::new();
+    let text = root.to_string_lossy().into_owned();
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    left.extend(
+        table
+            .lines()
+            .filter(|line| line.contains(&text))
+            .map(|line| format!("mount: {line}")),
+    );
+    left.extend(
+        processes(root)
+            .into_iter()
+            .map(|(pid, what)| format!("process: {pid} {what}")),
+    );
+    left.extend(
+        cgroups(root)
+            .into_iter()
+            .map(|path| format!("cgroup: {}", path.display())),
+    );
+    let new = |name: &String| !before.links.contains(name) && (name.starts_with("veth") || name.contains("gantry"));
+    left.extend(
+        names("/sys/class/net")
+            .into_iter()
+            .filter(new)
+            .map(|name| format!("link: {name}")),
+    );
+    let exec = root.join("exec");
+    left.extend(
+        files_in(&exec.join("gantry"))
+            .into_iter()
+            .map(|path| format!("bundle: {}", path.display())),
+    );
+    left.extend(
+        files_in(&exec.join("s"))
+            .into_iter()
+            .map(|path| format!("socket: {}", path.display())),
+    );
+    left.extend(
+        files_in(&root.join("data/containers"))
+            .into_iter()
+            .map(|path| format!("directory: {}", path.display())),
+    );
+    left
+}
+
+fn names(dir: &str) -> BTreeSet<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+fn files_in(dir: &Path) -> Vec<PathBuf> {
+    fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect()
+}
+
+/// Processes whose command line, working directory or root is in the house; zombies do not count.
+fn processes(root: &Path) -> Vec<(i32, String)> {
+    let mut found = Vec::new();
+    let text = root.to_string_lossy().into_owned();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
+        if pid == std::process::id() as i32 {
+            continue;
+        }
+        let dir = entry.path();
+        let command = fs::read(dir.join("cmdline")).unwrap_or_default();
+        let command = String::from_utf8_lossy(&command).replace('\0', " ");
+        let stat = fs::read_to_string(dir.join("stat")).unwrap_or_default();
+        let zombie = stat
+            .rsplit(')')
+            .next()
+            .is_some_and(|rest| rest.trim_start().starts_with('Z'));
+        let here = |link: &str| fs::read_link(dir.join(link)).is_ok_and(|target| target.starts_with(root));
+        let ours = command.contains(&text) && (command.contains("gantryd") || command.contains("containerd-shim"))
+            || here("cwd")
+            || here("root");
+        if ours && !zombie {
+            found.push((pid, command));
+        }
+    }
+    found
+}
+
+/// Cgroups named after the house's instance: the daemon's log or its records are not asked, the kernel is.
+fn cgroups(root: &Path) -> Vec<PathBuf> {
+    let marker = instance(root);
+    let mut found = Vec::new();
+    for hierarchy in files_in(Path::new("/sys/fs/cgroup"))
+        .into_iter()
+        .chain([PathBuf::from("/sys/fs/cgroup")])
+    {
+        for group in files_in(&hierarchy) {
+            let name = group
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default();
+            if Some(&name) == marker.as_ref() {
+                found.extend(files_in(&group).into_iter().filter(|path| path.is_dir()));
+            }
+        }
+    }
+    found
+}
+
+/// The cgroup parent that the daemon of this house uses; it writes it down beside its pidfile.
+fn instance(root: &Path) -> Option<String> {
+    let text = fs::read_to_string(root.join("exec/instance")).ok()?;
+    Some(format!("gantry-{}", text.trim()))
+}
+
+/// After a failed test: kill what runs and unmount what is mounted, so that the next test begins clean.
+pub fn force_clean(root: &Path) {
+    for (pid, _) in processes(root) {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+    for group in cgroups(root) {
+        for pid in fs::read_to_string(group.join("cgroup.procs"))
+            .unwrap_or_default()
+            .lines()
+            .filter_map(|line| line.parse().ok())
+        {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+    std::thread::sleep(Duration::from_millis(200));
+    for group in cgroups(root) {
+        let _ = fs::remove_dir(group);
+    }
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let text = root.to_string_lossy();
+    for line in table.lines().rev() {
+        if let Some(target) = line.split(' ').nth(4).filter(|target| target.contains(&*text)) {
+            let _ = nix::mount::umount2(target, nix::mount::MntFlags::MNT_DETACH);
+        }
+    }
+}
