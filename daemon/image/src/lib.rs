@@ -7,6 +7,7 @@
 //! one pass: download > hash > blob > decompress > hash > extract > snapshot, committed base first. A load begins in the
 //! middle, an import at the end.
 
+mod archive;
 mod blobs;
 pub mod compress;
 pub mod config;
@@ -14,6 +15,8 @@ pub mod descriptor;
 pub mod diff;
 pub mod error;
 mod hash;
+mod hold;
+pub mod instruction;
 mod locks;
 pub mod media;
 pub mod platform;
@@ -21,12 +24,16 @@ pub mod progress;
 pub mod registry;
 mod service;
 mod tarball;
+#[cfg(test)]
+mod testing;
 pub mod unpack;
 
+pub use archive::{ImportOptions, LoadOptions, LoadedImage, SaveItem};
 pub use config::{Healthcheck, History, ImageConfig, RunConfig};
 pub use descriptor::Descriptor;
 pub use diff::{Change, ChangeKind};
 pub use error::ImageError;
+pub use hold::Hold;
 pub use platform::Platform;
 pub use progress::{Progress, ProgressSink, ProgressStream, Status, progress};
 pub use registry::{Credentials, RegistryConfig};

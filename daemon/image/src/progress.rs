@@ -117,6 +117,21 @@ impl ProgressSink {
     }
 }
 
+/// Events go on to a bounded channel as fast as it takes them; what waits is overtaken here.
+impl From<tokio::sync::mpsc::Sender<Progress>> for ProgressSink {
+    fn from(out: tokio::sync::mpsc::Sender<Progress>) -> Self {
+        let (sink, mut stream) = progress();
+        tokio::spawn(async move {
+            while let Some(event) = stream.recv().await {
+                if out.send(event).await.is_err() {
+                    break;
+                }
+            }
+        });
+        sink
+    }
+}
+
 impl Clone for ProgressSink {
     fn clone(&self) -> Self {
         if let Some(shared) = &self.0 {

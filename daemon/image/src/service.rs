@@ -13,13 +13,19 @@ pub use pull::{PullOptions, Pulled};
 pub use resolve::Resolved;
 pub use unpack::UnpackOptions;
 
+pub(crate) use apart::{Draft, on_blocking_thread};
+pub(crate) use changes::{GzipLayer, RawLayer};
+pub(crate) use resolve::enter;
+
 use crate::blobs::Blobs;
 use crate::error::{ImageError, Result};
+use crate::hold::Hold;
 use crate::locks::KeyLocks;
 use crate::progress::ProgressSink;
 use crate::registry::{Registries, RegistryConfig};
 use crate::unpack::Limits;
 use gantry_core::content::ContentStore;
+use gantry_core::lease::LeaseKeeper;
 use gantry_core::snapshot::SnapshotService;
 use gantry_core::{Digest, LeaseId, Namespace};
 use std::sync::Arc;
@@ -34,6 +40,8 @@ pub struct ImageSettings {
     pub max_downloads: usize,
     /// Layers unpacked at once from blobs that are there already.
     pub max_unpacks: usize,
+    /// Where images are unpacked unless a caller says otherwise.
+    pub snapshotter: String,
 }
 
 impl Default for ImageSettings {
@@ -43,6 +51,7 @@ impl Default for ImageSettings {
             limits: Limits::default(),
             max_downloads: 3,
             max_unpacks: 3,
+            snapshotter: "overlayfs".to_owned(),
         }
     }
 }
@@ -58,6 +67,8 @@ pub(crate) struct Inner {
     pub snapshots: Arc<dyn SnapshotService>,
     pub registries: Arc<Registries>,
     pub limits: Limits,
+    pub snapshotter: String,
+    pub leases: Option<Arc<dyn LeaseKeeper>>,
     pub downloads: Semaphore,
     pub unpacks: Semaphore,
     /// Who downloads a blob.
@@ -81,18 +92,51 @@ impl ImageService {
         snapshots: Arc<dyn SnapshotService>,
         settings: ImageSettings,
     ) -> gantry_core::Result<Self> {
+        Self::with_leases(content, snapshots, None, settings)
+    }
+
+    /// With a keeper of leases, every operation that was given none opens its own, which its outcome holds.
+    pub fn with_leases(
+        content: Arc<dyn ContentStore>,
+        snapshots: Arc<dyn SnapshotService>,
+        leases: Option<Arc<dyn LeaseKeeper>>,
+        settings: ImageSettings,
+    ) -> gantry_core::Result<Self> {
         Ok(Self {
             inner: Arc::new(Inner {
                 content,
                 snapshots,
                 registries: Arc::new(Registries::new(settings.registry)?),
                 limits: settings.limits,
+                snapshotter: settings.snapshotter,
+                leases,
                 downloads: Semaphore::new(settings.max_downloads.max(1)),
                 unpacks: Semaphore::new(settings.max_unpacks.max(1)),
                 blobs: KeyLocks::new(),
                 chains: KeyLocks::new(),
             }),
         })
+    }
+
+    /// What an operation works with: its lease, its snapshotter.
+    pub(crate) async fn job(
+        &self,
+        ns: &Namespace,
+        lease: Option<LeaseId>,
+        snapshotter: &str,
+        progress: ProgressSink,
+    ) -> Result<(Job, Hold)> {
+        let (keeper, there) = (self.inner.leases.clone(), ns.clone());
+        let (hold, lease) = blocking("open a lease", move || Ok(Hold::open(keeper, &there, lease)?)).await?;
+        let job = Job {
+            blobs: self.blobs(ns, lease),
+            snapshotter: match snapshotter {
+                "" => self.inner.snapshotter.clone(),
+                name => name.to_owned(),
+            },
+            progress,
+        };
+        Ok((job, hold))
     }
 
     pub(crate) fn blobs(&self, ns: &Namespace, lease: Option<LeaseId>) -> Blobs {

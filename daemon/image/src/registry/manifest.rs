@@ -155,6 +155,46 @@ impl Repository {
     }
 }
 
+/// Pages of tags read at most, and bytes of one.
+const MAX_PAGES: usize = 1000;
+const MAX_PAGE: u64 = 4 << 20;
+
+impl Repository {
+    /// Every tag, page by page (OCI distribution spec, "Listing Tags").
+    pub(crate) async fn tags(&self) -> Result<Vec<String>> {
+        #[derive(serde::Deserialize)]
+        struct Page {
+            #[serde(default, deserialize_with = "crate::descriptor::nullable")]
+            tags: Vec<String>,
+        }
+        let what = format!("tags of {}", self.reference.familiar_name());
+        let mut tail = "tags/list".to_owned();
+        let mut tags = Vec::new();
+        for _ in 0..MAX_PAGES {
+            let mut answer = self.ask(Method::GET, &tail, HeaderMap::new(), &what).await?;
+            let client = &self.registries.client;
+            let body = client
+                .body(&mut answer.response, &answer.endpoint.host, &what, MAX_PAGE)
+                .await?;
+            let page: Page = serde_json::from_slice(&body).map_err(|e| ImageError::parse(&what, e))?;
+            tags.extend(page.tags);
+            match next_page(answer.response.headers()) {
+                Some(query) => tail = format!("tags/list?{query}"),
+                None => break,
+            }
+        }
+        Ok(tags)
+    }
+}
+
+/// The query of `Link: </v2/...?query>; rel="next"`.
+fn next_page(headers: &HeaderMap) -> Option<String> {
+    let link = headers.get(http::header::LINK)?.to_str().ok()?;
+    let (address, relation) = link.strip_prefix('<')?.split_once('>')?;
+    let (_, query) = address.split_once('?')?;
+    relation.contains("next").then(|| query.to_owned())
+}
+
 fn accepted() -> HeaderMap {
     let mut headers = HeaderMap::new();
     for media_type in media::ACCEPTED {

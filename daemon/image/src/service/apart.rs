@@ -120,7 +120,7 @@ thread_local! {
 }
 
 /// Runs `work` knowing that this thread may block.
-pub(super) fn on_blocking_thread<T>(work: impl FnOnce() -> T) -> T {
+pub(crate) fn on_blocking_thread<T>(work: impl FnOnce() -> T) -> T {
     BLOCKING.with(|flag| flag.set(true));
     let outcome = work();
     BLOCKING.with(|flag| flag.set(false));

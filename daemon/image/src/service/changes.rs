@@ -43,8 +43,13 @@ impl ImageService {
     ) -> gantry_core::Result<DiffLayer> {
         let layer = self.with_sides(ns, snapshotter, key, parent, |sides| {
             let mut writer = GzipLayer::open(self, ns, lease.clone())?;
-            diff::write_layer(sides, &mut writer)?;
-            writer.finish()
+            match diff::write_layer(sides, &mut writer) {
+                Ok(()) => writer.finish(),
+                Err(error) => {
+                    writer.abort();
+                    Err(error)
+                }
+            }
         });
         layer.map_err(Into::into)
     }
@@ -114,19 +119,12 @@ impl Write for IntoIngest {
 
 impl<'a> GzipLayer<'a> {
     pub(crate) fn open(service: &'a ImageService, ns: &'a Namespace, lease: Option<LeaseId>) -> Result<Self> {
-        let unique: u64 = rand::random();
-        let request = IngestRequest {
-            reference: format!("diff-{unique:016x}"),
-            total: 0,
-            expected: None,
-            lease,
-        };
-        let ingest = service.inner.content.ingest(ns, request)?;
+        let out = open_ingest(service, ns, lease)?;
         Ok(Self {
             service,
             ns,
             plain: Hasher::new(Algorithm::Sha256),
-            encoder: flate2::write::GzEncoder::new(IntoIngest(ingest), flate2::Compression::fast()),
+            encoder: flate2::write::GzEncoder::new(out, flate2::Compression::fast()),
         })
     }
 
@@ -138,26 +136,76 @@ impl<'a> GzipLayer<'a> {
         }
     }
 
-    pub(crate) fn diff_id(&self) -> Digest {
-        self.plain.digest()
-    }
-
     pub(crate) fn finish(self) -> Result<DiffLayer> {
         let diff_id = self.plain.digest();
         let ingest = self.encoder.finish().map_err(ImageError::io("write layer"))?.0;
-        let (digest, size) = (ingest.digest(), ingest.status().offset);
-        let labels: Labels = crate::blobs::uncompressed_label(&diff_id);
-        match ingest.commit(Some(size), Some(&digest), labels.clone()) {
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                self.service.inner.content.label(self.ns, &digest, &labels)?;
-            }
-            Err(error) => return Err(error.into()),
+        finish(self.service, self.ns, ingest, media::OCI_LAYER_GZIP, diff_id)
+    }
+}
+
+fn finish(
+    service: &ImageService,
+    ns: &Namespace,
+    ingest: Box<dyn Ingest>,
+    media_type: &str,
+    diff_id: Digest,
+) -> Result<DiffLayer> {
+    let (digest, size) = (ingest.digest(), ingest.status().offset);
+    let labels: Labels = crate::blobs::uncompressed_label(&diff_id);
+    match ingest.commit(Some(size), Some(&digest), labels.clone()) {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            service.inner.content.label(ns, &digest, &labels)?;
         }
-        Ok(DiffLayer {
-            blob: Descriptor::new(media::OCI_LAYER_GZIP, digest, size),
-            diff_id,
-        })
+        Err(error) => return Err(error.into()),
+    }
+    Ok(DiffLayer {
+        blob: Descriptor::new(media_type, digest, size),
+        diff_id,
+    })
+}
+
+fn open_ingest(service: &ImageService, ns: &Namespace, lease: Option<LeaseId>) -> Result<IntoIngest> {
+    let unique: u64 = rand::random();
+    let request = IngestRequest {
+        reference: format!("diff-{unique:016x}"),
+        total: 0,
+        expected: None,
+        lease,
+    };
+    Ok(IntoIngest(service.inner.content.ingest(ns, request)?))
+}
+
+/// A layer stored as it comes.
+pub(crate) struct RawLayer<'a> {
+    service: &'a ImageService,
+    ns: &'a Namespace,
+    out: IntoIngest,
+}
+
+impl<'a> RawLayer<'a> {
+    pub(crate) fn open(service: &'a ImageService, ns: &'a Namespace, lease: Option<LeaseId>) -> Result<Self> {
+        let out = open_ingest(service, ns, lease)?;
+        Ok(Self { service, ns, out })
+    }
+
+    pub(crate) fn abort(self) {
+        // What cannot be dropped now expires with its lease.
+        let _ = self.out.0.abort();
+    }
+
+    pub(crate) fn finish(self, media_type: &str, diff_id: Digest) -> Result<DiffLayer> {
+        finish(self.service, self.ns, self.out.0, media_type, diff_id)
+    }
+}
+
+impl Write for RawLayer<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@ use super::{ImageService, Job, Resolved, blocking};
 use crate::blobs::snapshot_label;
 use crate::descriptor::Descriptor;
 use crate::error::Result;
+use crate::hold::Hold;
 use crate::platform::Platform;
 use crate::progress::{ProgressSink, Status};
 use crate::registry::Credentials;
@@ -16,9 +17,24 @@ pub struct PullOptions {
     /// Default the host's.
     pub platform: Option<Platform>,
     pub credentials: Option<Credentials>,
+    /// Empty = the default one.
     pub snapshotter: String,
-    /// What holds blobs and snapshots until the image's record refers to them.
+    /// What holds blobs and snapshots until the image's record refers to them; `None` = one of our own, held by the outcome.
     pub lease: Option<LeaseId>,
+}
+
+impl PullOptions {
+    /// From the words of a request; empty ones say nothing.
+    pub fn new(platform: &str, username: &str, password: &str, identity_token: &str) -> gantry_core::Result<Self> {
+        Ok(Self {
+            platform: match platform {
+                "" => None,
+                text => Some(Platform::parse(text)?),
+            },
+            credentials: Credentials::new(username, password, identity_token),
+            ..Self::default()
+        })
+    }
 }
 
 /// An image that is in the store and unpacked.
@@ -32,6 +48,7 @@ pub struct Pulled {
     pub chain_id: Option<Digest>,
     /// Stored bytes of its manifest and layers.
     pub size: u64,
+    pub hold: Hold,
 }
 
 impl ImageService {
@@ -40,17 +57,15 @@ impl ImageService {
     pub async fn pull(
         &self,
         ns: &Namespace,
-        reference: &Reference,
+        reference: Reference,
         options: PullOptions,
-        progress: ProgressSink,
+        progress: impl Into<ProgressSink>,
     ) -> gantry_core::Result<Pulled> {
-        let reference = reference.clone().or_latest();
+        let reference = reference.or_latest();
         let platform = options.platform.unwrap_or_else(Platform::host).normalised();
-        let job = Job {
-            blobs: self.blobs(ns, options.lease),
-            snapshotter: options.snapshotter,
-            progress,
-        };
+        let (job, hold) = self
+            .job(ns, options.lease, &options.snapshotter, progress.into())
+            .await?;
         let repository = self.inner.registries.repository(&reference, options.credentials)?;
         let shown = reference
             .tag()
@@ -63,13 +78,22 @@ impl ImageService {
         job.progress.tell(&shown.unwrap_or_default(), Status::PullingFrom(from));
         let resolved = self.fetch(&job, &repository, &platform).await?;
         self.materialise(&job, plans(&resolved), Some(&repository)).await?;
-        let pulled = self.finish(&job, resolved).await?;
+        let pulled = self.finish(&job, resolved, hold).await?;
         job.progress.tell("", Status::Digest(pulled.target.digest.clone()));
         Ok(pulled)
     }
 
+    /// Every tag of a repository.
+    pub async fn tags(&self, reference: &Reference, options: &PullOptions) -> gantry_core::Result<Vec<String>> {
+        let repository = self
+            .inner
+            .registries
+            .repository(reference, options.credentials.clone())?;
+        Ok(repository.tags().await?)
+    }
+
     /// Ties config and snapshots together for the collector.
-    pub(crate) async fn finish(&self, job: &Job, resolved: Resolved) -> Result<Pulled> {
+    pub(crate) async fn finish(&self, job: &Job, resolved: Resolved, hold: Hold) -> Result<Pulled> {
         let chain_id = resolved.chain_id();
         let (blobs, id, chain) = (job.blobs.clone(), resolved.id.clone(), chain_id.clone());
         let snapshotter = job.snapshotter.clone();
@@ -83,6 +107,7 @@ impl ImageService {
             target: resolved.target,
             id: resolved.id,
             chain_id,
+            hold,
         })
     }
 }
