@@ -24,9 +24,10 @@ pub enum Error {
     },
     #[error(
         "the log of store {} is damaged in its middle ({} at byte {offset}): nothing was changed; \
-         run `gantryd store repair --data-root DIR` to repair a copy of it and keep the original",
+         run `gantryd store repair --data-root {}` to repair a copy of it and keep the original",
         dir.display(),
-        file.display()
+        file.display(),
+        dir.parent().unwrap_or(dir).display()
     )]
     LogDamaged { dir: PathBuf, file: PathBuf, offset: u64 },
     #[error("repair store {}: {reason}", dir.display())]

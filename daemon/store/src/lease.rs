@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::record::{Batch, Record};
 use gantry_core::gc::{self, Kind, Node};
+use gantry_core::lease::LeaseKeeper;
 use gantry_core::{Digest, Labels, LeaseId, Namespace, label};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -213,6 +214,22 @@ impl Leases {
         rows.iter()
             .map(|((_, _, kind, id), _)| Resource::parse(kind, id))
             .collect()
+    }
+}
+
+/// A lease of an operation that a kill may cut short ends by itself after this.
+const OPERATION: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl LeaseKeeper for Leases {
+    fn open(&self, ns: &Namespace) -> gantry_core::Result<LeaseId> {
+        Ok(self.create_for(ns, OPERATION)?)
+    }
+
+    fn close(&self, ns: &Namespace, lease: &LeaseId) -> gantry_core::Result<()> {
+        match self.delete(ns, lease) {
+            Err(Error::LeaseMissing { .. }) => Ok(()),
+            other => Ok(other?),
+        }
     }
 }
 

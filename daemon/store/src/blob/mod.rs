@@ -304,6 +304,9 @@ impl BlobReader for FileReader {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> gantry_core::Result<usize> {
         let left = usize::try_from(self.size.saturating_sub(offset)).unwrap_or(usize::MAX);
         let length = buffer.len().min(left);
+        if length == 0 {
+            return Ok(0);
+        }
         self.file.read_at(&mut buffer[..length], offset).map_err(|error| {
             gantry_core::Error::wrap(gantry_core::error::io_kind(&error), error).context("read a blob")
         })
