@@ -55,6 +55,19 @@ impl Cgroups {
         Self(dirs.collect())
     }
 
+    /// The directories a container of this cgroup path has, as far as they exist: for what a killed creation left.
+    pub fn named(path: &str) -> Self {
+        let path = path.trim_matches('/');
+        if path.is_empty() || path.split('/').any(|part| part == "..") {
+            return Self::default();
+        }
+        let dirs = mount_points().into_iter().map(|(controllers, mount)| {
+            let version = if controllers.is_empty() { Version::Two } else { Version::One };
+            Dir { version, controllers, path: mount.join(path) }
+        });
+        Self(dirs.filter(|dir| dir.path.is_dir()).collect())
+    }
+
     pub fn paths(&self) -> Vec<String> {
         self.0.iter().map(|dir| dir.path.to_string_lossy().into_owned()).collect()
     }
@@ -218,6 +231,7 @@ mod tests {
         assert!(Cgroups::of(me, "no-such-container-of-mine").0.is_empty());
         assert!(Cgroups::of(me, "").0.is_empty());
         assert!(Cgroups::of(me, "/").0.is_empty());
+        assert!(Cgroups::named("/").0.is_empty() && Cgroups::named("../..").0.is_empty());
     }
 
     #[test]

@@ -38,6 +38,10 @@ pub fn delete(args: &Args) -> io::Result<()> {
             cgroups.remove(Duration::from_secs(2))?;
         }
     }
+    if state.id.is_empty() && !args.id.is_empty() {
+        // The shim died while it was creating.
+        let _ = builtin::undo(&args.id, &bundle, &dir);
+    }
     mounts::unmount_all(&bundle.join(bundle::ROOTFS));
     let _ = fs::remove_dir_all(&dir);
     remove_sockets(&bundle);

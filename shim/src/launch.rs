@@ -51,7 +51,7 @@ pub fn start(args: &Args) -> io::Result<()> {
     let task = bind(&task_socket)?;
     let attach = bind(&attach_socket)?;
     let (mut ready, tell_ready) = io::pipe()?;
-    let config = Config { namespace: args.namespace.clone(), bundle: bundle.clone(), task_socket, attach_socket: attach_socket.clone() };
+    let config = Config { bundle: bundle.clone(), task_socket, attach_socket: attach_socket.clone() };
     match sys::fork()? {
         sys::Forked::Child => {
             drop(ready);

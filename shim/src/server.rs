@@ -22,6 +22,7 @@ const LOOK: Duration = Duration::from_secs(10);
 pub fn run(config: Config, task: UnixListener, attach: UnixListener, ready: io::PipeWriter) -> io::Result<()> {
     sys::tune_allocator();
     nix::sys::prctl::set_child_subreaper(true)?;
+    let _ = nix::sys::prctl::set_name(c"containerd-shim");
     let _ = std::fs::write("/proc/self/oom_score_adj", "-998");
     let signals = reaper::listen()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;

@@ -27,7 +27,6 @@ const MAX_EARLY: usize = 256;
 
 /// Who we are.
 pub struct Config {
-    pub namespace: String,
     pub bundle: PathBuf,
     pub task_socket: PathBuf,
     pub attach_socket: PathBuf,

@@ -74,6 +74,12 @@ pub fn ignore_signals() {
     }
 }
 
+/// A broken pipe is an error of one write.
+pub fn ignore_broken_pipes() {
+    // SAFETY: SIG_IGN needs no handler memory.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+}
+
 /// Replaces this process. Returns only the reason why not.
 pub fn execve(path: &CString, args: &[CString], env: &[CString]) -> Errno {
     match nix::unistd::execve(path, args, env) {

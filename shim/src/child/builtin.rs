@@ -26,6 +26,7 @@ use libcontainer::{
     syscall::syscall::SyscallType,
     user_ns::UserNamespaceConfig,
 };
+use serde::Deserialize;
 use std::{
     fs,
     os::{
@@ -167,6 +168,27 @@ pub fn delete(id: &str, bundle: &Path, dir: &Path, cgroups: &Cgroups) -> Result<
     mounts::unmount_all(&bundle.join("rootfs"));
     let _ = fs::remove_dir_all(dir);
     removed.and(hooked)
+}
+
+/// Undoes what a failed or killed creation left, as far as it came.
+pub fn undo(id: &str, bundle: &Path, dir: &Path) -> Result<()> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Part {
+        linux: Linux,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    struct Linux {
+        cgroups_path: String,
+    }
+    let part: Part = fs::read(bundle.join("config.json")).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+    let path = if part.linux.cgroups_path.is_empty() { format!("/{id}") } else { part.linux.cgroups_path };
+    let cgroups = Cgroups::named(&path);
+    cgroups.kill_all();
+    let removed = cgroups.remove(Duration::from_secs(5)).map_err(failed(Kind::Runtime, "undoing the creation"));
+    let _ = fs::remove_dir_all(dir);
+    removed
 }
 
 /// Runs the hooks that follow a start.

@@ -96,6 +96,8 @@ pub fn spawn<T: Serialize>(shim: &Shim, keep: &[RawFd], body: impl FnOnce() -> R
 /// In the child: nothing of the shim but what was named.
 fn prepare(keep: &[RawFd], answer: RawFd, stderr: RawFd) {
     sys::reset_signals();
+    // A hook that does not read its state must not end its caller.
+    sys::ignore_broken_pipes();
     let _ = sys::dup_to(stderr, 2);
     if let Ok(null) = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null") {
         let _ = sys::dup_to(null.as_raw_fd(), 0);

@@ -42,6 +42,9 @@ pub async fn create(shim: &Arc<Shim>, request: CreateTaskRequest) -> Result<u32>
     if let Err(failure) = &built {
         let refusal = Refusal { kind: RefusalKind::NeverStarted, message: failure.message.clone() };
         container.init.hub.finish(Last::Refused(refusal));
+        if let Err(failure) = undo(shim, &container).await {
+            shim.note(&failure.message);
+        }
         shim.remove(&container.id);
     }
     shim.tidy_memory();
@@ -162,6 +165,19 @@ async fn build(shim: &Arc<Shim>, container: &Arc<Container>, plan: &Plan) -> Res
         }
     }
     Ok(made.pid)
+}
+
+/// Nothing of a creation that failed stays.
+async fn undo(shim: &Arc<Shim>, container: &Arc<Container>) -> Result<()> {
+    let dir = container.dir();
+    let child = child::spawn(shim, &[], || {
+        if let Runtime::Program(program) = &container.runtime {
+            // It may not have come far enough to know the container.
+            let _ = byname::delete(&call(shim, container, program, &dir, None));
+        }
+        builtin::undo(&container.id, &container.bundle, &dir)
+    })?;
+    child.answer::<()>().await
 }
 
 /// In the child.

@@ -19,8 +19,11 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::UnixStream,
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
 };
 
 pub const SHIM: &str = env!("CARGO_BIN_EXE_containerd-shim-gantry-v1");
@@ -37,8 +40,8 @@ pub struct Bed {
 }
 
 /// One attached client.
-pub struct Attached {
-    pub stream: UnixStream,
+pub struct Attached<S = UnixStream> {
+    pub stream: S,
     decoder: Decoder,
     ready: VecDeque<Frame>,
 }
@@ -140,6 +143,12 @@ impl Bed {
         self.start().await.unwrap();
     }
 
+    /// Pid of the first process, as the host sees it.
+    pub async fn first_pid(&self) -> u32 {
+        let request = StateRequest { id: self.id.clone(), ..Default::default() };
+        self.client.state(context(), &request).await.unwrap().pid
+    }
+
     pub async fn wait(&self, exec: &str) -> u32 {
         let request = WaitRequest { id: self.id.clone(), exec_id: exec.into(), ..Default::default() };
         self.client.wait(context(), &request).await.unwrap().exit_status
@@ -233,6 +242,12 @@ impl Drop for Bed {
 }
 
 impl Attached {
+    /// The reading and the writing side apart.
+    pub fn split(self) -> (Attached<OwnedReadHalf>, OwnedWriteHalf) {
+        let (read, write) = self.stream.into_split();
+        (Attached { stream: read, decoder: self.decoder, ready: self.ready }, write)
+    }
+
     pub async fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
     }
@@ -247,6 +262,9 @@ impl Attached {
         self.send(&encode(Kind::StdinEof, 0, &[])).await;
     }
 
+}
+
+impl<S: AsyncRead + Unpin> Attached<S> {
     pub async fn next(&mut self) -> Option<Frame> {
         let mut buffer = vec![0; 64 * 1024];
         loop {

@@ -3,3 +3,5 @@
 
 mod bed;
 mod life;
+mod runtimes;
+mod streams;
