@@ -57,3 +57,35 @@ pub const FAILPOINTS: &[&str] = &[
     "task::bundle::rename",
     "task::bundle::remove",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::FAILPOINTS;
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
+    #[test]
+    fn every_stop_in_the_code_is_named_once_in_the_list() {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut found = Vec::new();
+        for entry in fs::read_dir(source).unwrap() {
+            let path = entry.unwrap().path();
+            let text = if path.is_file() {
+                fs::read_to_string(path).unwrap()
+            } else {
+                continue;
+            };
+            let mark = concat!("fail_", "point!(\"");
+            found.extend(
+                text.split(mark)
+                    .skip(1)
+                    .filter_map(|rest| rest.split('"').next())
+                    .map(str::to_owned),
+            );
+        }
+        let set: BTreeSet<&str> = found.iter().map(String::as_str).collect();
+        assert_eq!(set.len(), found.len(), "a name stands twice");
+        assert_eq!(set, FAILPOINTS.iter().copied().collect());
+    }
+}

@@ -160,8 +160,8 @@ fn listen(child: &mut Child, deadline: Instant) -> io::Result<Heard> {
             err_open = take(&mut stderr, &mut heard.complaints)?;
         }
         // Once ended, go round until the pipes have nothing more to give at this moment.
-        let nothing_more = !(out_open && out) && !(err_open && err);
-        if (heard.ended && nothing_more) || (!ended && !out && !err) {
+        let more = (out_open && out) || (err_open && err);
+        if (heard.ended && !more) || (!ended && !out && !err) {
             return Ok(heard);
         }
         heard.ended |= ended;

@@ -1,6 +1,8 @@
 //! The real shim with real containers of busybox, driven as the keeper drives it. Needs root, cgroups, Debian's busybox-static, and the shim
 //! built beside this test.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+
 use gantry_core::{ContainerId, ErrorKind, ExecId, Mount, Namespace};
 use gantry_task::attach::{AttachEvent, AttachTo, Attached};
 use gantry_task::cgroup::{Cgroup, Hierarchies};
@@ -247,17 +249,23 @@ async fn a_container_from_birth_to_death() {
 
 #[tokio::test]
 async fn a_command_that_cannot_run_has_its_own_kind() {
-    for (command, kind) in [
-        ("nosuch", ErrorKind::CommandNotFound),
-        ("/etc/text", ErrorKind::CommandNotExecutable),
+    for (runtime, command, kind) in [
+        ("", "nosuch", ErrorKind::CommandNotFound),
+        ("", "/etc/text", ErrorKind::CommandNotExecutable),
+        ("runc", "nosuch", ErrorKind::CommandNotFound),
+        ("runc", "/etc/text", ErrorKind::CommandNotExecutable),
     ] {
         let bed = Bed::new();
         let shim = bed.shim(&[command]).await;
-        let error = match shim.create(bed.task()).await {
+        let task = CreateTask {
+            runtime: runtime.to_owned(),
+            ..bed.task()
+        };
+        let error = match shim.create(task).await {
             Err(error) => error,
             Ok(_) => shim.start(None).await.unwrap_err(),
         };
-        assert_eq!(error.kind(), kind, "{error}");
+        assert_eq!(error.kind(), kind, "{runtime}: {error}");
         bed.shims.cleanup(bed.leftover(None)).await.unwrap();
         bed.nothing_is_left();
     }

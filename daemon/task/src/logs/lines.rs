@@ -173,7 +173,7 @@ mod tests {
             let mut back = Backward::new(&file).unwrap();
             let mut seen = Vec::new();
             while let Some((at, line)) = back.next().unwrap() {
-                assert!(text[at as usize..].as_bytes().starts_with(&line));
+                assert!(text.as_bytes()[at as usize..].starts_with(&line));
                 seen.push(line);
             }
             seen.reverse();
