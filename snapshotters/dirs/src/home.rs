@@ -107,7 +107,7 @@ impl Home {
 
     /// Ids of all complete directories, ascending.
     pub fn list(&self) -> Result<Vec<Id>> {
-        let mut ids: Vec<Id> = self.names()?.iter().filter_map(|name| number(name)).collect();
+        let mut ids: Vec<Id> = self.names()?.iter().filter_map(number).collect();
         ids.sort_unstable();
         Ok(ids)
     }

@@ -1,5 +1,7 @@
 //! Real mounts, in namespaces of their own.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
+
 use gantry_core::{ErrorKind, Mount};
 use gantry_snapshots_mount::{Way, perform, unmount, with_mounted, with_mounted_by};
 use std::fs;

@@ -1,5 +1,7 @@
 //! What the trait promises below the names, and reflinks on a filesystem that has them.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
+
 use gantry_core::{ErrorKind, Mount};
 use gantry_snapshots_api::{Access, ChangeKind, Id, IdMap, Options, Removed, Snapshotter, Whiteouts};
 use gantry_snapshots_mount::with_mounted;

@@ -1,5 +1,7 @@
 //! The conformance suite over full copies.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
+
 use gantry_core::Namespace;
 use gantry_snapshots_mount::Way;
 use gantry_snapshots_native::{NAME, Native};

@@ -1,5 +1,7 @@
 //! The conformance suite over overlayfs, with each way of mounting many layers.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
+
 use gantry_core::Namespace;
 use gantry_snapshots_mount::Way;
 use gantry_snapshots_overlayfs::{NAME, Overlayfs};
