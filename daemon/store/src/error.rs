@@ -51,6 +51,12 @@ pub enum Error {
         #[source]
         source: rocksdb::Error,
     },
+    #[error("write to the store: the disk of {} is full", dir.display())]
+    Full {
+        dir: PathBuf,
+        #[source]
+        source: rocksdb::Error,
+    },
     #[error("encode a record of table {table}")]
     Encode {
         table: &'static str,
@@ -183,6 +189,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Locked { .. } | Self::IngestBusy { .. } => ErrorKind::Unavailable,
+            Self::Full { .. } => ErrorKind::ResourceExhausted,
             Self::ClaimTimeout { .. } => ErrorKind::DeadlineExceeded,
             Self::LogDamaged { .. }
             | Self::Repair { .. }

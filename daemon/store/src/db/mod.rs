@@ -54,6 +54,9 @@ pub const TABLES: &[&str] = &[
     "volumes",
 ];
 
+/// A write that fails with less room than this failed for want of room: RocksDB needs it for its next files.
+const LITTLE_ROOM: u64 = 1 << 20;
+
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
     /// How long to wait for another daemon to let go of the store.
@@ -81,6 +84,7 @@ pub enum Damage {
 
 /// All metadata. Reads and writes may come from any number of threads; writers that commit at once share a sync.
 pub struct Store {
+    dir: PathBuf,
     db: DB,
     claims: Arc<Claims>,
     young: Young,
@@ -110,6 +114,7 @@ impl Store {
         .map_err(|trouble| trouble.into_error(dir))?;
         let (oldest, newest) = event_range(&db)?;
         let store = Self {
+            dir: dir.to_path_buf(),
             db,
             claims: Arc::default(),
             young: Young::default(),
@@ -175,7 +180,19 @@ impl Store {
     fn write(&self, writes: WriteBatch) -> Result<()> {
         self.db
             .write_opt(writes, &options::synced())
-            .map_err(|source| Error::Write { source })
+            .map_err(|source| match self.disk_is_full() {
+                true => Error::Full {
+                    dir: self.dir.clone(),
+                    source,
+                },
+                false => Error::Write { source },
+            })
+    }
+
+    /// RocksDB tells a full disk by its words only; the disk tells it by numbers.
+    fn disk_is_full(&self) -> bool {
+        nix::sys::statvfs::statvfs(&self.dir)
+            .is_ok_and(|disk| disk.blocks_available() * disk.fragment_size() < LITTLE_ROOM)
     }
 
     /// Claims something unique; to be held until the batch that writes it is committed.
