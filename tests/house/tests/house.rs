@@ -40,3 +40,36 @@ fn long_files_are_warned_about() {
         println!("warning: {finding}");
     }
 }
+
+/// A row of the README's table of promises that says "holds" has a test named for its number.
+#[test]
+fn promises_that_hold_have_a_test() {
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("there is a README");
+    let tests = sources(&root().join("tests"));
+    let rows: Vec<&str> = readme.lines().filter(|line| line.starts_with("| P")).collect();
+    assert!(!rows.is_empty(), "the README promises");
+    for row in rows {
+        let mut cells = row.trim_matches('|').split('|').map(str::trim);
+        let number = cells.next().expect("a row has cells").to_lowercase();
+        match cells.next_back().expect("a row has a state") {
+            "holds" => assert!(
+                tests.contains(&format!("fn {number}_")),
+                "{number} holds, but no test is named {number}_..."
+            ),
+            state => assert_eq!(state, "pending", "the state of {number}"),
+        }
+    }
+}
+
+fn sources(dir: &std::path::Path) -> String {
+    let mut text = String::new();
+    for entry in std::fs::read_dir(dir).expect("a directory of ours").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            text += &sources(&path);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text += &std::fs::read_to_string(&path).expect("a source of ours");
+        }
+    }
+    text
+}
