@@ -69,6 +69,11 @@ impl Daemon {
     /// Turns a failed call into what the user reads.
     pub(crate) fn error(&self, status: Status) -> Error {
         if went_away(&status) {
+            if denied(&status) {
+                return Error::Denied {
+                    host: self.host.clone(),
+                };
+            }
             return Error::Connect {
                 host: self.host.clone(),
             };
@@ -102,6 +107,21 @@ impl Daemon {
             }
         }
     }
+}
+
+/// The socket is there, but not for us.
+fn denied(status: &Status) -> bool {
+    let mut cause = std::error::Error::source(status);
+    while let Some(err) = cause {
+        if err
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|err| err.kind() == std::io::ErrorKind::PermissionDenied)
+        {
+            return true;
+        }
+        cause = err.source();
+    }
+    false
 }
 
 /// The daemon did not answer at all: it is not there, or went while the call was under way.

@@ -11,16 +11,21 @@ pub(crate) const KIND_KEY: &str = "gantry-error-kind";
 pub(crate) enum Error {
     #[error("Cannot connect to the gantry daemon at {host}. Is the gantryd running?")]
     Connect { host: String },
+    #[error("permission denied while trying to connect to the gantry daemon at {host}")]
+    Denied { host: String },
     #[error("Error response from daemon: {message}")]
     Daemon { kind: String, message: String },
     /// What the user asked for makes no sense.
     #[error("{0}")]
     Refused(String),
+    /// The same, where docker says it bare and exits by 1 from `run` too.
+    #[error("{0}")]
+    Bare(&'static str),
     #[error("failed to parse template: {0}")]
     TemplateParse(TemplateError),
     #[error("failed to execute template: {0}")]
     TemplateRun(TemplateError),
-    #[error("{what}: {source}")]
+    #[error("{what}: {}", plain(source))]
     Io {
         what: String,
         #[source]
@@ -64,6 +69,16 @@ impl Error {
             _ => 125,
         }
     }
+}
+
+/// A system error as C and Go word it: "no such file or directory".
+pub(crate) fn plain(err: &std::io::Error) -> String {
+    let text = err.to_string();
+    let words = text.rsplit_once(" (os error").map_or(text.as_str(), |(words, _)| words);
+    let mut letters = words.chars();
+    letters
+        .next()
+        .map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
 /// The word for a gRPC code, for a daemon that does not name kinds.

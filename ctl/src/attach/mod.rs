@@ -30,7 +30,7 @@ pub(crate) struct Attached {
 /// Fails early where a terminal is asked for and there is none.
 pub(crate) fn check_terminal(tty: bool, stdin: bool) -> Result<()> {
     if tty && stdin && !term::stdin_is_terminal() {
-        return Err(Error::refused("the input device is not a TTY"));
+        return Err(Error::Bare("the input device is not a TTY"));
     }
     Ok(())
 }

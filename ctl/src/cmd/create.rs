@@ -10,22 +10,20 @@ use crate::opts::{self, Wanted};
 use crate::out;
 
 pub(crate) async fn run(daemon: Daemon, parsed: Parsed) -> Result<i32> {
-    let made = async {
-        let wanted = opts::container(&parsed, false)?;
-        make(&daemon, &parsed, wanted).await
-    };
-    match made.await {
-        Ok(id) => {
-            out::line(id);
-            Ok(0)
-        }
-        Err(err) => Ok(failed(&err, &parsed)),
+    match opts::container(&parsed, false) {
+        Ok(wanted) => out::line(make(&daemon, &parsed, wanted).await?),
+        Err(err) => return Ok(failed(&err, &parsed)),
     }
+    Ok(0)
 }
 
 /// Says an error as `run` and `create` say them, and its exit code.
 pub(super) fn failed(err: &Error, parsed: &Parsed) -> i32 {
     crate::attach::term::restore();
+    if let Error::Bare(why) = err {
+        out::warn(why);
+        return 1;
+    }
     out::warn(format!(
         "gantry: {err}\n\nRun 'gantry {} --help' for more information",
         parsed.path

@@ -232,20 +232,22 @@ mod tests {
             text.starts_with("[\n    {\n        \"Id\": \"abc\",\n        \"Created\": \""),
             "{text}"
         );
-        let keys: Vec<usize> = [
-            "\"Id\"",
-            "\"Path\"",
-            "\"State\"",
-            "\"Image\"",
-            "\"HostConfig\"",
-            "\"GraphDriver\"",
-            "\"Mounts\"",
-            "\"Config\"",
-            "\"NetworkSettings\"",
-        ]
-        .iter()
-        .map(|key| text.find(key).unwrap_or_else(|| panic!("{key} is missing")))
-        .collect();
+        let keys = [
+            "Id",
+            "Path",
+            "State",
+            "Image",
+            "HostConfig",
+            "GraphDriver",
+            "Mounts",
+            "Config",
+            "NetworkSettings",
+        ];
+        let at = |key: &str| {
+            text.find(&format!("\n        \"{key}\": "))
+                .unwrap_or_else(|| panic!("{key} is missing"))
+        };
+        let keys: Vec<usize> = keys.into_iter().map(at).collect();
         assert!(keys.is_sorted(), "{keys:?}");
         assert_eq!(Shape::Array.render(&[]).unwrap(), "[]\n");
     }

@@ -1,6 +1,7 @@
 //! `logs`.
 
 use chrono::Utc;
+use futures::FutureExt;
 use gantry_proto::gantry::v1 as pb;
 use prost_types::Timestamp;
 use tokio::time::{Instant, sleep};
@@ -42,15 +43,30 @@ async fn follow(daemon: &Daemon, mut request: pb::LogsRequest, stamps: bool) -> 
             Ok(answer) => {
                 deadline = None;
                 let mut entries = answer.into_inner();
+                let mut batch = Batch::default();
                 loop {
-                    match entries.message().await {
+                    // What is there already is shown at once, in one write.
+                    let next = match entries.message().now_or_never() {
+                        Some(next) => next,
+                        None => {
+                            batch.flush();
+                            entries.message().await
+                        }
+                    };
+                    match next {
                         Ok(Some(entry)) => {
                             if place.is_new(&entry) {
-                                show(&entry, stamps);
+                                batch.add(&entry, stamps);
                             }
                         }
-                        Ok(None) => return Ok(()),
-                        Err(status) => break status,
+                        Ok(None) => {
+                            batch.flush();
+                            return Ok(());
+                        }
+                        Err(status) => {
+                            batch.flush();
+                            break status;
+                        }
                     }
                 }
             }
@@ -94,17 +110,35 @@ impl Place {
     }
 }
 
-fn show(entry: &pb::LogEntry, stamps: bool) {
-    let mut line = Vec::with_capacity(entry.line.len() + 32);
-    if stamps && let Some(time) = time::from_wire(entry.time.as_ref()) {
-        line.extend_from_slice(time::rfc3339_fixed(time).as_bytes());
-        line.push(b' ');
+/// Bytes held back before they are written whatever comes next.
+const BATCH: usize = 64 * 1024;
+
+/// Entries of one stream on their way out.
+#[derive(Default)]
+struct Batch {
+    stream: u32,
+    bytes: Vec<u8>,
+}
+
+impl Batch {
+    fn add(&mut self, entry: &pb::LogEntry, stamps: bool) {
+        if entry.stream != self.stream || self.bytes.len() >= BATCH {
+            self.flush();
+            self.stream = entry.stream;
+        }
+        if stamps && let Some(time) = time::from_wire(entry.time.as_ref()) {
+            self.bytes.extend_from_slice(time::rfc3339_fixed(time).as_bytes());
+            self.bytes.push(b' ');
+        }
+        self.bytes.extend_from_slice(&entry.line);
     }
-    line.extend_from_slice(&entry.line);
-    if entry.stream == 2 {
-        out::put_err(line)
-    } else {
-        out::put(line)
+
+    fn flush(&mut self) {
+        match std::mem::take(&mut self.bytes) {
+            bytes if bytes.is_empty() => {}
+            bytes if self.stream == 2 => out::put_err(bytes),
+            bytes => out::put(bytes),
+        }
     }
 }
 

@@ -228,8 +228,8 @@ mod tests {
             .unwrap();
         assert_eq!(
             text,
-            "CONTAINER ID   IMAGE     COMMAND                   CREATED       STATUS                          PORTS     NAMES\n\
-             0123456789ab   busybox   \"sh -c 'echo \\\"hello…\"   2 hours ago   Exited (7) About a minute ago             web\n"
+            "CONTAINER ID   IMAGE     COMMAND                    CREATED       STATUS                          PORTS     NAMES\n\
+             0123456789ab   busybox   \"sh -c 'echo \\\"hello\\\"…\"   2 hours ago   Exited (7) About a minute ago             web\n"
         );
     }
 

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use gantry_proto::gantry::v1 as pb;
@@ -38,8 +39,13 @@ fn refuse(kind: &'static str, message: &str) -> Status {
 
 macro_rules! not_asked {
     ($($name:ident($ask:ty) -> $answer:ty;)*) => {
-        $(async fn $name(&self, _: Request<$ask>) -> Answer<$answer> {
-            Err(Status::unimplemented(stringify!($name)))
+        // Spelled out, since async_trait does not look into macros.
+        $(fn $name<'a, 'b>(&'a self, _: Request<$ask>) -> Pin<Box<dyn Future<Output = Answer<$answer>> + Send + 'b>>
+        where
+            'a: 'b,
+            Self: 'b,
+        {
+            Box::pin(async { Err(Status::unimplemented(stringify!($name))) })
         })*
     };
 }

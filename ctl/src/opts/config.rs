@@ -26,7 +26,7 @@ pub(crate) fn container(parsed: &Parsed, detached: bool) -> Result<Wanted> {
         .collect::<Result<Vec<_>, _>>()
         .map_err(Error::refused)?;
     if detached && !streams.is_empty() {
-        return Err(Error::refused(
+        return Err(Error::Bare(
             "conflicting options: cannot specify both --attach and --detach",
         ));
     }
@@ -105,7 +105,7 @@ fn host(parsed: &Parsed) -> Result<pb::HostConfig> {
         .map_err(Error::refused)?;
     let cgroupns_mode = match text("cgroupns").as_str() {
         mode @ ("" | "host" | "private") => mode.to_owned(),
-        other => return Err(Error::refused(format!("--cgroupns: invalid CGROUP mode: {other}"))),
+        other => return Err(Error::refused(format!("--cgroupns: invalid CGROUP mode {other:?}"))),
     };
     Ok(pb::HostConfig {
         network_mode: network(parsed.all("network"))?,

@@ -56,8 +56,8 @@ fn lines(file: &str) -> Result<Vec<String>> {
         what: format!("open {file}"),
         source,
     })?;
-    let text =
-        String::from_utf8(bytes).map_err(|_| Error::refused(format!("env file {file} contains invalid utf8 bytes")))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Error::refused(format!("invalid env file ({file}): contains invalid utf8 bytes")))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let said = |line: &&str| !line.is_empty() && !line.starts_with('#');
     Ok(text
@@ -74,11 +74,13 @@ fn named(line: &str, file: &str, what: &str) -> Result<(String, Option<String>)>
         None => (line.trim(), None),
     };
     if name.is_empty() {
-        return Err(Error::refused(format!("no variable name on line '{line}' of {file}")));
+        return Err(Error::refused(format!(
+            "invalid env file ({file}): no variable name on line '{line}'"
+        )));
     }
     if name.contains([' ', '\t']) {
         return Err(Error::refused(format!(
-            "{what} '{name}' contains whitespaces, in {file}"
+            "invalid env file ({file}): {what} '{name}' contains whitespaces"
         )));
     }
     Ok((name.to_owned(), value))

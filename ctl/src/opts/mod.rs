@@ -112,7 +112,9 @@ pub(crate) fn label(text: &str) -> Result<(String, String), String> {
 
 /// "status=exited".
 pub(crate) fn filter(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("invalid argument (should be name=value)")?;
+    let (key, value) = text
+        .split_once('=')
+        .ok_or("bad format of filter (expected name=value)")?;
     Ok((key.trim().to_ascii_lowercase(), value.trim().to_owned()))
 }
 

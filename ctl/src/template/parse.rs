@@ -77,7 +77,7 @@ pub(crate) struct Tree {
 #[derive(PartialEq)]
 enum End {
     Source,
-    End,
+    Closed,
     Else(Vec<Spanned>, usize),
 }
 
@@ -103,7 +103,7 @@ pub(crate) fn parse(source: &str) -> Result<Tree, TemplateError> {
             root,
             defined: parser.defined,
         }),
-        End::End => Err(TemplateError::parse(1, "unexpected {{end}}")),
+        End::Closed => Err(TemplateError::parse(1, "unexpected {{end}}")),
         End::Else(..) => Err(TemplateError::parse(1, "unexpected {{else}}")),
     }
 }
@@ -125,7 +125,7 @@ impl Parser {
             };
             let rest = tokens.get(1..).unwrap_or_default().to_vec();
             match keyword.as_str() {
-                "end" => return Ok((out, End::End)),
+                "end" => return Ok((out, End::Closed)),
                 "else" => return Ok((out, End::Else(rest, line))),
                 "if" | "with" | "range" => out.push(self.branch(&keyword, &rest, line)?),
                 "define" => self.define(&rest, line)?,
@@ -157,7 +157,7 @@ impl Parser {
         let (then, end) = body?;
         let other = match end {
             End::Source => return Err(TemplateError::parse(line, "unexpected EOF")),
-            End::End => Vec::new(),
+            End::Closed => Vec::new(),
             End::Else(rest, line) => self.otherwise(keyword, &rest, line)?,
         };
         self.names.truncate(mark);
@@ -184,7 +184,7 @@ impl Parser {
             return Err(TemplateError::parse(line, "unexpected token in else"));
         }
         match self.nodes()? {
-            (other, End::End) => Ok(other),
+            (other, End::Closed) => Ok(other),
             (_, End::Else(_, line)) => Err(TemplateError::parse(line, "expected end; found {{else}}")),
             (_, End::Source) => Err(TemplateError::parse(line, "unexpected EOF")),
         }
@@ -199,7 +199,7 @@ impl Parser {
         let names = std::mem::replace(&mut self.names, vec![String::new()]);
         let (body, end) = self.nodes()?;
         self.names = names;
-        if end != End::End {
+        if end != End::Closed {
             return Err(TemplateError::parse(line, "unexpected EOF"));
         }
         self.defined.insert(name, body);
