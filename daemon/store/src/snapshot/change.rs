@@ -1,7 +1,7 @@
 //! What changes snapshots: create, commit, remove.
 
 use super::records::{Layer, LayerState, SharedLayer, Snapshot};
-use super::{At, Inner, TARGET, failed, wrong_kind};
+use super::{At, Inner, Parent, TARGET, failed, wrong_kind};
 use crate::error::{Error, Result};
 use crate::record::Batch;
 use gantry_core::snapshot::{CommitOptions, SnapshotKind, SnapshotOptions, Usage};
@@ -17,7 +17,7 @@ impl Inner {
         parent: Option<&str>,
         options: SnapshotOptions,
     ) -> Result<Vec<Mount>> {
-        let backend = self.backend(at.sn)?;
+        self.backend(at.sn)?;
         if at.name.is_empty() {
             return Err(Error::NoSnapshotKey);
         }
@@ -42,20 +42,8 @@ impl Inner {
             verified: false,
             usage: Usage::default(),
         };
-        let wanted = snapshot.options().map_err(failed("prepare", at.name))?;
         let parents = below.as_ref().map_or(Vec::new(), |parent| parent.chain.clone());
-        let mut layer = self.intend(at.sn, snapshot.id, parents)?;
-        failpoint!("store::snapshot::prepare::intent");
-        let made = match kind {
-            SnapshotKind::View => backend.view(snapshot.id, &layer.parents, &wanted),
-            SnapshotKind::Active | SnapshotKind::Committed => backend.prepare(snapshot.id, &layer.parents, &wanted),
-        };
-        if let Err(error) = made {
-            self.undo_intended(backend.as_ref(), at.sn, snapshot.id);
-            return Err(failed("prepare", at.name)(error));
-        }
-        failpoint!("store::snapshot::prepare::made");
-        layer.state = LayerState::Ready;
+        let layer = self.make_layer(at, &snapshot, parents)?;
         let mut batch = Batch::new();
         batch.put(&(at.sn.to_owned(), snapshot.id), &layer)?;
         self.record_in(&mut batch, at, &snapshot)?;
@@ -64,6 +52,27 @@ impl Inner {
         self.store.commit(batch)?;
         failpoint!("store::snapshot::prepare::recorded");
         self.mounts(at, &snapshot)
+    }
+
+    /// Intent and effect: the layer is recorded, then made by the backend.
+    fn make_layer(&self, at: At<'_>, snapshot: &Snapshot, parents: Vec<u64>) -> Result<Layer> {
+        let backend = self.backend(at.sn)?;
+        let wanted = snapshot.options().map_err(failed("prepare", at.name))?;
+        let layer = self.intend(at.sn, snapshot.id, parents)?;
+        failpoint!("store::snapshot::prepare::intent");
+        let made = match snapshot.kind {
+            SnapshotKind::View => backend.view(snapshot.id, &layer.parents, &wanted),
+            SnapshotKind::Active | SnapshotKind::Committed => backend.prepare(snapshot.id, &layer.parents, &wanted),
+        };
+        if let Err(error) = made {
+            self.undo_intended(backend.as_ref(), at.sn, snapshot.id);
+            return Err(failed("prepare", at.name)(error));
+        }
+        failpoint!("store::snapshot::prepare::made");
+        Ok(Layer {
+            state: LayerState::Ready,
+            ..layer
+        })
     }
 
     /// The snapshot that the client means to end up with is there, or another namespace has it to share.
@@ -136,26 +145,7 @@ impl Inner {
         let mut layer = self.ready(at, &snapshot)?;
         let before = snapshot.clone();
         let wanted = options.parent.as_deref().filter(|parent| !parent.is_empty());
-        let below = match (&snapshot.parent, wanted) {
-            (Some(parent), Some(wanted)) if parent != wanted => {
-                return Err(Error::Reparent {
-                    key: at.name.to_owned(),
-                    parent: parent.clone(),
-                    wanted: wanted.to_owned(),
-                });
-            }
-            (None, Some(wanted)) => {
-                if !backend.capabilities().rebase {
-                    return Err(Error::NoRebase { name: at.sn.to_owned() });
-                }
-                let parent = self.parent(at.named(wanted))?;
-                snapshot.parent = Some(wanted.to_owned());
-                layer.parents = parent.chain.clone();
-                Some(parent)
-            }
-            (Some(parent), _) => Some(self.parent(at.named(parent))?),
-            (None, None) => None,
-        };
+        let below = self.attach(at, &mut snapshot, &mut layer, wanted)?;
         failpoint!("store::snapshot::commit::intent");
         let usage = backend
             .commit(snapshot.id, &layer.parents)
@@ -182,6 +172,34 @@ impl Inner {
         self.store.commit(batch)?;
         failpoint!("store::snapshot::commit::recorded");
         Ok(())
+    }
+
+    /// The parent that a snapshot is committed on: its own, or one that it gets only now ("rebase").
+    fn attach(
+        &self,
+        at: At<'_>,
+        snapshot: &mut Snapshot,
+        layer: &mut Layer,
+        wanted: Option<&str>,
+    ) -> Result<Option<Parent>> {
+        match (&snapshot.parent, wanted) {
+            (Some(parent), Some(wanted)) if parent != wanted => Err(Error::Reparent {
+                key: at.name.to_owned(),
+                parent: parent.clone(),
+                wanted: wanted.to_owned(),
+            }),
+            (None, Some(wanted)) => {
+                if !self.backend(at.sn)?.capabilities().rebase {
+                    return Err(Error::NoRebase { name: at.sn.to_owned() });
+                }
+                let parent = self.parent(at.named(wanted))?;
+                snapshot.parent = Some(wanted.to_owned());
+                layer.parents = parent.chain.clone();
+                Ok(Some(parent))
+            }
+            (Some(parent), _) => self.parent(at.named(parent)).map(Some),
+            (None, None) => Ok(None),
+        }
     }
 
     /// Removes a snapshot and, if nobody else has it, its layer. If the layer's directory cannot be removed the record
