@@ -1,0 +1,210 @@
+//! An engine: a daemon on roots of its own and the command that talks to it.
+
+use anyhow::{Context, Result, bail, ensure};
+use std::fs::File;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub struct Engine {
+    pub name: &'static str,
+    /// Everything of this engine lies below; its processes are known by it.
+    pub root: PathBuf,
+    daemon_line: Vec<String>,
+    client_line: Vec<String>,
+    socket: PathBuf,
+    daemon: Option<Child>,
+}
+
+impl Engine {
+    /// The programs built beside this one.
+    pub fn gantry(root: &Path) -> Result<Self> {
+        let beside = std::env::current_exe()?;
+        let beside = beside.parent().context("this program lies in a directory")?;
+        let program = |name: &str| -> Result<String> {
+            let path = beside.join(name);
+            ensure!(path.is_file(), "{} is not built", path.display());
+            Ok(path.display().to_string())
+        };
+        let root = root.join("gantry");
+        let at = |name: &str| root.join(name).display().to_string();
+        let socket = root.join("exec/gantry.sock");
+        let host = format!("unix://{}", socket.display());
+        let flags = [
+            ("--data-root", at("data")),
+            ("--exec-root", at("exec")),
+            ("--host", host.clone()),
+            ("--pidfile", at("pid")),
+            ("--config-file", at("daemon.json")),
+        ];
+        let daemon_line = line(program("gantryd")?, &flags, &[]);
+        let client_line = vec![program("gantry")?, "-H".to_owned(), host];
+        Ok(Self {
+            name: "gantry",
+            root,
+            daemon_line,
+            client_line,
+            socket,
+            daemon: None,
+        })
+    }
+
+    /// Debian's, if it is installed. It keeps its containers over a restart, as gantry does.
+    pub fn dockerd(root: &Path) -> Option<Self> {
+        let found = |name: &str| {
+            ["/usr/bin", "/usr/sbin", "/usr/local/bin"]
+                .iter()
+                .map(|dir| format!("{dir}/{name}"))
+                .find(|path| Path::new(path).is_file())
+        };
+        let (daemon, client) = (found("dockerd")?, found("docker")?);
+        let root = root.join("docker");
+        let at = |name: &str| root.join(name).display().to_string();
+        let socket = root.join("docker.sock");
+        let host = format!("unix://{}", socket.display());
+        let flags = [
+            ("--data-root", at("data")),
+            ("--exec-root", at("exec")),
+            ("--host", host.clone()),
+            ("--pidfile", at("pid")),
+            ("--config-file", at("daemon.json")),
+            ("--bridge", "none".to_owned()),
+        ];
+        let daemon_line = line(
+            daemon,
+            &flags,
+            &["--iptables=false", "--live-restore", "--storage-driver=overlay2"],
+        );
+        let client_line = vec![client, "-H".to_owned(), host];
+        Some(Self {
+            name: "dockerd",
+            root,
+            daemon_line,
+            client_line,
+            socket,
+            daemon: None,
+        })
+    }
+
+    /// Starts it; answers how long until it answered a `ps`.
+    pub fn start(&mut self) -> Result<Duration> {
+        std::fs::create_dir_all(&self.root)?;
+        let config = self.root.join("daemon.json");
+        if !config.exists() {
+            std::fs::write(&config, "{}")?;
+        }
+        let log = File::options().create(true).append(true).open(self.log())?;
+        let start = Instant::now();
+        let mut command = Command::new(&self.daemon_line[0]);
+        command
+            .args(&self.daemon_line[1..])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        let child = command.spawn().with_context(|| format!("start {}", self.name))?;
+        let child = self.daemon.insert(child);
+        loop {
+            if let Some(status) = child.try_wait()? {
+                let log = std::fs::read_to_string(self.root.join("log")).unwrap_or_default();
+                let last: Vec<&str> = log.lines().rev().take(5).collect();
+                self.daemon = None;
+                bail!("{} ended: {status}\n{}", self.name, last.join("\n"));
+            }
+            if UnixStream::connect(&self.socket).is_ok() {
+                break;
+            }
+            ensure!(start.elapsed() < PATIENCE, "{} does not answer", self.name);
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        self.must(&["ps", "-q"])?;
+        Ok(start.elapsed())
+    }
+
+    pub fn kill(&mut self) -> Result<()> {
+        if let Some(mut daemon) = self.daemon.take() {
+            daemon.kill()?;
+            daemon.wait()?;
+        }
+        Ok(())
+    }
+
+    fn log(&self) -> PathBuf {
+        self.root.join("log")
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.client_line[0]);
+        command.args(&self.client_line[1..]).args(args).stdin(Stdio::null());
+        command.env("HOME", &self.root);
+        command
+    }
+
+    pub fn must(&self, args: &[&str]) -> Result<String> {
+        let output = self
+            .command(args)
+            .output()
+            .with_context(|| format!("run {}", self.client_line[0]))?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            output.status.success(),
+            "{} {}: {}: {}",
+            self.name,
+            args.join(" "),
+            output.status,
+            error.trim()
+        );
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Removes all its containers, a few at a time.
+    pub fn clear(&self) -> Result<()> {
+        let all = self.must(&["ps", "-aq"])?;
+        let ids: Vec<&str> = all.lines().collect();
+        for some in ids.chunks(20) {
+            let mut args = vec!["rm", "-f"];
+            args.extend(some);
+            self.must(&args)?;
+        }
+        Ok(())
+    }
+
+    /// Removes what is in it and ends it.
+    pub fn end(mut self) -> Result<()> {
+        if self.daemon.is_none() {
+            self.start()?;
+        }
+        self.clear()?;
+        if let Some(mut daemon) = self.daemon.take() {
+            let term = format!("kill -TERM {}", daemon.id());
+            Command::new("sh").arg("-c").arg(term).status()?;
+            let start = Instant::now();
+            while daemon.try_wait()?.is_none() {
+                ensure!(start.elapsed() < PATIENCE, "{} does not end", self.name);
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(mut daemon) = self.daemon.take() {
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+    }
+}
+
+fn line(program: String, flags: &[(&str, String)], more: &[&str]) -> Vec<String> {
+    let mut line = vec![program];
+    for (flag, value) in flags {
+        line.push((*flag).to_owned());
+        line.push(value.clone());
+    }
+    line.extend(more.iter().map(|flag| (*flag).to_owned()));
+    line
+}
