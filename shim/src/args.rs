@@ -35,14 +35,18 @@ impl Args {
                 });
                 continue;
             };
-            let (name, inline) = flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value.to_owned())));
+            let (name, inline) = flag
+                .split_once('=')
+                .map_or((flag, None), |(name, value)| (name, Some(value.to_owned())));
             match name {
                 "v" | "version" => parsed.verb = Some(Verb::Version),
                 "info" => parsed.verb = Some(Verb::Info),
                 "debug" => parsed.debug = inline.as_deref() != Some("false"),
                 _ => {
                     let place = parsed.place(name).ok_or_else(|| format!("unknown flag -{name}"))?;
-                    *place = inline.or_else(|| args.next()).ok_or_else(|| format!("flag -{name} needs a value"))?;
+                    *place = inline
+                        .or_else(|| args.next())
+                        .ok_or_else(|| format!("flag -{name} needs a value"))?;
                 }
             }
         }
@@ -72,10 +76,18 @@ mod tests {
 
     #[test]
     fn containerds_lines_are_understood() {
-        let args = parse("-namespace k8s.io -address /run/c.sock -publish-binary /usr/bin/containerd -id abc -debug start").unwrap();
-        assert_eq!((args.verb, args.namespace.as_str(), args.id.as_str(), args.debug), (Some(Verb::Start), "k8s.io", "abc", true));
+        let args =
+            parse("-namespace k8s.io -address /run/c.sock -publish-binary /usr/bin/containerd -id abc -debug start")
+                .unwrap();
+        assert_eq!(
+            (args.verb, args.namespace.as_str(), args.id.as_str(), args.debug),
+            (Some(Verb::Start), "k8s.io", "abc", true)
+        );
         let args = parse("--namespace=x --id=y -bundle /b delete").unwrap();
-        assert_eq!((args.verb, args.namespace.as_str(), args.bundle.as_str()), (Some(Verb::Delete), "x", "/b"));
+        assert_eq!(
+            (args.verb, args.namespace.as_str(), args.bundle.as_str()),
+            (Some(Verb::Delete), "x", "/b")
+        );
         assert_eq!(parse("-v").unwrap().verb, Some(Verb::Version));
     }
 

@@ -6,7 +6,8 @@ use crate::{
     sys,
 };
 use gantry_proto_attach::{
-    Decoder, Frame, Hello, Kind, MAX_DESCRIPTORS, Names, Ready, Refusal, RefusalKind, decode_resize, decode_signal, encode_json,
+    Decoder, Frame, Hello, Kind, MAX_DESCRIPTORS, Names, Ready, Refusal, RefusalKind, decode_resize, decode_signal,
+    encode_json,
 };
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, sendmsg};
 use std::{
@@ -41,7 +42,11 @@ pub async fn serve(shim: Arc<Shim>, listener: UnixListener) {
             Ok((stream, _)) => {
                 let shim = shim.clone();
                 tokio::spawn(async move {
-                    let conversation = Conversation { stream, decoder: Decoder::new(), descriptors: VecDeque::new() };
+                    let conversation = Conversation {
+                        stream,
+                        decoder: Decoder::new(),
+                        descriptors: VecDeque::new(),
+                    };
                     let _ = converse(&shim, conversation).await;
                     shim.tidy_memory();
                 });
@@ -53,12 +58,18 @@ pub async fn serve(shim: Arc<Shim>, listener: UnixListener) {
 }
 
 async fn converse(shim: &Arc<Shim>, mut conversation: Conversation) -> io::Result<()> {
-    let first = tokio::time::timeout(HELLO, conversation.next()).await.map_err(|_| io::ErrorKind::TimedOut)??;
+    let first = tokio::time::timeout(HELLO, conversation.next())
+        .await
+        .map_err(|_| io::ErrorKind::TimedOut)??;
     let Some(frame) = first else { return Ok(()) };
     match frame.kind {
         Kind::Hello => stdio(shim, conversation, &frame).await,
         Kind::Put | Kind::Take => keep(shim, conversation, frame).await,
-        _ => conversation.refuse(RefusalKind::Invalid, "a conversation starts with hello, put or take").await,
+        _ => {
+            conversation
+                .refuse(RefusalKind::Invalid, "a conversation starts with hello, put or take")
+                .await
+        }
     }
 }
 
@@ -76,7 +87,12 @@ async fn stdio(shim: &Arc<Shim>, conversation: Conversation, frame: &Frame) -> i
         Err(failure) => return conversation.refuse(RefusalKind::NotFound, &failure.message).await,
     };
     if process.hub.clients().len() >= MAX_CLIENTS {
-        return conversation.refuse(RefusalKind::Exhausted, &format!("{} has {MAX_CLIENTS} clients", process.describe())).await;
+        return conversation
+            .refuse(
+                RefusalKind::Exhausted,
+                &format!("{} has {MAX_CLIENTS} clients", process.describe()),
+            )
+            .await;
     }
     let client = process.hub.join(hello.stdout, hello.stderr, true);
     let done = serve_client(&container, &process, &client, conversation, &hello).await;
@@ -87,14 +103,32 @@ async fn stdio(shim: &Arc<Shim>, conversation: Conversation, frame: &Frame) -> i
     done
 }
 
-async fn serve_client(container: &Container, process: &Process, client: &Client, conversation: Conversation, hello: &Hello) -> io::Result<()> {
+async fn serve_client(
+    container: &Container,
+    process: &Process,
+    client: &Client,
+    conversation: Conversation,
+    hello: &Hello,
+) -> io::Result<()> {
     let phase = process.life().phase;
     let started = matches!(phase, crate::shim::Phase::Running | crate::shim::Phase::Stopped);
-    let ready = Ready { terminal: process.terminal, stdin: process.stdin.is_held(), started };
+    let ready = Ready {
+        terminal: process.terminal,
+        stdin: process.stdin.is_held(),
+        started,
+    };
     conversation.write_all(&encode_json(Kind::Ready, &ready), None).await?;
-    let Conversation { stream, decoder, descriptors } = conversation;
+    let Conversation {
+        stream,
+        decoder,
+        descriptors,
+    } = conversation;
     let stream = Arc::new(stream);
-    let reading = ReadHalf { stream: stream.clone(), decoder, descriptors };
+    let reading = ReadHalf {
+        stream: stream.clone(),
+        decoder,
+        descriptors,
+    };
     tokio::select! {
         read = hear(process, reading, hello) => read,
         written = tell(container, process, client, &stream) => written,
@@ -120,7 +154,14 @@ async fn hear(process: &Process, mut reading: ReadHalf, hello: &Hello) -> io::Re
                 }
             }
             Kind::Detach => return Ok(()),
-            Kind::Hello | Kind::Put | Kind::Take | Kind::Ready | Kind::Output | Kind::Exit | Kind::Error | Kind::Kept => {
+            Kind::Hello
+            | Kind::Put
+            | Kind::Take
+            | Kind::Ready
+            | Kind::Output
+            | Kind::Exit
+            | Kind::Error
+            | Kind::Kept => {
                 return Err(io::ErrorKind::InvalidData.into());
             }
         }
@@ -146,7 +187,9 @@ async fn tell(container: &Container, process: &Process, client: &Client, stream:
 async fn write_all(stream: &UnixStream, mut left: &[u8], patience: Option<(&Client, Duration)>) -> io::Result<()> {
     while !left.is_empty() {
         match patience {
-            None => tokio::time::timeout(HELLO, stream.writable()).await.map_err(|_| io::ErrorKind::TimedOut)??,
+            None => tokio::time::timeout(HELLO, stream.writable())
+                .await
+                .map_err(|_| io::ErrorKind::TimedOut)??,
             Some((client, drain)) => match tokio::time::timeout(drain, stream.writable()).await {
                 Ok(ready) => ready?,
                 Err(_) if client.is_finished() => return Err(io::ErrorKind::TimedOut.into()),
@@ -167,28 +210,43 @@ async fn keep(shim: &Arc<Shim>, mut conversation: Conversation, first: Frame) ->
     let mut next = Some(first);
     while let Some(frame) = next {
         let Ok(Names { names }) = frame.json() else {
-            return conversation.refuse(RefusalKind::Invalid, "the frame holds no names").await;
+            return conversation
+                .refuse(RefusalKind::Invalid, "the frame holds no names")
+                .await;
         };
         match frame.kind {
             Kind::Put if names.len() <= MAX_DESCRIPTORS && conversation.descriptors.len() >= names.len() => {
                 if shim.with_kept(|kept| kept.len() + names.len() > MAX_KEPT) {
-                    return conversation.refuse(RefusalKind::Exhausted, "too many descriptors are kept").await;
+                    return conversation
+                        .refuse(RefusalKind::Exhausted, "too many descriptors are kept")
+                        .await;
                 }
                 for name in &names {
                     if let Some(fd) = conversation.descriptors.pop_front() {
                         shim.with_kept(|kept| kept.insert(name.clone(), fd));
                     }
                 }
-                conversation.write_all(&encode_json(Kind::Kept, &Names { names }), None).await?;
+                conversation
+                    .write_all(&encode_json(Kind::Kept, &Names { names }), None)
+                    .await?;
             }
             Kind::Take if names.len() <= MAX_DESCRIPTORS => {
                 let found = shim.with_kept(|kept| {
-                    let pairs = names.into_iter().filter_map(|name| Some((sys::dup(kept.get(&name)?).ok()?, name)));
+                    let pairs = names
+                        .into_iter()
+                        .filter_map(|name| Some((sys::dup(kept.get(&name)?).ok()?, name)));
                     pairs.collect::<Vec<_>>()
                 });
                 conversation.send_kept(found).await?;
             }
-            _ => return conversation.refuse(RefusalKind::Invalid, "the names and descriptors of the frame do not agree").await,
+            _ => {
+                return conversation
+                    .refuse(
+                        RefusalKind::Invalid,
+                        "the names and descriptors of the frame do not agree",
+                    )
+                    .await;
+            }
         }
         next = conversation.next().await?;
     }
@@ -205,7 +263,17 @@ impl Conversation {
     }
 
     async fn refuse(&self, kind: RefusalKind, message: &str) -> io::Result<()> {
-        self.write_all(&encode_json(Kind::Error, &Refusal { kind, message: message.to_owned() }), None).await
+        self.write_all(
+            &encode_json(
+                Kind::Error,
+                &Refusal {
+                    kind,
+                    message: message.to_owned(),
+                },
+            ),
+            None,
+        )
+        .await
     }
 
     async fn send_kept(&self, found: Vec<(OwnedFd, String)>) -> io::Result<()> {
@@ -213,11 +281,23 @@ impl Conversation {
         let frame = encode_json(Kind::Kept, &Names { names });
         let numbers: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
         let messages = [ControlMessage::ScmRights(&numbers)];
-        let messages = if numbers.is_empty() { &messages[..0] } else { &messages[..] };
+        let messages = if numbers.is_empty() {
+            &messages[..0]
+        } else {
+            &messages[..]
+        };
         let sent = loop {
             self.stream.writable().await?;
             let fd = self.stream.as_raw_fd();
-            let send = || Ok(sendmsg::<UnixAddr>(fd, &[IoSlice::new(&frame)], messages, MsgFlags::MSG_NOSIGNAL, None)?);
+            let send = || {
+                Ok(sendmsg::<UnixAddr>(
+                    fd,
+                    &[IoSlice::new(&frame)],
+                    messages,
+                    MsgFlags::MSG_NOSIGNAL,
+                    None,
+                )?)
+            };
             match self.stream.try_io(Interest::WRITABLE, send) {
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => {}
                 done => break done?,
@@ -242,9 +322,16 @@ impl ReadHalf {
     }
 }
 
-async fn next_frame(stream: &UnixStream, decoder: &mut Decoder, descriptors: &mut VecDeque<OwnedFd>) -> io::Result<Option<Frame>> {
+async fn next_frame(
+    stream: &UnixStream,
+    decoder: &mut Decoder,
+    descriptors: &mut VecDeque<OwnedFd>,
+) -> io::Result<Option<Frame>> {
     loop {
-        if let Some(frame) = decoder.next().map_err(|err| io::Error::new(io::ErrorKind::InvalidData, err))? {
+        if let Some(frame) = decoder
+            .next()
+            .map_err(|err| io::Error::new(io::ErrorKind::InvalidData, err))?
+        {
             return Ok(Some(frame));
         }
         stream.readable().await?;

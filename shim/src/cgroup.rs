@@ -32,15 +32,25 @@ impl Cgroups {
     /// a hierarchy the runtime did not touch is never taken for the container's own.
     pub fn of(pid: u32, wanted: &str) -> Self {
         let wanted = wanted.trim_matches('/');
-        let Ok(memberships) = fs::read_to_string(format!("/proc/{pid}/cgroup")) else { return Self::default() };
+        let Ok(memberships) = fs::read_to_string(format!("/proc/{pid}/cgroup")) else {
+            return Self::default();
+        };
         let mounts = mount_points();
         let dirs = memberships.lines().filter_map(|line| {
             let mut parts = line.splitn(3, ':').skip(1);
             let (controllers, path) = (parts.next()?, parts.next()?.trim_matches('/'));
             let own = !wanted.is_empty() && (path == wanted || path.ends_with(&format!("/{wanted}")));
             let (_, mount) = own.then(|| mounts.iter().find(|(of, _)| of == controllers))??;
-            let version = if controllers.is_empty() { Version::Two } else { Version::One };
-            Some(Dir { version, controllers: controllers.to_owned(), path: mount.join(path) })
+            let version = if controllers.is_empty() {
+                Version::Two
+            } else {
+                Version::One
+            };
+            Some(Dir {
+                version,
+                controllers: controllers.to_owned(),
+                path: mount.join(path),
+            })
         });
         Self(dirs.collect())
     }
@@ -48,9 +58,20 @@ impl Cgroups {
     /// The same from stored paths (after the shim that made them died).
     pub fn from_paths(paths: &[String]) -> Self {
         let dirs = paths.iter().map(|path| {
-            let version = if Path::new(path).join("cgroup.controllers").exists() { Version::Two } else { Version::One };
-            let controllers = path.strip_prefix("/sys/fs/cgroup/").and_then(|rest| rest.split('/').next()).unwrap_or_default();
-            Dir { version, controllers: controllers.to_owned(), path: path.into() }
+            let version = if Path::new(path).join("cgroup.controllers").exists() {
+                Version::Two
+            } else {
+                Version::One
+            };
+            let controllers = path
+                .strip_prefix("/sys/fs/cgroup/")
+                .and_then(|rest| rest.split('/').next())
+                .unwrap_or_default();
+            Dir {
+                version,
+                controllers: controllers.to_owned(),
+                path: path.into(),
+            }
         });
         Self(dirs.collect())
     }
@@ -62,19 +83,33 @@ impl Cgroups {
             return Self::default();
         }
         let dirs = mount_points().into_iter().map(|(controllers, mount)| {
-            let version = if controllers.is_empty() { Version::Two } else { Version::One };
-            Dir { version, controllers, path: mount.join(path) }
+            let version = if controllers.is_empty() {
+                Version::Two
+            } else {
+                Version::One
+            };
+            Dir {
+                version,
+                controllers,
+                path: mount.join(path),
+            }
         });
         Self(dirs.filter(|dir| dir.path.is_dir()).collect())
     }
 
     pub fn paths(&self) -> Vec<String> {
-        self.0.iter().map(|dir| dir.path.to_string_lossy().into_owned()).collect()
+        self.0
+            .iter()
+            .map(|dir| dir.path.to_string_lossy().into_owned())
+            .collect()
     }
 
     /// The directory of a v1 controller, or the v2 directory.
     pub fn controller(&self, name: &str) -> Option<&Dir> {
-        let v1 = self.0.iter().find(|dir| dir.version == Version::One && dir.controllers.split(',').any(|one| one == name));
+        let v1 = self
+            .0
+            .iter()
+            .find(|dir| dir.version == Version::One && dir.controllers.split(',').any(|one| one == name));
         v1.or_else(|| self.unified())
     }
 
@@ -85,7 +120,10 @@ impl Cgroups {
 
     /// Processes in the container, those in cgroups below included.
     pub fn pids(&self) -> Vec<u32> {
-        let dir = self.controller("pids").or_else(|| self.controller("freezer")).or_else(|| self.0.first());
+        let dir = self
+            .controller("pids")
+            .or_else(|| self.controller("freezer"))
+            .or_else(|| self.0.first());
         let mut pids = Vec::new();
         if let Some(dir) = dir {
             collect_pids(&dir.path, &mut pids);
@@ -108,7 +146,9 @@ impl Cgroups {
 
     /// Asks for the freezer's state; it comes when it comes. Without a freezer this is an error.
     pub fn set_frozen(&self, frozen: bool) -> io::Result<()> {
-        let dir = self.controller("freezer").ok_or_else(|| io::Error::other("the container has no freezer cgroup"))?;
+        let dir = self
+            .controller("freezer")
+            .ok_or_else(|| io::Error::other("the container has no freezer cgroup"))?;
         match dir.version {
             Version::One => fs::write(dir.path.join("freezer.state"), if frozen { "FROZEN" } else { "THAWED" }),
             Version::Two => fs::write(dir.path.join("cgroup.freeze"), if frozen { "1" } else { "0" }),
@@ -122,9 +162,13 @@ impl Cgroups {
 
     /// Whether every process stands still.
     pub fn is_frozen(&self) -> bool {
-        let Some(dir) = self.controller("freezer") else { return false };
+        let Some(dir) = self.controller("freezer") else {
+            return false;
+        };
         match dir.version {
-            Version::One => fs::read_to_string(dir.path.join("freezer.state")).is_ok_and(|state| state.trim() == "FROZEN"),
+            Version::One => {
+                fs::read_to_string(dir.path.join("freezer.state")).is_ok_and(|state| state.trim() == "FROZEN")
+            }
             Version::Two => read_key(&dir.path.join("cgroup.events"), "frozen") == Some(1),
         }
     }
@@ -146,7 +190,10 @@ impl Cgroups {
             let mut pause = Duration::from_millis(1);
             while let Err(err) = remove_tree(&dir.path) {
                 if std::time::Instant::now() >= end {
-                    return Err(io::Error::new(err.kind(), format!("removing cgroup {}: {err}", dir.path.display())));
+                    return Err(io::Error::new(
+                        err.kind(),
+                        format!("removing cgroup {}: {err}", dir.path.display()),
+                    ));
                 }
                 self.kill_all();
                 std::thread::sleep(pause);
@@ -160,7 +207,10 @@ impl Cgroups {
 /// Sends a signal; one that is gone is as good as signalled.
 pub fn kill(pid: u32, signal: i32) {
     if pid > 1 {
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), nix::sys::signal::Signal::try_from(signal).ok());
+        let _ = nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(pid as i32),
+            nix::sys::signal::Signal::try_from(signal).ok(),
+        );
     }
 }
 
@@ -170,7 +220,10 @@ fn remove_tree(path: &Path) -> io::Result<()> {
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(_) => {}
     }
-    for entry in fs::read_dir(path)?.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+    for entry in fs::read_dir(path)?
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+    {
         remove_tree(&entry.path())?;
     }
     fs::remove_dir(path)
@@ -190,12 +243,15 @@ fn collect_pids(path: &Path, pids: &mut Vec<u32>) {
 /// The value of `key` in a file of `key value` lines.
 pub fn read_key(path: &Path, key: &str) -> Option<u64> {
     let text = fs::read_to_string(path).ok()?;
-    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+    text.lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
 /// (controllers, mount point) of every cgroup hierarchy; v2's controllers are the empty string.
 fn mount_points() -> Vec<(String, PathBuf)> {
-    let Ok(text) = fs::read_to_string("/proc/self/mountinfo") else { return Vec::new() };
+    let Ok(text) = fs::read_to_string("/proc/self/mountinfo") else {
+        return Vec::new();
+    };
     let parse = |line: &str| {
         let (left, right) = line.split_once(" - ")?;
         let point = PathBuf::from(left.split(' ').nth(4)?);

@@ -22,8 +22,15 @@ use std::{
 
 /// Cleans up and prints a `DeleteResponse`.
 pub fn delete(args: &Args) -> io::Result<()> {
-    let bundle = if args.bundle.is_empty() { std::env::current_dir()? } else { PathBuf::from(&args.bundle) };
-    let state: BundleState = fs::read(bundle.join(bundle::STATE)).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+    let bundle = if args.bundle.is_empty() {
+        std::env::current_dir()?
+    } else {
+        PathBuf::from(&args.bundle)
+    };
+    let state: BundleState = fs::read(bundle.join(bundle::STATE))
+        .ok()
+        .and_then(|text| serde_json::from_slice(&text).ok())
+        .unwrap_or_default();
     let dir = bundle.join(bundle::RUNTIME);
     if !state.id.is_empty() {
         let this_boot = state.boot_id == durable::boot_id();
@@ -33,8 +40,15 @@ pub fn delete(args: &Args) -> io::Result<()> {
             let _ = builtin::delete(&state.id, &bundle, &dir, &cgroups);
         } else {
             let mut command = Command::new(&state.runtime);
-            command.arg("--root").arg(dir.join("state")).args(["delete", "--force", &state.id]);
-            let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+            command
+                .arg("--root")
+                .arg(dir.join("state"))
+                .args(["delete", "--force", &state.id]);
+            let _ = command
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status();
             cgroups.remove(Duration::from_secs(2))?;
         }
     }

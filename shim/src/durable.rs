@@ -28,7 +28,9 @@ pub fn write_volatile(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// This boot's id.
 pub fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
+    fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map(|id| id.trim().to_owned())
+        .unwrap_or_default()
 }
 
 /// When a process began, in ticks since boot (field 22 of /proc/pid/stat); 0 if it is gone.

@@ -28,21 +28,37 @@ impl Extras for ExtrasService {
             program: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             containers: self.0.containers(),
-            features: ["attach", "descriptors", "json-file", "rotation"].map(str::to_owned).into(),
+            features: ["attach", "descriptors", "json-file", "rotation"]
+                .map(str::to_owned)
+                .into(),
             ..Default::default()
         })
     }
 
     async fn endpoint(&self, _: &TtrpcContext, _: Empty) -> Answer<EndpointResponse> {
-        Ok(EndpointResponse { attach_socket: self.0.config.attach_socket.to_string_lossy().into_owned(), ..Default::default() })
+        Ok(EndpointResponse {
+            attach_socket: self.0.config.attach_socket.to_string_lossy().into_owned(),
+            ..Default::default()
+        })
     }
 
     async fn attach_state(&self, _: &TtrpcContext, request: ProcessRequest) -> Answer<AttachStateResponse> {
         let process = self.0.process(&request.id, &request.exec_id)?;
         let rows = process.hub.clients();
         let held_back = rows.iter().any(|(.., full)| *full);
-        let row = |(number, waiting, spooled, sent, holds_back)| AttachClient { number, waiting, spooled, sent, holds_back, ..Default::default() };
-        Ok(AttachStateResponse { clients: rows.into_iter().map(row).collect(), held_back, ..Default::default() })
+        let row = |(number, waiting, spooled, sent, holds_back)| AttachClient {
+            number,
+            waiting,
+            spooled,
+            sent,
+            holds_back,
+            ..Default::default()
+        };
+        Ok(AttachStateResponse {
+            clients: rows.into_iter().map(row).collect(),
+            held_back,
+            ..Default::default()
+        })
     }
 
     async fn exits(&self, _: &TtrpcContext, request: ContainerRequest) -> Answer<ExitsResponse> {
@@ -61,12 +77,18 @@ impl Extras for ExtrasService {
                 ..Default::default()
             })
         };
-        Ok(ExitsResponse { exits: processes.iter().filter_map(exit).collect(), ..Default::default() })
+        Ok(ExitsResponse {
+            exits: processes.iter().filter_map(exit).collect(),
+            ..Default::default()
+        })
     }
 
     async fn reopen_log(&self, _: &TtrpcContext, request: ContainerRequest) -> Answer<Empty> {
         if let Some(log) = &self.0.container(&request.id)?.log {
-            lock(log).reopen().map_err(failed(Kind::Runtime, format_args!("reopening the log of container {}", request.id)))?;
+            lock(log).reopen().map_err(failed(
+                Kind::Runtime,
+                format_args!("reopening the log of container {}", request.id),
+            ))?;
         }
         Ok(Empty::new())
     }
@@ -74,16 +96,27 @@ impl Extras for ExtrasService {
     async fn log_state(&self, _: &TtrpcContext, request: ContainerRequest) -> Answer<LogStateResponse> {
         let container = self.0.container(&request.id)?;
         let Some(log) = &container.log else {
-            return Ok(LogStateResponse { driver: "none".to_owned(), ..Default::default() });
+            return Ok(LogStateResponse {
+                driver: "none".to_owned(),
+                ..Default::default()
+            });
         };
         let log = lock(log);
         let path = log.path.to_string_lossy().into_owned();
-        Ok(LogStateResponse { driver: "json-file".to_owned(), path, lost: log.lost_ever, ..Default::default() })
+        Ok(LogStateResponse {
+            driver: "json-file".to_owned(),
+            path,
+            lost: log.lost_ever,
+            ..Default::default()
+        })
     }
 
     async fn descriptors(&self, _: &TtrpcContext, _: Empty) -> Answer<DescriptorsResponse> {
         let names = self.0.with_kept(|kept| kept.keys().cloned().collect());
-        Ok(DescriptorsResponse { names, ..Default::default() })
+        Ok(DescriptorsResponse {
+            names,
+            ..Default::default()
+        })
     }
 
     async fn drop_descriptors(&self, _: &TtrpcContext, request: DropDescriptorsRequest) -> Answer<Empty> {

@@ -33,7 +33,10 @@ pub type Result<T, E = Failure> = std::result::Result<T, E>;
 
 impl Failure {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self {
+            kind,
+            message: message.into(),
+        }
     }
 
     /// No such container or exec.
@@ -89,10 +92,17 @@ impl From<Failure> for ttrpc::Error {
         };
         let mut status = ttrpc::get_status(code, failure.message);
         if let Some(wire) = wire {
-            let detail = extras::Failure { kind: wire.into(), ..Default::default() };
+            let detail = extras::Failure {
+                kind: wire.into(),
+                ..Default::default()
+            };
             let value = detail.write_to_bytes().unwrap_or_default();
             let type_url = gantry_proto_shim::FAILURE_TYPE.to_owned();
-            status.details.push(ttrpc::proto::Any { type_url, value, ..Default::default() });
+            status.details.push(ttrpc::proto::Any {
+                type_url,
+                value,
+                ..Default::default()
+            });
         }
         Self::RpcStatus(status)
     }

@@ -39,19 +39,35 @@ pub fn start(args: &Args) -> io::Result<()> {
     run_from_read_only_mount();
     let bundle = std::env::current_dir()?;
     let group = group_of(&bundle);
-    let task_socket = PathBuf::from(socket::task_socket(&socket_dir(args), &args.address, &args.namespace, group.as_deref().unwrap_or(&args.id)));
+    let task_socket = PathBuf::from(socket::task_socket(
+        &socket_dir(args),
+        &args.address,
+        &args.namespace,
+        group.as_deref().unwrap_or(&args.id),
+    ));
     let attach_socket = PathBuf::from(socket::attach_socket(&task_socket.to_string_lossy()));
     let address = format!("unix://{}", task_socket.display());
     if UnixStream::connect(&task_socket).is_ok() {
         if group.is_none() {
-            return Err(io::Error::other(format!("a shim for {} listens already at {address}", args.id)));
+            return Err(io::Error::other(format!(
+                "a shim for {} listens already at {address}",
+                args.id
+            )));
         }
         return announce(&bundle, &address, &attach_socket, None);
     }
     let task = bind(&task_socket)?;
     let attach = bind(&attach_socket)?;
     let (mut ready, tell_ready) = io::pipe()?;
-    let config = Config { bundle: bundle.clone(), task_socket, attach_socket: attach_socket.clone() };
+    let config = Config {
+        bundle: bundle.clone(),
+        task_socket,
+        attach_socket: attach_socket.clone(),
+        namespace: args.namespace.clone(),
+        events_address: std::env::var("TTRPC_ADDRESS").unwrap_or_default(),
+        oom_score_adj: fs::read_to_string("/proc/self/oom_score_adj")
+            .map_or_else(|_| "0".to_owned(), |score| score.trim().to_owned()),
+    };
     match sys::fork()? {
         sys::Forked::Child => {
             drop(ready);
@@ -74,8 +90,16 @@ pub fn start(args: &Args) -> io::Result<()> {
 }
 
 fn socket_dir(args: &Args) -> String {
-    let named = if args.socket_dir.is_empty() { std::env::var(socket::DIR_ENV).unwrap_or_default() } else { args.socket_dir.clone() };
-    if named.is_empty() { socket::DEFAULT_DIR.to_owned() } else { named }
+    let named = if args.socket_dir.is_empty() {
+        std::env::var(socket::DIR_ENV).unwrap_or_default()
+    } else {
+        args.socket_dir.clone()
+    };
+    if named.is_empty() {
+        socket::DEFAULT_DIR.to_owned()
+    } else {
+        named
+    }
 }
 
 fn group_of(bundle: &Path) -> Option<String> {
@@ -88,7 +112,11 @@ fn group_of(bundle: &Path) -> Option<String> {
 fn bind(path: &Path) -> io::Result<UnixListener> {
     let named = |err: io::Error| io::Error::new(err.kind(), format!("listening at {}: {err}", path.display()));
     if let Some(dir) = path.parent() {
-        fs::DirBuilder::new().recursive(true).mode(0o711).create(dir).map_err(named)?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o711)
+            .create(dir)
+            .map_err(named)?;
     }
     let listener = match UnixListener::bind(path) {
         Err(err) if err.kind() == io::ErrorKind::AddrInUse => {
@@ -122,13 +150,19 @@ fn wait_ready(ready: &mut io::PipeReader) -> io::Result<()> {
     nix::poll::poll(&mut wanted, timeout)?;
     let mut byte = [0];
     match ready.read(&mut byte)? {
-        0 => Err(io::Error::other("the shim's server did not come up; see shim.log in the bundle")),
+        0 => Err(io::Error::other(
+            "the shim's server did not come up; see shim.log in the bundle",
+        )),
         _ => Ok(()),
     }
 }
 
 fn announce(bundle: &Path, address: &str, attach: &Path, pid: Option<i32>) -> io::Result<()> {
-    let bootstrap = Bootstrap { version: 2, address: address.to_owned(), protocol: "ttrpc".to_owned() };
+    let bootstrap = Bootstrap {
+        version: 2,
+        address: address.to_owned(),
+        protocol: "ttrpc".to_owned(),
+    };
     durable::write_volatile(&bundle.join(bundle::ADDRESS), address.as_bytes())?;
     durable::write_volatile(&bundle.join(bundle::BOOTSTRAP), &serde_json::to_vec(&bootstrap)?)?;
     durable::write_volatile(&bundle.join(bundle::ATTACH), attach.as_os_str().as_bytes())?;
@@ -148,12 +182,18 @@ fn run_from_read_only_mount() {
         return;
     }
     let flags = rustix::mount::OpenTreeFlags::OPEN_TREE_CLONE | rustix::mount::OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let Ok(exe) = fs::read_link("/proc/self/exe") else { return };
-    let Ok(tree) = rustix::mount::open_tree(rustix::fs::CWD, &exe, flags) else { return };
+    let Ok(exe) = fs::read_link("/proc/self/exe") else {
+        return;
+    };
+    let Ok(tree) = rustix::mount::open_tree(rustix::fs::CWD, &exe, flags) else {
+        return;
+    };
     if sys::make_mount_readonly(tree.as_fd()).is_err() {
         return;
     }
-    let args: Vec<CString> = std::env::args_os().filter_map(|arg| CString::new(arg.as_bytes()).ok()).collect();
+    let args: Vec<CString> = std::env::args_os()
+        .filter_map(|arg| CString::new(arg.as_bytes()).ok())
+        .collect();
     let mut env: Vec<CString> = std::env::vars_os()
         .filter_map(|(name, value)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok())
         .collect();

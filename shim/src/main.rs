@@ -12,6 +12,7 @@ mod cgroup;
 mod child;
 mod cleanup;
 mod durable;
+mod events;
 mod extras;
 mod failure;
 mod io;
@@ -59,7 +60,17 @@ fn print_version() -> std::io::Result<()> {
 /// A `RuntimeInfo` message: name and version.
 fn print_info() -> std::io::Result<()> {
     use gantry_proto_shim::introspection::{RuntimeInfo, RuntimeVersion};
-    let version = RuntimeVersion { version: env!("CARGO_PKG_VERSION").to_owned(), ..Default::default() };
-    let info = RuntimeInfo { name: "io.containerd.gantry.v1".to_owned(), version: Some(version).into(), ..Default::default() };
-    std::io::Write::write_all(&mut std::io::stdout(), &info.write_to_bytes().map_err(std::io::Error::other)?)
+    let version = RuntimeVersion {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..Default::default()
+    };
+    let info = RuntimeInfo {
+        name: "io.containerd.gantry.v1".to_owned(),
+        version: Some(version).into(),
+        ..Default::default()
+    };
+    std::io::Write::write_all(
+        &mut std::io::stdout(),
+        &info.write_to_bytes().map_err(std::io::Error::other)?,
+    )
 }

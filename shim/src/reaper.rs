@@ -21,7 +21,10 @@ pub fn listen() -> std::io::Result<SignalFd> {
     let mut mask = nix::sys::signal::SigSet::empty();
     mask.add(nix::sys::signal::Signal::SIGCHLD);
     mask.thread_block()?;
-    Ok(SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)
+    Ok(SignalFd::with_flags(
+        &mask,
+        SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC,
+    )?)
 }
 
 /// Reaps for as long as the shim lives.
@@ -45,7 +48,11 @@ fn reap_all(shim: &Arc<Shim>) {
         if pid <= 0 {
             return;
         }
-        let reaped = Reaped { pid: pid as u32, status, at: SystemTime::now() };
+        let reaped = Reaped {
+            pid: pid as u32,
+            status,
+            at: SystemTime::now(),
+        };
         if let Some(process) = shim.reaped(reaped) {
             ended(shim, &process, reaped);
         }
@@ -62,8 +69,20 @@ pub fn ended(shim: &Arc<Shim>, process: &Arc<Process>, reaped: Reaped) {
         if let Some(container) = container.as_ref().filter(|_| process.exec.is_none()) {
             last_of_container(container).await;
         }
-        let oom_killed = container.as_ref().is_some_and(|container| was_oom_killed(container, &process, code));
-        conclude(&shim, container.as_deref(), &process, Exited { status: code, at: reaped.at, oom_killed }).await;
+        let oom_killed = container
+            .as_ref()
+            .is_some_and(|container| was_oom_killed(container, &process, code));
+        conclude(
+            &shim,
+            container.as_deref(),
+            &process,
+            Exited {
+                status: code,
+                at: reaped.at,
+                oom_killed,
+            },
+        )
+        .await;
     });
 }
 
@@ -77,10 +96,51 @@ pub async fn conclude(shim: &Arc<Shim>, container: Option<&Container>, process: 
     {
         shim.note(&format!("writing the exit record of {}: {err}", process.describe()));
     }
+    tell_end(shim, process, &exited);
     process.set_phase(Phase::Stopped);
     process.exit.send_replace(Some(exited.clone()));
-    process.hub.finish(Last::Exit(Exit { status: exited.status, exited_at: text_of(exited.at), oom_killed: exited.oom_killed }));
+    process.hub.finish(Last::Exit(Exit {
+        status: exited.status,
+        exited_at: text_of(exited.at),
+        oom_killed: exited.oom_killed,
+    }));
     shim.tidy_memory();
+}
+
+/// News of an end come after the news of its start.
+fn tell_end(shim: &Shim, process: &Process, exited: &Exited) {
+    use gantry_proto_shim::{
+        protobuf::MessageField,
+        task_events::task::{TaskExit, TaskOOM},
+        topics,
+    };
+    let life = process.life();
+    if life.pid == 0 {
+        return;
+    }
+    if exited.oom_killed {
+        shim.events.tell(
+            topics::TASK_OOM_EVENT_TOPIC,
+            &TaskOOM {
+                container_id: process.container.clone(),
+                ..Default::default()
+            },
+        );
+    }
+    let event = TaskExit {
+        container_id: process.container.clone(),
+        id: process.exec.clone().unwrap_or_else(|| process.container.clone()),
+        pid: life.pid,
+        exit_status: exited.status,
+        exited_at: MessageField::some(crate::task::timestamp(exited.at)),
+        ..Default::default()
+    };
+    let envelope = shim.events.envelope(topics::TASK_EXIT_EVENT_TOPIC, &event);
+    if life.announced || life.phase != Phase::Starting {
+        shim.events.send(envelope);
+    } else {
+        *lock(&process.pending) = envelope;
+    }
 }
 
 /// When a container's first process ends, nothing else of it goes on, and its execs end before it.
@@ -125,5 +185,9 @@ fn text_of(time: SystemTime) -> String {
 
 /// Exit code, or 128 and the signal's number.
 fn exit_code(status: i32) -> u32 {
-    if libc::WIFSIGNALED(status) { 128 + libc::WTERMSIG(status) as u32 } else { libc::WEXITSTATUS(status) as u32 }
+    if libc::WIFSIGNALED(status) {
+        128 + libc::WTERMSIG(status) as u32
+    } else {
+        libc::WEXITSTATUS(status) as u32
+    }
 }

@@ -1,8 +1,9 @@
 //! The server: one thread, one event loop, two sockets, until there is nothing left to do.
 
 use crate::{
-    attach, reaper,
+    attach,
     extras::ExtrasService,
+    reaper,
     shim::{Config, Shim},
     sys,
     task::TaskService,
@@ -25,7 +26,10 @@ pub fn run(config: Config, task: UnixListener, attach: UnixListener, ready: io::
     let _ = nix::sys::prctl::set_name(c"containerd-shim");
     let _ = std::fs::write("/proc/self/oom_score_adj", "-998");
     let signals = reaper::listen()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()?;
     runtime.block_on(serve(config, task, attach, ready, signals))
 }
 

@@ -4,9 +4,11 @@ use crate::{
     cgroup::Cgroups,
     child::{Stderr, byname::Program},
     durable,
+    events::Events,
     failure::{Failure, Result},
     io::{hub::Hub, lock, log::Log, stdin::Stdin},
 };
+use gantry_proto_shim::Envelope;
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     os::fd::OwnedFd,
@@ -30,12 +32,18 @@ pub struct Config {
     pub bundle: PathBuf,
     pub task_socket: PathBuf,
     pub attach_socket: PathBuf,
+    pub namespace: String,
+    /// Where events go; empty: nowhere.
+    pub events_address: String,
+    /// What the shim was born with, and its children are given back.
+    pub oom_score_adj: String,
 }
 
 /// The shim.
 pub struct Shim {
     pub config: Config,
     pub boot_id: String,
+    pub events: Events,
     inner: Mutex<Inner>,
     busy: AtomicUsize,
     pub shutdown: AtomicBool,
@@ -144,6 +152,8 @@ pub struct Process {
     pub console: Mutex<Option<Arc<AsyncFd<OwnedFd>>>>,
     /// The OCI process of an exec that has not started.
     pub spec: Mutex<Vec<u8>>,
+    /// The news of its end, while that of its start has not been told.
+    pub pending: Mutex<Option<Envelope>>,
     /// Where the built-in runtime says whether the program began, and what was said meanwhile.
     pub status_pipe: Mutex<Option<(OwnedFd, Stderr)>>,
 }
@@ -156,12 +166,16 @@ pub struct Life {
     pub start_time: u64,
     /// Memory kills in the container when this process began.
     pub oom_before: u64,
+    /// Its start has been told (or will not be), so its end may be.
+    pub announced: bool,
 }
 
 impl Shim {
     pub fn new(config: Config) -> Arc<Self> {
+        let events = Events::new(&config.events_address, &config.namespace);
         Arc::new(Self {
             config,
+            events,
             boot_id: durable::boot_id(),
             inner: Mutex::default(),
             busy: AtomicUsize::new(0),
@@ -188,7 +202,11 @@ impl Shim {
     }
 
     pub fn container(&self, id: &str) -> Result<Arc<Container>> {
-        lock(&self.inner).containers.get(id).cloned().ok_or_else(|| Failure::not_found("container", id))
+        lock(&self.inner)
+            .containers
+            .get(id)
+            .cloned()
+            .ok_or_else(|| Failure::not_found("container", id))
     }
 
     pub fn containers(&self) -> Vec<String> {
@@ -287,7 +305,10 @@ impl Container {
         if exec.is_empty() {
             return Ok(self.init.clone());
         }
-        lock(&self.execs).get(exec).cloned().ok_or_else(|| Failure::not_found("exec", exec))
+        lock(&self.execs)
+            .get(exec)
+            .cloned()
+            .ok_or_else(|| Failure::not_found("exec", exec))
     }
 
     pub fn cgroups(&self) -> Cgroups {
@@ -300,7 +321,14 @@ impl Container {
 }
 
 impl Process {
-    pub fn new(container: &str, exec: Option<&str>, terminal: bool, names: StdioNames, hub: Arc<Hub>, stdin: Stdin) -> Arc<Self> {
+    pub fn new(
+        container: &str,
+        exec: Option<&str>,
+        terminal: bool,
+        names: StdioNames,
+        hub: Arc<Hub>,
+        stdin: Stdin,
+    ) -> Arc<Self> {
         let phase = if exec.is_some() { Phase::Added } else { Phase::Creating };
         Arc::new(Self {
             container: container.to_owned(),
@@ -309,10 +337,17 @@ impl Process {
             names,
             hub,
             stdin: Arc::new(stdin),
-            life: Mutex::new(Life { phase, pid: 0, start_time: 0, oom_before: 0 }),
+            life: Mutex::new(Life {
+                phase,
+                pid: 0,
+                start_time: 0,
+                oom_before: 0,
+                announced: false,
+            }),
             exit: watch::Sender::new(None),
             console: Mutex::default(),
             spec: Mutex::default(),
+            pending: Mutex::default(),
             status_pipe: Mutex::default(),
         })
     }
@@ -343,17 +378,30 @@ impl Process {
     pub async fn wait(&self) -> Exited {
         let mut exit = self.exit.subscribe();
         let seen = exit.wait_for(Option::is_some).await;
-        seen.ok().and_then(|exit| exit.clone()).unwrap_or(Exited { status: 255, at: SystemTime::now(), oom_killed: false })
+        seen.ok().and_then(|exit| exit.clone()).unwrap_or(Exited {
+            status: 255,
+            at: SystemTime::now(),
+            oom_killed: false,
+        })
     }
 
     /// Sends a signal to a process that has not been reaped: its pid is surely its own.
     pub fn signal(&self, signal: i32) -> Result<()> {
         let life = self.life();
         if life.phase == Phase::Stopped || life.pid == 0 {
-            return Err(Failure::not_found("process", self.exec.as_deref().unwrap_or(&self.container)));
+            return Err(Failure::not_found(
+                "process",
+                self.exec.as_deref().unwrap_or(&self.container),
+            ));
         }
         crate::cgroup::kill(life.pid, signal);
         Ok(())
+    }
+
+    /// The start was told: the end may follow.
+    pub fn announce(&self, events: &Events) {
+        lock(&self.life).announced = true;
+        events.send(lock(&self.pending).take());
     }
 
     pub fn resize(&self, height: u16, width: u16) {

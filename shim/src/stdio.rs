@@ -33,7 +33,10 @@ pub struct Ends {
 pub fn check(names: [&str; 3]) -> Result<()> {
     for name in names {
         if let Stdio::Unknown(scheme) = Stdio::parse(name) {
-            return Err(Failure::new(Kind::Unsupported, format!("stdio scheme {scheme}:// is not served by this shim: {name}")));
+            return Err(Failure::new(
+                Kind::Unsupported,
+                format!("stdio scheme {scheme}:// is not served by this shim: {name}"),
+            ));
         }
     }
     Ok(())
@@ -42,7 +45,10 @@ pub fn check(names: [&str; 3]) -> Result<()> {
 /// Makes pipes (or the socket for a terminal) and connects the shim's side. `keep_output`: there is a log or someone may attach, so
 /// output is read even when no name was given for it.
 pub fn make(process: &Arc<Process>, keep_output: bool) -> Result<Ends> {
-    make_ends(process, keep_output).map_err(failed(Kind::Runtime, format_args!("making stdio of {}", process.describe())))
+    make_ends(process, keep_output).map_err(failed(
+        Kind::Runtime,
+        format_args!("making stdio of {}", process.describe()),
+    ))
 }
 
 fn make_ends(process: &Arc<Process>, keep_output: bool) -> io::Result<Ends> {
@@ -51,7 +57,11 @@ fn make_ends(process: &Arc<Process>, keep_output: bool) -> io::Result<Ends> {
     connect_names(process)?;
     if process.terminal {
         let pair = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
-        return Ok(Ends { stdio: [None, None, None], console: Some(pair), status });
+        return Ok(Ends {
+            stdio: [None, None, None],
+            console: Some(pair),
+            status,
+        });
     }
     let mut stdio = [None, None, None];
     if process.stdin.is_held() {
@@ -68,7 +78,11 @@ fn make_ends(process: &Arc<Process>, keep_output: bool) -> io::Result<Ends> {
             stdio[usize::from(stream)] = Some(write);
         }
     }
-    Ok(Ends { stdio, console: None, status })
+    Ok(Ends {
+        stdio,
+        console: None,
+        status,
+    })
 }
 
 /// Named pipes and files of a foreign caller.
@@ -83,7 +97,9 @@ fn connect_names(process: &Arc<Process>) -> io::Result<()> {
     for (stream, name) in outputs {
         match Stdio::parse(name) {
             Stdio::Fifo(path) => fifo::send(&process.hub, stream, &path)?,
-            Stdio::File(path) => process.hub.add_file(stream, File::options().append(true).create(true).open(path)?),
+            Stdio::File(path) => process
+                .hub
+                .add_file(stream, File::options().append(true).create(true).open(path)?),
             Stdio::Null | Stdio::Attach { .. } | Stdio::Unknown(_) => {}
         }
     }
@@ -94,7 +110,13 @@ impl Ends {
     /// Descriptors the child must keep.
     pub fn keep(&self) -> Vec<RawFd> {
         let console = self.console.iter().map(|(childs, _)| childs);
-        self.stdio.iter().flatten().chain(console).chain([&self.status.0]).map(AsRawFd::as_raw_fd).collect()
+        self.stdio
+            .iter()
+            .flatten()
+            .chain(console)
+            .chain([&self.status.0])
+            .map(AsRawFd::as_raw_fd)
+            .collect()
     }
 
     /// How the child is to start the program.
@@ -112,7 +134,11 @@ impl Ends {
 
     /// The child has made the process: lets go of its ends and takes the terminal. Returns our end of the status pipe.
     pub fn taken(self, process: &Arc<Process>, size: Option<(u16, u16)>) -> Result<OwnedFd> {
-        let Self { stdio, console, status: (childs, ours) } = self;
+        let Self {
+            stdio,
+            console,
+            status: (childs, ours),
+        } = self;
         drop((stdio, childs));
         if let Some((childs, ours)) = console {
             drop(childs);

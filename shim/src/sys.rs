@@ -50,7 +50,10 @@ fn close_range(first: u32, last: u32) {
         return;
     }
     // A sandbox may refuse the call: close one by one, as far as descriptors go.
-    let end = nix::unistd::sysconf(nix::unistd::SysconfVar::OPEN_MAX).ok().flatten().unwrap_or(65_536) as u32;
+    let end = nix::unistd::sysconf(nix::unistd::SysconfVar::OPEN_MAX)
+        .ok()
+        .flatten()
+        .unwrap_or(65_536) as u32;
     for fd in first..=last.min(end) {
         // SAFETY: as above.
         unsafe { libc::close(fd as i32) };
@@ -68,7 +71,15 @@ pub fn reset_signals() {
 
 /// Ignores what might end a shim by accident. A broken pipe is an error of one write, never the end of the shim.
 pub fn ignore_signals() {
-    for signal in [libc::SIGPIPE, libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGTTOU, libc::SIGTTIN] {
+    for signal in [
+        libc::SIGPIPE,
+        libc::SIGHUP,
+        libc::SIGINT,
+        libc::SIGQUIT,
+        libc::SIGTERM,
+        libc::SIGTTOU,
+        libc::SIGTTIN,
+    ] {
         // SAFETY: SIG_IGN needs no handler memory.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
@@ -133,7 +144,12 @@ pub fn readable_bytes(fd: impl AsFd) -> usize {
 
 /// Sets a terminal's size.
 pub fn set_window_size(fd: impl AsFd, height: u16, width: u16) -> io::Result<()> {
-    let size = libc::winsize { ws_row: height, ws_col: width, ws_xpixel: 0, ws_ypixel: 0 };
+    let size = libc::winsize {
+        ws_row: height,
+        ws_col: width,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
     // SAFETY: TIOCSWINSZ reads one winsize from the pointer, which outlives the call.
     match unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::TIOCSWINSZ, &raw const size) } {
         -1 => Err(io::Error::last_os_error()),
@@ -168,7 +184,12 @@ pub fn make_mount_readonly(mount: BorrowedFd<'_>) -> io::Result<()> {
         userns_fd: u64,
     }
     const MOUNT_ATTR_RDONLY: u64 = 1;
-    let attr = MountAttr { attr_set: MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let attr = MountAttr {
+        attr_set: MOUNT_ATTR_RDONLY,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: 0,
+    };
     // SAFETY: mount_setattr reads `size` bytes of the struct, which outlives the call; the empty path is a C string.
     let result = unsafe {
         libc::syscall(
@@ -180,7 +201,66 @@ pub fn make_mount_readonly(mount: BorrowedFd<'_>) -> io::Result<()> {
             size_of::<MountAttr>(),
         )
     };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Loads a program that decides about devices, each instruction as the kernel's 64 bits.
+pub fn load_device_program(code: &[u64]) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct Load {
+        kind: u32,
+        count: u32,
+        code: u64,
+        license: u64,
+    }
+    const PROG_LOAD: i32 = 5;
+    const CGROUP_DEVICE: u32 = 15;
+    let license = c"Apache-2.0";
+    let load = Load {
+        kind: CGROUP_DEVICE,
+        count: code.len() as u32,
+        code: code.as_ptr() as u64,
+        license: license.as_ptr() as u64,
+    };
+    // SAFETY: bpf reads `size` bytes of the struct and what it points to; all of it outlives the call.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, PROG_LOAD, &raw const load, size_of::<Load>()) };
+    if fd < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(own(fd as RawFd))
+    }
+}
+
+/// Makes a cgroup v2 ask the program, beside those that it or its parents ask already.
+pub fn attach_device_program(cgroup: impl AsFd, program: impl AsFd) -> io::Result<()> {
+    #[repr(C)]
+    struct Attach {
+        target: u32,
+        program: u32,
+        kind: u32,
+        flags: u32,
+    }
+    const PROG_ATTACH: i32 = 8;
+    const CGROUP_DEVICE: u32 = 6;
+    const ALLOW_MULTI: u32 = 2;
+    let (target, program) = (cgroup.as_fd().as_raw_fd() as u32, program.as_fd().as_raw_fd() as u32);
+    let attach = Attach {
+        target,
+        program,
+        kind: CGROUP_DEVICE,
+        flags: ALLOW_MULTI,
+    };
+    // SAFETY: bpf reads `size` bytes of the struct, which outlives the call.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, PROG_ATTACH, &raw const attach, size_of::<Attach>()) };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 /// Lowers this process's claim on the processor and the disk as far as it goes.

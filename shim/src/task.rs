@@ -9,12 +9,22 @@ use crate::{
 };
 use async_trait::async_trait;
 use gantry_proto_shim::{
-    Task,
+    Task, any,
     api::*,
-    protobuf::{EnumOrUnknown, MessageField, well_known_types::{empty::Empty, timestamp::Timestamp}},
+    protobuf::Message,
+    protobuf::{
+        EnumOrUnknown, MessageField,
+        well_known_types::{empty::Empty, timestamp::Timestamp},
+    },
+    runc_options::ProcessDetails,
+    task_events::task::{
+        TaskCreate, TaskDelete, TaskExecAdded, TaskExecStarted, TaskIO, TaskPaused, TaskResumed, TaskStart,
+    },
+    topics,
     ttrpc::{self, r#async::TtrpcContext},
 };
 use std::{
+    collections::HashMap,
     sync::{Arc, atomic::Ordering},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -41,44 +51,142 @@ impl Task for TaskService {
             stderr: process.names.stderr.clone(),
             terminal: process.terminal,
             exit_status: exited.as_ref().map_or(0, |exited| exited.status),
-            exited_at: exited.map(|exited| timestamp(exited.at)).or_else(|| Some(zero_time())).into(),
+            exited_at: exited
+                .map(|exited| timestamp(exited.at))
+                .or_else(|| Some(zero_time()))
+                .into(),
             exec_id: request.exec_id,
             ..Default::default()
         })
     }
 
     async fn create(&self, _: &TtrpcContext, request: CreateTaskRequest) -> Answer<CreateTaskResponse> {
+        let mut event = TaskCreate {
+            container_id: request.id.clone(),
+            bundle: request.bundle.clone(),
+            rootfs: request.rootfs.clone(),
+            io: MessageField::some(TaskIO {
+                stdin: request.stdin.clone(),
+                stdout: request.stdout.clone(),
+                stderr: request.stderr.clone(),
+                terminal: request.terminal,
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
         let pid = verbs::create::create(&self.0, request).await?;
-        Ok(CreateTaskResponse { pid, ..Default::default() })
+        event.pid = pid;
+        self.0.events.tell(topics::TASK_CREATE_EVENT_TOPIC, &event);
+        Ok(CreateTaskResponse {
+            pid,
+            ..Default::default()
+        })
     }
 
     async fn start(&self, _: &TtrpcContext, request: StartRequest) -> Answer<StartResponse> {
-        let pid = if request.exec_id.is_empty() {
-            verbs::start::start(&self.0, &request.id).await?
+        let process = self.0.process(&request.id, &request.exec_id)?;
+        let container_id = request.id.clone();
+        let started = if request.exec_id.is_empty() {
+            let started = verbs::start::start(&self.0, &request.id).await;
+            if let Ok(pid) = started {
+                self.0.events.tell(
+                    topics::TASK_START_EVENT_TOPIC,
+                    &TaskStart {
+                        container_id,
+                        pid,
+                        ..Default::default()
+                    },
+                );
+            }
+            started
         } else {
-            verbs::exec::start(&self.0, &request.id, &request.exec_id).await?
+            let started = verbs::exec::start(&self.0, &request.id, &request.exec_id).await;
+            if let Ok(pid) = started {
+                let event = TaskExecStarted {
+                    container_id,
+                    exec_id: request.exec_id,
+                    pid,
+                    ..Default::default()
+                };
+                self.0.events.tell(topics::TASK_EXEC_STARTED_EVENT_TOPIC, &event);
+            }
+            started
         };
-        Ok(StartResponse { pid, ..Default::default() })
+        process.announce(&self.0.events);
+        let pid = started?;
+        Ok(StartResponse {
+            pid,
+            ..Default::default()
+        })
     }
 
     async fn delete(&self, _: &TtrpcContext, request: DeleteRequest) -> Answer<DeleteResponse> {
         let (pid, exited) = verbs::delete::delete(&self.0, &request.id, &request.exec_id).await?;
-        Ok(DeleteResponse { pid, exit_status: exited.status, exited_at: MessageField::some(timestamp(exited.at)), ..Default::default() })
+        let event = TaskDelete {
+            container_id: request.id,
+            id: request.exec_id,
+            pid,
+            exit_status: exited.status,
+            exited_at: MessageField::some(timestamp(exited.at)),
+            ..Default::default()
+        };
+        self.0.events.tell(topics::TASK_DELETE_EVENT_TOPIC, &event);
+        Ok(DeleteResponse {
+            pid,
+            exit_status: exited.status,
+            exited_at: MessageField::some(timestamp(exited.at)),
+            ..Default::default()
+        })
     }
 
     async fn pids(&self, _: &TtrpcContext, request: PidsRequest) -> Answer<PidsResponse> {
         let container = self.0.container(&request.id)?;
-        let processes = container.cgroups().pids().into_iter().map(|pid| ProcessInfo { pid, ..Default::default() }).collect();
-        Ok(PidsResponse { processes, ..Default::default() })
+        let execs: HashMap<u32, String> = lock(&container.execs)
+            .iter()
+            .map(|(id, exec)| (exec.life().pid, id.clone()))
+            .collect();
+        let info = |pid: u32| {
+            let details = execs.get(&pid).map(|id| ProcessDetails {
+                exec_id: id.clone(),
+                ..Default::default()
+            });
+            let details = details.and_then(|details| details.write_to_bytes().ok());
+            ProcessInfo {
+                pid,
+                info: details
+                    .map(|bytes| any("containerd.runc.v1.ProcessDetails", bytes))
+                    .into(),
+                ..Default::default()
+            }
+        };
+        let processes = container.cgroups().pids().into_iter().map(info).collect();
+        Ok(PidsResponse {
+            processes,
+            ..Default::default()
+        })
     }
 
     async fn pause(&self, _: &TtrpcContext, request: PauseRequest) -> Answer<Empty> {
         verbs::pause::pause(&self.0, &request.id).await?;
+        self.0.events.tell(
+            topics::TASK_PAUSED_EVENT_TOPIC,
+            &TaskPaused {
+                container_id: request.id,
+                ..Default::default()
+            },
+        );
         Ok(Empty::new())
     }
 
     async fn resume(&self, _: &TtrpcContext, request: ResumeRequest) -> Answer<Empty> {
         verbs::pause::resume(&self.0, &request.id).await?;
+        self.0.events.tell(
+            topics::TASK_RESUMED_EVENT_TOPIC,
+            &TaskResumed {
+                container_id: request.id,
+                ..Default::default()
+            },
+        );
         Ok(Empty::new())
     }
 
@@ -92,12 +200,20 @@ impl Task for TaskService {
     }
 
     async fn exec(&self, _: &TtrpcContext, request: ExecProcessRequest) -> Answer<Empty> {
+        let event = TaskExecAdded {
+            container_id: request.id.clone(),
+            exec_id: request.exec_id.clone(),
+            ..Default::default()
+        };
         verbs::exec::add(&self.0, request)?;
+        self.0.events.tell(topics::TASK_EXEC_ADDED_EVENT_TOPIC, &event);
         Ok(Empty::new())
     }
 
     async fn resize_pty(&self, _: &TtrpcContext, request: ResizePtyRequest) -> Answer<Empty> {
-        self.0.process(&request.id, &request.exec_id)?.resize(request.height as u16, request.width as u16);
+        self.0
+            .process(&request.id, &request.exec_id)?
+            .resize(request.height as u16, request.width as u16);
         Ok(Empty::new())
     }
 
@@ -125,20 +241,35 @@ impl Task for TaskService {
     async fn wait(&self, _: &TtrpcContext, request: WaitRequest) -> Answer<WaitResponse> {
         let process: Arc<Process> = self.0.process(&request.id, &request.exec_id)?;
         let Exited { status, at, .. } = process.wait().await;
-        Ok(WaitResponse { exit_status: status, exited_at: MessageField::some(timestamp(at)), ..Default::default() })
+        Ok(WaitResponse {
+            exit_status: status,
+            exited_at: MessageField::some(timestamp(at)),
+            ..Default::default()
+        })
     }
 
     async fn stats(&self, _: &TtrpcContext, request: StatsRequest) -> Answer<StatsResponse> {
         let container = self.0.container(&request.id)?;
         let stats = verbs::stats::read(&container.cgroups());
         self.0.tidy_memory();
-        Ok(StatsResponse { stats: MessageField::some(stats), ..Default::default() })
+        Ok(StatsResponse {
+            stats: MessageField::some(stats),
+            ..Default::default()
+        })
     }
 
     async fn connect(&self, _: &TtrpcContext, request: ConnectRequest) -> Answer<ConnectResponse> {
-        let task_pid = self.0.container(&request.id).map_or(0, |container| container.init.life().pid);
+        let task_pid = self
+            .0
+            .container(&request.id)
+            .map_or(0, |container| container.init.life().pid);
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        Ok(ConnectResponse { shim_pid: std::process::id(), task_pid, version, ..Default::default() })
+        Ok(ConnectResponse {
+            shim_pid: std::process::id(),
+            task_pid,
+            version,
+            ..Default::default()
+        })
     }
 
     async fn shutdown(&self, _: &TtrpcContext, request: ShutdownRequest) -> Answer<Empty> {
@@ -164,10 +295,17 @@ fn status(phase: Phase, paused: bool) -> Status {
 
 pub fn timestamp(at: SystemTime) -> Timestamp {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp { seconds: since.as_secs() as i64, nanos: since.subsec_nanos() as i32, ..Default::default() }
+    Timestamp {
+        seconds: since.as_secs() as i64,
+        nanos: since.subsec_nanos() as i32,
+        ..Default::default()
+    }
 }
 
 /// The year 1, which is how "not yet" is said on this wire.
 fn zero_time() -> Timestamp {
-    Timestamp { seconds: -62_135_596_800, ..Default::default() }
+    Timestamp {
+        seconds: -62_135_596_800,
+        ..Default::default()
+    }
 }

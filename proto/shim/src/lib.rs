@@ -10,10 +10,12 @@ mod client;
 
 pub use client::{TaskClient, TaskVersion};
 pub use containerd_shim_protos::{
-    api, bootstrap_api, types::introspection, cgroups, cgroups_v2, events as task_events,
+    api, bootstrap_api, cgroups, cgroups_v2, events as task_events,
+    shim::event::Envelope,
     shim::oci as runc_options,
     shim_async::{Events, EventsClient, Task, create_events},
     topics,
+    types::introspection,
 };
 pub use extras_ttrpc::{Extras, ExtrasClient, create_extras};
 pub use protobuf;

@@ -17,7 +17,8 @@ use libcontainer::{
     container::{Container, ContainerStatus},
     notify_socket::NotifyListener,
     oci_spec::runtime::{
-        LinuxNamespaceBuilder, LinuxNamespaceType, LinuxResources, LinuxSeccomp, LinuxSeccompArgBuilder, LinuxSeccompOperator, Process, Spec,
+        LinuxNamespaceBuilder, LinuxNamespaceType, LinuxResources, LinuxSeccomp, LinuxSeccompArgBuilder,
+        LinuxSeccompOperator, Process, Spec,
     },
     process::{
         args::{ContainerArgs, ContainerType},
@@ -70,11 +71,33 @@ pub fn create(build: Build<'_>, rootfs: &[Mount], in_host: bool) -> Result<Made>
 
 fn create_mounted(build: Build<'_>) -> Result<Made> {
     let spec = load_spec(build.bundle, build.id)?;
-    let rootfs = spec.root().as_ref().ok_or_else(|| Failure::new(Kind::Spec, "the spec has no root"))?.path().clone();
-    let rootfs = fs::canonicalize(&rootfs).map_err(failed(Kind::Spec, format_args!("finding the root {}", rootfs.display())))?;
+    let rootfs = spec
+        .root()
+        .as_ref()
+        .ok_or_else(|| Failure::new(Kind::Spec, "the spec has no root"))?
+        .path()
+        .clone();
+    let rootfs = fs::canonicalize(&rootfs).map_err(failed(
+        Kind::Spec,
+        format_args!("finding the root {}", rootfs.display()),
+    ))?;
     fs::create_dir_all(build.dir).map_err(failed(Kind::Runtime, format_args!("making {}", build.dir.display())))?;
-    let container = state(build.id, build.bundle, build.dir, ContainerStatus::Creating, None, &spec)?;
-    let made = run(&build, spec, rootfs, container, ContainerType::InitContainer, START_SOCKET);
+    let container = state(
+        build.id,
+        build.bundle,
+        build.dir,
+        ContainerStatus::Creating,
+        None,
+        &spec,
+    )?;
+    let made = run(
+        &build,
+        spec,
+        rootfs,
+        container,
+        ContainerType::InitContainer,
+        START_SOCKET,
+    );
     if made.is_err() {
         let _ = fs::remove_file(build.dir.join(START_SOCKET));
     }
@@ -101,9 +124,19 @@ pub fn exec(build: Build<'_>, exec_id: &str, init: u32, process: &[u8]) -> Resul
     spec.set_process(Some(process)).set_hooks(None);
     normalise(&mut spec);
     join_namespaces(&mut spec, init)?;
-    let container = state(build.id, build.bundle, build.dir, ContainerStatus::Running, Some(init), &spec)?;
-    let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(failed(Kind::Runtime, "making a pipe"))?;
-    let kind = ContainerType::TenantContainer { exec_notify_fd: write.as_raw_fd() };
+    let container = state(
+        build.id,
+        build.bundle,
+        build.dir,
+        ContainerStatus::Running,
+        Some(init),
+        &spec,
+    )?;
+    let (read, write) =
+        nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(failed(Kind::Runtime, "making a pipe"))?;
+    let kind = ContainerType::TenantContainer {
+        exec_notify_fd: write.as_raw_fd(),
+    };
     let socket = format!("start-{exec_id}.sock");
     let rootfs = PathBuf::from("/");
     let made = run(&build, spec, rootfs, container, kind, &socket);
@@ -117,7 +150,14 @@ pub fn exec(build: Build<'_>, exec_id: &str, init: u32, process: &[u8]) -> Resul
 }
 
 /// The common part: give everything to libcontainer's main process and read back the pid.
-fn run(build: &Build<'_>, spec: Spec, rootfs: PathBuf, container: Container, kind: ContainerType, socket: &str) -> Result<Made> {
+fn run(
+    build: &Build<'_>,
+    spec: Spec,
+    rootfs: PathBuf,
+    container: Container,
+    kind: ContainerType,
+    socket: &str,
+) -> Result<Made> {
     give_stdio_to_user(&spec, &build.payload)?;
     adjust_oom_score(&spec)?;
     let socket = build.dir.join(socket);
@@ -126,7 +166,10 @@ fn run(build: &Build<'_>, spec: Spec, rootfs: PathBuf, container: Container, kin
     let user_ns_config = UserNamespaceConfig::new(&spec).map_err(failed(Kind::Spec, "reading the user namespace"))?;
     let cgroup_path = cgroup_path(&spec, build.id);
     let console_size = console_size(&spec);
-    let poststart = spec.hooks().as_ref().is_some_and(|hooks| hooks.poststart().as_ref().is_some_and(|list| !list.is_empty()));
+    let poststart = spec
+        .hooks()
+        .as_ref()
+        .is_some_and(|hooks| hooks.poststart().as_ref().is_some_and(|list| !list.is_empty()));
     // Nothing in the namespaces we are about to join may look into this process.
     nix::sys::prctl::set_dumpable(false).map_err(failed(Kind::Runtime, "becoming undumpable"))?;
     let args = ContainerArgs {
@@ -151,18 +194,53 @@ fn run(build: &Build<'_>, spec: Spec, rootfs: PathBuf, container: Container, kin
     };
     let pid = container_main_process(&args).map_err(|err| {
         use libcontainer::process::container_main_process::ProcessError;
-        let kind = if matches!(err, ProcessError::Hooks(_)) { Kind::Hook } else { Kind::Runtime };
+        let kind = if matches!(err, ProcessError::Hooks(_)) {
+            Kind::Hook
+        } else {
+            Kind::Runtime
+        };
         Failure::new(kind, with_sources(&err))
     })?;
-    Ok(Made { pid: pid.as_raw() as u32, cgroup_path: cgroup_path.to_string_lossy().into_owned(), console_size, poststart })
+    if matches!(kind, ContainerType::InitContainer)
+        && let Err(err) = restrict_devices(pid.as_raw() as u32, &cgroup_path, &args.spec)
+    {
+        crate::cgroup::kill(pid.as_raw() as u32, libc::SIGKILL);
+        return Err(Failure::new(Kind::Runtime, format!("restricting devices: {err}")));
+    }
+    Ok(Made {
+        pid: pid.as_raw() as u32,
+        cgroup_path: cgroup_path.to_string_lossy().into_owned(),
+        console_size,
+        poststart,
+    })
+}
+
+/// Where the devices controller is v2's, the container waits for its start already restricted.
+fn restrict_devices(pid: u32, cgroup_path: &Path, spec: &Spec) -> std::io::Result<()> {
+    let rules = spec
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.resources().as_ref()?.devices().clone())
+        .unwrap_or_default();
+    let cgroups = Cgroups::of(pid, &cgroup_path.to_string_lossy());
+    match cgroups
+        .controller("devices")
+        .filter(|dir| dir.version == crate::cgroup::Version::Two)
+    {
+        Some(dir) => super::devices::restrict(dir, &rules),
+        None => Ok(()),
+    }
 }
 
 /// Undoes what create made, once every process is gone: hooks, cgroups, directory.
 pub fn delete(id: &str, bundle: &Path, dir: &Path, cgroups: &Cgroups) -> Result<()> {
     cgroups.kill_all();
-    let removed = cgroups.remove(Duration::from_secs(5)).map_err(failed(Kind::Runtime, "deleting the container"));
+    let removed = cgroups
+        .remove(Duration::from_secs(5))
+        .map_err(failed(Kind::Runtime, "deleting the container"));
     let hooked = match load_spec(bundle, id) {
-        Ok(spec) => state(id, bundle, bundle, ContainerStatus::Stopped, None, &spec).and_then(|state| hooks::run(&spec, Stage::Poststop, &state)),
+        Ok(spec) => state(id, bundle, bundle, ContainerStatus::Stopped, None, &spec)
+            .and_then(|state| hooks::run(&spec, Stage::Poststop, &state)),
         Err(_) => Ok(()),
     };
     mounts::unmount_all(&bundle.join("rootfs"));
@@ -182,11 +260,20 @@ pub fn undo(id: &str, bundle: &Path, dir: &Path) -> Result<()> {
     struct Linux {
         cgroups_path: String,
     }
-    let part: Part = fs::read(bundle.join("config.json")).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
-    let path = if part.linux.cgroups_path.is_empty() { format!("/{id}") } else { part.linux.cgroups_path };
+    let part: Part = fs::read(bundle.join("config.json"))
+        .ok()
+        .and_then(|text| serde_json::from_slice(&text).ok())
+        .unwrap_or_default();
+    let path = if part.linux.cgroups_path.is_empty() {
+        format!("/{id}")
+    } else {
+        part.linux.cgroups_path
+    };
     let cgroups = Cgroups::named(&path);
     cgroups.kill_all();
-    let removed = cgroups.remove(Duration::from_secs(5)).map_err(failed(Kind::Runtime, "undoing the creation"));
+    let removed = cgroups
+        .remove(Duration::from_secs(5))
+        .map_err(failed(Kind::Runtime, "undoing the creation"));
     let _ = fs::remove_dir_all(dir);
     removed
 }
@@ -200,14 +287,27 @@ pub fn poststart(id: &str, bundle: &Path, pid: u32) -> Result<()> {
 
 /// Changes limits of a running container.
 pub fn update(id: &str, cgroup_path: &str, resources: &[u8]) -> Result<()> {
-    let resources: LinuxResources = serde_json::from_slice(resources).map_err(failed(Kind::Spec, "reading the resources"))?;
-    let options = ControllerOpt { resources: &resources, freezer_state: None, oom_score_adj: None, disable_oom_killer: false };
-    let manager = create_cgroup_manager(cgroup_config(Path::new(cgroup_path), id)).map_err(failed(Kind::Runtime, "finding the cgroup"))?;
-    manager.apply(&options).map_err(failed(Kind::Runtime, "changing limits"))
+    let resources: LinuxResources =
+        serde_json::from_slice(resources).map_err(failed(Kind::Spec, "reading the resources"))?;
+    let options = ControllerOpt {
+        resources: &resources,
+        freezer_state: None,
+        oom_score_adj: None,
+        disable_oom_killer: false,
+    };
+    let manager = create_cgroup_manager(cgroup_config(Path::new(cgroup_path), id))
+        .map_err(failed(Kind::Runtime, "finding the cgroup"))?;
+    manager
+        .apply(&options)
+        .map_err(failed(Kind::Runtime, "changing limits"))
 }
 
 fn cgroup_config(path: &Path, id: &str) -> CgroupConfig {
-    CgroupConfig { cgroup_path: path.to_owned(), systemd_cgroup: false, container_name: id.to_owned() }
+    CgroupConfig {
+        cgroup_path: path.to_owned(),
+        systemd_cgroup: false,
+        container_name: id.to_owned(),
+    }
 }
 
 fn cgroup_path(spec: &Spec, id: &str) -> PathBuf {
@@ -224,14 +324,19 @@ fn console_size(spec: &Spec) -> Option<(u16, u16)> {
 fn load_spec(bundle: &Path, id: &str) -> Result<Spec> {
     let path = bundle.join("config.json");
     let mut spec = Spec::load(&path).map_err(failed(Kind::Spec, format_args!("reading {}", path.display())))?;
-    libcontainer::validator::Validator::validate_spec(&spec).map_err(|err| Failure::new(Kind::Spec, format!("invalid spec: {}", with_sources(&err))))?;
+    libcontainer::validator::Validator::validate_spec(&spec)
+        .map_err(|err| Failure::new(Kind::Spec, format!("invalid spec: {}", with_sources(&err))))?;
     if let Some(mounts) = spec.mounts() {
         libcontainer::utils::validate_mount_options(mounts).map_err(failed(Kind::Spec, "invalid spec"))?;
     }
-    spec.canonicalize_rootfs(bundle).map_err(failed(Kind::Spec, "invalid spec"))?;
+    spec.canonicalize_rootfs(bundle)
+        .map_err(failed(Kind::Spec, "invalid spec"))?;
     let cgroup = cgroup_path(&spec, id);
     if cgroup.to_string_lossy().contains(':') {
-        let text = format!("cgroup path {} is systemd's: the built-in runtime makes plain cgroups; name another runtime", cgroup.display());
+        let text = format!(
+            "cgroup path {} is systemd's: the built-in runtime makes plain cgroups; name another runtime",
+            cgroup.display()
+        );
         return Err(Failure::new(Kind::Unsupported, text));
     }
     normalise(&mut spec);
@@ -276,7 +381,12 @@ fn turn_masked_comparisons(seccomp: &mut LinuxSeccomp) {
 /// Everything that was namespaced at create is joined, by way of the first process.
 fn join_namespaces(spec: &mut Spec, init: u32) -> Result<()> {
     let Some(linux) = spec.linux_mut() else { return Ok(()) };
-    let mut kinds: Vec<LinuxNamespaceType> = linux.namespaces().iter().flatten().map(|namespace| namespace.typ()).collect();
+    let mut kinds: Vec<LinuxNamespaceType> = linux
+        .namespaces()
+        .iter()
+        .flatten()
+        .map(|namespace| namespace.typ())
+        .collect();
     if !kinds.contains(&LinuxNamespaceType::Mount) {
         kinds.push(LinuxNamespaceType::Mount);
     }
@@ -284,10 +394,18 @@ fn join_namespaces(spec: &mut Spec, init: u32) -> Result<()> {
         .into_iter()
         .map(|kind| {
             let path = format!("/proc/{init}/ns/{}", namespace_file(kind));
-            LinuxNamespaceBuilder::default().typ(kind).path(path).build().map_err(failed(Kind::Spec, "joining namespaces"))
+            LinuxNamespaceBuilder::default()
+                .typ(kind)
+                .path(path)
+                .build()
+                .map_err(failed(Kind::Spec, "joining namespaces"))
         })
         .collect();
-    linux.set_namespaces(Some(joined?)).set_net_devices(None).set_resources(None).set_sysctl(None);
+    linux
+        .set_namespaces(Some(joined?))
+        .set_net_devices(None)
+        .set_resources(None)
+        .set_sysctl(None);
     Ok(())
 }
 
@@ -304,9 +422,17 @@ fn namespace_file(kind: LinuxNamespaceType) -> &'static str {
     }
 }
 
-fn state(id: &str, bundle: &Path, dir: &Path, status: ContainerStatus, pid: Option<u32>, spec: &Spec) -> Result<Container> {
+fn state(
+    id: &str,
+    bundle: &Path,
+    dir: &Path,
+    status: ContainerStatus,
+    pid: Option<u32>,
+    spec: &Spec,
+) -> Result<Container> {
     let pid = pid.map(|pid| pid as i32);
-    let mut container = Container::new(id, status, pid, bundle, dir).map_err(failed(Kind::Runtime, "describing the container"))?;
+    let mut container =
+        Container::new(id, status, pid, bundle, dir).map_err(failed(Kind::Runtime, "describing the container"))?;
     container.set_annotations(spec.annotations().clone());
     Ok(container)
 }
@@ -315,23 +441,33 @@ fn state(id: &str, bundle: &Path, dir: &Path, status: ContainerStatus, pid: Opti
 fn give_stdio_to_user(spec: &Spec, payload: &Payload) -> Result<()> {
     let Some(process) = spec.process() else { return Ok(()) };
     let uid = process.user().uid();
-    let mappings = spec.linux().as_ref().and_then(|linux| linux.uid_mappings().clone()).unwrap_or_default();
-    let mapped = mappings.iter().find(|one| (one.container_id()..one.container_id().saturating_add(one.size())).contains(&uid));
+    let mappings = spec
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.uid_mappings().clone())
+        .unwrap_or_default();
+    let mapped = mappings
+        .iter()
+        .find(|one| (one.container_id()..one.container_id().saturating_add(one.size())).contains(&uid));
     let host = mapped.map_or(uid, |one| one.host_id() + (uid - one.container_id()));
     for fd in payload.stdio.iter().flatten() {
         // SAFETY: the numbers are this child's own copies of the stdio ends, open until the payload execs.
         let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(*fd) };
         let is_pipe = nix::sys::stat::fstat(fd).is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFIFO);
         if is_pipe {
-            nix::unistd::fchown(fd, Some(host.into()), None).map_err(failed(Kind::Runtime, "giving stdio to the user"))?;
+            nix::unistd::fchown(fd, Some(host.into()), None)
+                .map_err(failed(Kind::Runtime, "giving stdio to the user"))?;
         }
     }
     Ok(())
 }
 
 fn adjust_oom_score(spec: &Spec) -> Result<()> {
-    let Some(score) = spec.process().as_ref().and_then(|process| process.oom_score_adj()) else { return Ok(()) };
-    fs::write("/proc/self/oom_score_adj", score.to_string()).map_err(failed(Kind::Spec, format_args!("setting oom_score_adj to {score}")))
+    let Some(score) = spec.process().as_ref().and_then(|process| process.oom_score_adj()) else {
+        return Ok(());
+    };
+    fs::write("/proc/self/oom_score_adj", score.to_string())
+        .map_err(failed(Kind::Spec, format_args!("setting oom_score_adj to {score}")))
 }
 
 /// An error with all that stands behind it.
@@ -358,7 +494,8 @@ pub fn kill_leftovers(pid: u32, start_time: u64, cgroups: &Cgroups) {
             crate::cgroup::kill(pid, libc::SIGKILL);
         }
         cgroups.kill_all();
-        let gone = cgroups.pids().is_empty() && !(same && durable::start_time(pid) == start_time && durable::state_of(pid) != Some('Z'));
+        let gone = cgroups.pids().is_empty()
+            && !(same && durable::start_time(pid) == start_time && durable::state_of(pid) != Some('Z'));
         if gone || std::time::Instant::now() > end {
             return;
         }

@@ -77,8 +77,15 @@ pub fn create(call: &Call<'_>, rootfs: &[Mount], in_host: bool) -> Result<Made> 
     fs::create_dir_all(call.dir).map_err(failed(Kind::Runtime, format_args!("making {}", call.dir.display())))?;
     let pid_file = call.dir.join("init.pid");
     let mut command = call.command();
-    command.arg("create").arg("--bundle").arg(call.bundle).arg("--pid-file").arg(&pid_file);
-    let made = call.run_process(command, &[call.id]).and_then(|()| call.made(&pid_file));
+    command
+        .arg("create")
+        .arg("--bundle")
+        .arg(call.bundle)
+        .arg("--pid-file")
+        .arg(&pid_file);
+    let made = call
+        .run_process(command, &[call.id])
+        .and_then(|()| call.made(&pid_file));
     if made.is_err() {
         let _ = delete(call);
         if in_host && !rootfs.is_empty() {
@@ -97,15 +104,28 @@ pub fn start(call: &Call<'_>) -> Result<()> {
 
 /// Runs one more process.
 pub fn exec(call: &Call<'_>, exec_id: &str, process: &[u8]) -> Result<Made> {
-    let (file, pid_file) = (call.dir.join(format!("exec-{exec_id}.json")), call.dir.join(format!("exec-{exec_id}.pid")));
+    let (file, pid_file) = (
+        call.dir.join(format!("exec-{exec_id}.json")),
+        call.dir.join(format!("exec-{exec_id}.pid")),
+    );
     fs::write(&file, process).map_err(failed(Kind::Runtime, format_args!("writing {}", file.display())))?;
     let mut command = call.command();
-    command.args(["exec", "--detach"]).arg("--process").arg(&file).arg("--pid-file").arg(&pid_file);
-    let made = call.run_process(command, &[call.id]).and_then(|()| call.made(&pid_file));
+    command
+        .args(["exec", "--detach"])
+        .arg("--process")
+        .arg(&file)
+        .arg("--pid-file")
+        .arg(&pid_file);
+    let made = call
+        .run_process(command, &[call.id])
+        .and_then(|()| call.made(&pid_file));
     let _ = fs::remove_file(file);
     let _ = fs::remove_file(pid_file);
     made.map(|mut made| {
-        made.console_size = serde_json::from_slice::<ProcessPart>(process).ok().and_then(|part| part.console_size).map(|size| (size.height, size.width));
+        made.console_size = serde_json::from_slice::<ProcessPart>(process)
+            .ok()
+            .and_then(|part| part.console_size)
+            .map(|size| (size.height, size.width));
         made
     })
 }
@@ -136,23 +156,38 @@ impl Call<'_> {
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program.name);
-        command.args(&self.program.args).arg("--root").arg(self.dir.join("state"));
+        command
+            .args(&self.program.args)
+            .arg("--root")
+            .arg(self.dir.join("state"));
         command.arg("--log").arg(self.log()).args(["--log-format", "json"]);
         if self.program.systemd_cgroup {
             command.arg("--systemd-cgroup");
         }
-        command.current_dir(self.bundle).stdin(Stdio::null()).stdout(Stdio::null());
+        command
+            .current_dir(self.bundle)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
         command
     }
 
     /// Runs a verb that makes a process: with the process's stdio, or with a console socket.
     fn run_process(&self, mut command: Command, last: &[&str]) -> Result<()> {
-        let failed = |err: std::io::Error| Failure::new(Kind::Runtime, format!("preparing stdio for {}: {err}", self.program.name));
+        let failed = |err: std::io::Error| {
+            Failure::new(
+                Kind::Runtime,
+                format!("preparing stdio for {}: {err}", self.program.name),
+            )
+        };
         let Some(console) = self.console else {
             for (number, fd) in self.stdio.iter().enumerate() {
                 let end = match fd {
                     // SAFETY: the numbers are this child's own copies of the stdio ends.
-                    Some(fd) => Stdio::from(unsafe { std::os::fd::BorrowedFd::borrow_raw(*fd) }.try_clone_to_owned().map_err(failed)?),
+                    Some(fd) => Stdio::from(
+                        unsafe { std::os::fd::BorrowedFd::borrow_raw(*fd) }
+                            .try_clone_to_owned()
+                            .map_err(failed)?,
+                    ),
                     None => Stdio::null(),
                 };
                 match number {
@@ -176,7 +211,9 @@ impl Call<'_> {
     fn run(&self, mut command: Command) -> Result<()> {
         let name = &self.program.name;
         let _ = fs::remove_file(self.log());
-        let status = command.status().map_err(|err| Failure::new(Kind::Runtime, format!("running the oci runtime {name}: {err}")))?;
+        let status = command
+            .status()
+            .map_err(|err| Failure::new(Kind::Runtime, format!("running the oci runtime {name}: {err}")))?;
         if status.success() {
             return Ok(());
         }
@@ -185,10 +222,15 @@ impl Call<'_> {
     }
 
     fn made(&self, pid_file: &Path) -> Result<Made> {
-        let pid = fs::read_to_string(pid_file).map_err(failed(Kind::Runtime, format_args!("reading {}", pid_file.display())))?;
-        let pid = pid.trim().parse().map_err(failed(Kind::Runtime, format_args!("reading {}", pid_file.display())))?;
+        let pid = fs::read_to_string(pid_file)
+            .map_err(failed(Kind::Runtime, format_args!("reading {}", pid_file.display())))?;
+        let pid = pid
+            .trim()
+            .parse()
+            .map_err(failed(Kind::Runtime, format_args!("reading {}", pid_file.display())))?;
         let spec = fs::File::open(self.bundle.join("config.json")).map_err(failed(Kind::Spec, "reading the spec"))?;
-        let spec: SpecPart = serde_json::from_reader(std::io::BufReader::new(spec)).map_err(failed(Kind::Spec, "reading the spec"))?;
+        let spec: SpecPart =
+            serde_json::from_reader(std::io::BufReader::new(spec)).map_err(failed(Kind::Spec, "reading the spec"))?;
         let cgroup_path = match spec.linux.cgroups_path {
             path if path.is_empty() => format!("/{}", self.id),
             // slice:prefix:name, the way systemd's cgroups are named.
@@ -198,7 +240,12 @@ impl Call<'_> {
             }),
         };
         let console_size = spec.process.console_size.map(|size| (size.height, size.width));
-        Ok(Made { pid, cgroup_path, console_size, poststart: false })
+        Ok(Made {
+            pid,
+            cgroup_path,
+            console_size,
+            poststart: false,
+        })
     }
 }
 
@@ -210,13 +257,24 @@ fn pass_console(listener: &UnixListener, to: RawFd) -> std::io::Result<()> {
     let mut name = [0; 4096];
     let mut space = nix::cmsg_space!([RawFd; 1]);
     let mut parts = [IoSliceMut::new(&mut name)];
-    let message = recvmsg::<UnixAddr>(from.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)?;
+    let message = recvmsg::<UnixAddr>(
+        from.as_raw_fd(),
+        &mut parts,
+        Some(&mut space),
+        MsgFlags::MSG_CMSG_CLOEXEC,
+    )?;
     let fd = message.cmsgs()?.find_map(|part| match part {
         ControlMessageOwned::ScmRights(fds) => fds.first().copied(),
         _ => None,
     });
     let fds = [fd.ok_or_else(|| std::io::Error::other("the runtime sent no terminal"))?];
-    sendmsg::<UnixAddr>(to, &[IoSlice::new(b"ptmx")], &[ControlMessage::ScmRights(&fds)], MsgFlags::empty(), None)?;
+    sendmsg::<UnixAddr>(
+        to,
+        &[IoSlice::new(b"ptmx")],
+        &[ControlMessage::ScmRights(&fds)],
+        MsgFlags::empty(),
+        None,
+    )?;
     Ok(())
 }
 
@@ -228,11 +286,16 @@ struct LogLine {
 
 /// What a foreign program's log says. Its text is the only sign of what sort of failure it was; samples are in the tests.
 fn failure_of(name: &str, log: &str, status: &str) -> Failure {
-    let lines = log.lines().filter_map(|line| serde_json::from_str::<LogLine>(line).ok());
+    let lines = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<LogLine>(line).ok());
     let last = lines.filter(|line| line.level == "error").last().map(|line| line.msg);
     let message = last.unwrap_or_else(|| format!("it ended with {status}"));
     let has = |text: &str| message.contains(text);
-    let kind = if has("executable file not found") || (has("executable file") && has("not found in $PATH")) || (has("exec") && has("no such file or directory")) {
+    let kind = if has("executable file not found")
+        || (has("executable file") && has("not found in $PATH"))
+        || (has("exec") && has("no such file or directory"))
+    {
         Kind::CommandNotFound
     } else if has("exec") && (has("permission denied") || has("exec format error") || has("is a directory")) {
         Kind::CommandNotExecutable
@@ -250,18 +313,32 @@ mod tests {
 
     #[test]
     fn recorded_samples_are_understood() {
-        let sample = |msg: &str| format!("{{\"level\":\"warning\",\"msg\":\"x\"}}\n{{\"level\":\"error\",\"msg\":{msg:?},\"time\":\"t\"}}\n");
+        let sample = |msg: &str| {
+            format!("{{\"level\":\"warning\",\"msg\":\"x\"}}\n{{\"level\":\"error\",\"msg\":{msg:?},\"time\":\"t\"}}\n")
+        };
         let runc_missing = r#"runc create failed: unable to start container process: exec: "nope": executable file not found in $PATH"#;
-        assert_eq!(failure_of("runc", &sample(runc_missing), "").kind, Kind::CommandNotFound);
+        assert_eq!(
+            failure_of("runc", &sample(runc_missing), "").kind,
+            Kind::CommandNotFound
+        );
         let runc_path = r#"runc create failed: unable to start container process: exec: "/nope": stat /nope: no such file or directory"#;
         assert_eq!(failure_of("runc", &sample(runc_path), "").kind, Kind::CommandNotFound);
         let runc_denied = r#"runc create failed: unable to start container process: exec: "/etc": permission denied"#;
-        assert_eq!(failure_of("runc", &sample(runc_denied), "").kind, Kind::CommandNotExecutable);
+        assert_eq!(
+            failure_of("runc", &sample(runc_denied), "").kind,
+            Kind::CommandNotExecutable
+        );
         let runc_hook = "runc create failed: unable to start container process: error during container init: error running hook #0: error running hook: exit status 3, stdout: , stderr: no";
         assert_eq!(failure_of("runc", &sample(runc_hook), "").kind, Kind::Hook);
         let crun_missing = "executable file `nope` not found in $PATH: No such file or directory";
-        assert_eq!(failure_of("crun", &sample(crun_missing), "").kind, Kind::CommandNotFound);
+        assert_eq!(
+            failure_of("crun", &sample(crun_missing), "").kind,
+            Kind::CommandNotFound
+        );
         let other = failure_of("runc", "", "exit status: 1");
-        assert_eq!((other.kind, other.message.as_str()), (Kind::Runtime, "runc: it ended with exit status: 1"));
+        assert_eq!(
+            (other.kind, other.message.as_str()),
+            (Kind::Runtime, "runc: it ended with exit status: 1")
+        );
     }
 }

@@ -21,7 +21,8 @@ pub fn run(spec: &Spec, stage: Stage, container: &Container) -> Result<()> {
     let mut first = Ok(());
     for hook in list.iter().flatten() {
         let done = run_hooks(Some(&vec![hook.clone()]), Some(&container.state), None, None, None);
-        let done = done.map_err(|err| Failure::new(Kind::Hook, format!("{name} hook {}: {err}", hook.path().display())));
+        let done =
+            done.map_err(|err| Failure::new(Kind::Hook, format!("{name} hook {}: {err}", hook.path().display())));
         match stage {
             Stage::Poststart => done?,
             Stage::Poststop => first = first.and(done),

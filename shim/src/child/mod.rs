@@ -4,6 +4,7 @@
 pub mod builtin;
 pub mod byname;
 mod detail;
+mod devices;
 pub mod hooks;
 pub mod mounts;
 pub mod payload;
@@ -74,7 +75,7 @@ pub fn spawn<T: Serialize>(shim: &Shim, keep: &[RawFd], body: impl FnOnce() -> R
     match sys::fork().map_err(failed)? {
         sys::Forked::Child => {
             let end = answer_end.as_raw_fd();
-            prepare(keep, end, stderr_end.as_raw_fd());
+            prepare(keep, end, stderr_end.as_raw_fd(), &shim.config.oom_score_adj);
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
             let result = result.unwrap_or_else(|_| Err(Failure::new(Kind::Runtime, "the helper process panicked")));
             let code = i32::from(result.is_err());
@@ -88,13 +89,19 @@ pub fn spawn<T: Serialize>(shim: &Shim, keep: &[RawFd], body: impl FnOnce() -> R
             let kept = Stderr::default();
             let stderr_pipe = Arc::new(nonblocking(stderr).map_err(failed)?);
             tokio::spawn(read_stderr(stderr_pipe.clone(), kept.clone()));
-            Ok(Child { pid: child as u32, stderr: kept, answer, stderr_pipe, exited })
+            Ok(Child {
+                pid: child as u32,
+                stderr: kept,
+                answer,
+                stderr_pipe,
+                exited,
+            })
         }
     }
 }
 
 /// In the child: nothing of the shim but what was named.
-fn prepare(keep: &[RawFd], answer: RawFd, stderr: RawFd) {
+fn prepare(keep: &[RawFd], answer: RawFd, stderr: RawFd, oom_score_adj: &str) {
     sys::reset_signals();
     // A hook that does not read its state must not end its caller.
     sys::ignore_broken_pipes();
@@ -106,6 +113,8 @@ fn prepare(keep: &[RawFd], answer: RawFd, stderr: RawFd) {
     let mut kept = keep.to_vec();
     kept.push(answer);
     sys::close_all_but(&kept);
+    // The shim's protection from the memory killer is its own.
+    let _ = std::fs::write("/proc/self/oom_score_adj", oom_score_adj);
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
 }
 
@@ -122,7 +131,11 @@ impl Child {
             let _ = file.read_to_end(&mut text);
         }
         serde_json::from_slice::<Result<T>>(&text).unwrap_or_else(|_| {
-            let how = if libc::WIFSIGNALED(status) { format!("killed by signal {}", libc::WTERMSIG(status)) } else { "died".to_owned() };
+            let how = if libc::WIFSIGNALED(status) {
+                format!("killed by signal {}", libc::WTERMSIG(status))
+            } else {
+                "died".to_owned()
+            };
             Err(Failure::new(Kind::Aborted, format!("the helper process was {how}")))
         })
     }

@@ -25,18 +25,28 @@ const PAGE: usize = 4096 - 1;
 /// Leaves the host's mount namespace. The one mount that holds `bundle` becomes a slave, so that what is mounted in the bundle
 /// stays here; every other mount keeps its propagation, for volumes that want it.
 pub fn enter_private_namespace(bundle: &Path) -> Result<()> {
-    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).map_err(failed(Kind::Mount, "leaving the mount namespace"))?;
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)
+        .map_err(failed(Kind::Mount, "leaving the mount namespace"))?;
     let point = mount_point_of(bundle)?;
-    mount(None::<&str>, &point, None::<&str>, MsFlags::MS_SLAVE, None::<&str>)
-        .map_err(failed(Kind::Mount, format_args!("making {} a slave mount", point.display())))
+    mount(None::<&str>, &point, None::<&str>, MsFlags::MS_SLAVE, None::<&str>).map_err(failed(
+        Kind::Mount,
+        format_args!("making {} a slave mount", point.display()),
+    ))
 }
 
 /// Mounts the request's root filesystem at `target`.
 pub fn mount_rootfs(mounts: &[Mount], target: &Path) -> Result<()> {
     fs::create_dir_all(target).map_err(failed(Kind::Mount, format_args!("making {}", target.display())))?;
     for one in mounts {
-        let at = if one.target.is_empty() { target.to_owned() } else { target.join(one.target.trim_start_matches('/')) };
-        mount_one(one, &at).map_err(failed(Kind::Mount, format_args!("mounting {} at {}", one.kind, at.display())))?;
+        let at = if one.target.is_empty() {
+            target.to_owned()
+        } else {
+            target.join(one.target.trim_start_matches('/'))
+        };
+        mount_one(one, &at).map_err(failed(
+            Kind::Mount,
+            format_args!("mounting {} at {}", one.kind, at.display()),
+        ))?;
     }
     Ok(())
 }
@@ -49,15 +59,33 @@ pub fn unmount_all(target: &Path) {
 fn mount_one(one: &Mount, at: &Path) -> Result<(), std::io::Error> {
     let (flags, propagation, data) = parse_options(&one.options);
     if flags.contains(MsFlags::MS_BIND) || one.kind == "bind" {
-        mount(Some(one.source.as_str()), at, None::<&str>, MsFlags::MS_BIND | (flags & MsFlags::MS_REC), None::<&str>)?;
+        mount(
+            Some(one.source.as_str()),
+            at,
+            None::<&str>,
+            MsFlags::MS_BIND | (flags & MsFlags::MS_REC),
+            None::<&str>,
+        )?;
         let again = flags & !(MsFlags::MS_BIND | MsFlags::MS_REC);
         if !again.is_empty() {
-            mount(None::<&str>, at, None::<&str>, again | MsFlags::MS_BIND | MsFlags::MS_REMOUNT, None::<&str>)?;
+            mount(
+                None::<&str>,
+                at,
+                None::<&str>,
+                again | MsFlags::MS_BIND | MsFlags::MS_REMOUNT,
+                None::<&str>,
+            )?;
         }
     } else {
         let text = data.join(",");
         if text.len() < PAGE {
-            mount(Some(one.source.as_str()), at, Some(one.kind.as_str()), flags, Some(text.as_str()))?;
+            mount(
+                Some(one.source.as_str()),
+                at,
+                Some(one.kind.as_str()),
+                flags,
+                Some(text.as_str()),
+            )?;
         } else {
             mount_long_overlay(one, at, flags, &data)?;
         }
@@ -74,9 +102,16 @@ fn mount_long_overlay(one: &Mount, at: &Path, flags: MsFlags, data: &[&str]) -> 
     if one.kind != "overlay" {
         return Err(std::io::Error::other("options longer than a page"));
     }
-    let lower = data.iter().find_map(|option| option.strip_prefix("lowerdir=")).unwrap_or_default();
+    let lower = data
+        .iter()
+        .find_map(|option| option.strip_prefix("lowerdir="))
+        .unwrap_or_default();
     let layers: Vec<&str> = lower.split(':').collect();
-    let others: Vec<&str> = data.iter().filter(|option| !option.starts_with("lowerdir=")).copied().collect();
+    let others: Vec<&str> = data
+        .iter()
+        .filter(|option| !option.starts_with("lowerdir="))
+        .copied()
+        .collect();
     match mount_by_layers(&layers, &others, at, flags) {
         Ok(()) => Ok(()),
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => mount_relative(&layers, &others, at, flags),
@@ -103,14 +138,31 @@ fn mount_by_layers(layers: &[&str], others: &[&str], at: &Path, flags: MsFlags) 
         (MsFlags::MS_NODEV, MountAttrFlags::MOUNT_ATTR_NODEV),
         (MsFlags::MS_NOEXEC, MountAttrFlags::MOUNT_ATTR_NOEXEC),
     ];
-    let wanted = attributes.iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, attribute)| *attribute);
-    let mounted = fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, wanted.fold(MountAttrFlags::empty(), |all, one| all | one))?;
-    move_mount(&mounted, "", rustix::fs::CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+    let wanted = attributes
+        .iter()
+        .filter(|(flag, _)| flags.contains(*flag))
+        .map(|(_, attribute)| *attribute);
+    let mounted = fsmount(
+        &fs,
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        wanted.fold(MountAttrFlags::empty(), |all, one| all | one),
+    )?;
+    move_mount(
+        &mounted,
+        "",
+        rustix::fs::CWD,
+        at,
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+    )
 }
 
 fn mount_relative(layers: &[&str], others: &[&str], at: &Path, flags: MsFlags) -> std::io::Result<()> {
     let parent = common_parent(layers);
-    let relative = |path: &str| Path::new(path).strip_prefix(&parent).map_or_else(|_| path.to_owned(), |rest| rest.display().to_string());
+    let relative = |path: &str| {
+        Path::new(path)
+            .strip_prefix(&parent)
+            .map_or_else(|_| path.to_owned(), |rest| rest.display().to_string())
+    };
     let layers: Vec<String> = layers.iter().map(|layer| relative(layer)).collect();
     let mut text = format!("lowerdir={}", layers.join(":"));
     for option in others {
@@ -121,7 +173,10 @@ fn mount_relative(layers: &[&str], others: &[&str], at: &Path, flags: MsFlags) -
         }
     }
     if text.len() >= PAGE {
-        return Err(std::io::Error::other(format!("{} layers do not fit in one mount on this kernel", layers.len())));
+        return Err(std::io::Error::other(format!(
+            "{} layers do not fit in one mount on this kernel",
+            layers.len()
+        )));
     }
     // This is a forked child with a working directory of its own, put back because more follows.
     let before = std::env::current_dir()?;
@@ -133,7 +188,10 @@ fn mount_relative(layers: &[&str], others: &[&str], at: &Path, flags: MsFlags) -
 
 fn common_parent(paths: &[&str]) -> PathBuf {
     let mut parent = PathBuf::from(paths.first().copied().unwrap_or("/"));
-    while !paths.iter().all(|path| Path::new(path).starts_with(&parent) && Path::new(path) != parent) {
+    while !paths
+        .iter()
+        .all(|path| Path::new(path).starts_with(&parent) && Path::new(path) != parent)
+    {
         if !parent.pop() {
             return PathBuf::from("/");
         }
@@ -176,7 +234,9 @@ fn mount_point_of(path: &Path) -> Result<PathBuf> {
     let path = fs::canonicalize(path).map_err(failed(Kind::Mount, format_args!("finding {}", path.display())))?;
     let table = fs::read_to_string("/proc/self/mountinfo").map_err(failed(Kind::Mount, "reading the mount table"))?;
     let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape);
-    let holder = points.filter(|point| path.starts_with(point)).max_by_key(|point| point.as_os_str().len());
+    let holder = points
+        .filter(|point| path.starts_with(point))
+        .max_by_key(|point| point.as_os_str().len());
     holder.ok_or_else(|| Failure::new(Kind::Mount, format!("no mount holds {}", path.display())))
 }
 
@@ -186,7 +246,10 @@ fn unescape(text: &str) -> PathBuf {
     let mut rest = text;
     while let Some(at) = rest.find('\\') {
         out.push_str(&rest[..at]);
-        match rest.get(at + 1..at + 4).and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+        match rest
+            .get(at + 1..at + 4)
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok())
+        {
             Some(byte) => {
                 out.push(char::from(byte));
                 rest = &rest[at + 4..];
@@ -207,7 +270,9 @@ mod tests {
 
     #[test]
     fn options_are_told_apart() {
-        let options: Vec<String> = ["ro", "rbind", "rprivate", "lowerdir=/a:/b", "index=off"].map(String::from).into();
+        let options: Vec<String> = ["ro", "rbind", "rprivate", "lowerdir=/a:/b", "index=off"]
+            .map(String::from)
+            .into();
         let (flags, propagation, data) = parse_options(&options);
         assert!(flags.contains(MsFlags::MS_RDONLY | MsFlags::MS_BIND | MsFlags::MS_REC));
         assert_eq!(propagation, [MsFlags::MS_PRIVATE | MsFlags::MS_REC]);

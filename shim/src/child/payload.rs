@@ -44,7 +44,12 @@ pub struct Payload {
 
 impl Payload {
     pub fn new(stdio: [Option<RawFd>; 3], terminal: bool, status: RawFd) -> Self {
-        Self { stdio, terminal, status, home: Arc::default() }
+        Self {
+            stdio,
+            terminal,
+            status,
+            home: Arc::default(),
+        }
     }
 
     fn say(&self, bytes: &[u8]) {
@@ -65,7 +70,10 @@ impl Payload {
             match fd {
                 Some(fd) => sys::dup_to(*fd, number as RawFd)?,
                 None => {
-                    let null = std::fs::OpenOptions::new().read(number == 0).write(number > 0).open("/dev/null")?;
+                    let null = std::fs::OpenOptions::new()
+                        .read(number == 0)
+                        .write(number > 0)
+                        .open("/dev/null")?;
                     sys::dup_to(std::os::fd::AsRawFd::as_raw_fd(&null), number as RawFd)?;
                 }
             }
@@ -75,7 +83,11 @@ impl Payload {
 
     fn environment(&self, spec: &Spec) -> Vec<CString> {
         let mut names: Vec<&str> = Vec::new();
-        let given = spec.process().as_ref().and_then(|process| process.env().as_deref()).unwrap_or_default();
+        let given = spec
+            .process()
+            .as_ref()
+            .and_then(|process| process.env().as_deref())
+            .unwrap_or_default();
         let mut env = Vec::with_capacity(given.len() + 1);
         // The last of several settings of one name counts.
         for setting in given.iter().rev() {
@@ -121,31 +133,59 @@ impl Executor for Payload {
 impl Payload {
     fn become_program(&self, spec: &Spec) -> Result<std::convert::Infallible, Failure> {
         let program = find_program(spec)?;
-        let args = spec.process().as_ref().and_then(|process| process.args().as_deref()).unwrap_or_default();
-        let args: Vec<CString> = args.iter().filter_map(|arg| CString::new(arg.as_bytes()).ok()).collect();
+        let args = spec
+            .process()
+            .as_ref()
+            .and_then(|process| process.args().as_deref())
+            .unwrap_or_default();
+        let args: Vec<CString> = args
+            .iter()
+            .filter_map(|arg| CString::new(arg.as_bytes()).ok())
+            .collect();
         let env = self.environment(spec);
-        let path = CString::new(program.as_os_str().as_bytes()).map_err(|_| Failure::new(Kind::Spec, "the program's path holds a NUL"))?;
-        self.take_stdio().map_err(|err| Failure::new(Kind::Runtime, format!("putting stdio in place: {err}")))?;
+        let path = CString::new(program.as_os_str().as_bytes())
+            .map_err(|_| Failure::new(Kind::Spec, "the program's path holds a NUL"))?;
+        self.take_stdio()
+            .map_err(|err| Failure::new(Kind::Runtime, format!("putting stdio in place: {err}")))?;
         sys::reset_signals();
         self.say(&[ABOUT_TO_EXEC]);
         let errno = sys::execve(&path, &args, &env);
-        let kind = if errno == Errno::ENOENT { Kind::CommandNotFound } else { Kind::CommandNotExecutable };
-        let why = if errno == Errno::ENOEXEC { "exec format error".to_owned() } else { errno.desc().to_lowercase() };
+        let kind = if errno == Errno::ENOENT {
+            Kind::CommandNotFound
+        } else {
+            Kind::CommandNotExecutable
+        };
+        let why = if errno == Errno::ENOEXEC {
+            "exec format error".to_owned()
+        } else {
+            errno.desc().to_lowercase()
+        };
         Err(Failure::new(kind, format!("exec {}: {why}", program.display())))
     }
 }
 
 /// Finds the program as a shell would, with the rights of the container's user, inside the container.
 fn find_program(spec: &Spec) -> Result<PathBuf, Failure> {
-    let process = spec.process().as_ref().ok_or_else(|| Failure::new(Kind::Spec, "the spec has no process"))?;
-    let name = process.args().as_deref().and_then(<[String]>::first).filter(|name| !name.is_empty());
+    let process = spec
+        .process()
+        .as_ref()
+        .ok_or_else(|| Failure::new(Kind::Spec, "the spec has no process"))?;
+    let name = process
+        .args()
+        .as_deref()
+        .and_then(<[String]>::first)
+        .filter(|name| !name.is_empty());
     let name = name.ok_or_else(|| Failure::new(Kind::Spec, "no command to run"))?;
     if name.contains('/') {
         check(Path::new(name)).map_err(|errno| unusable(name, errno))?;
         return Ok(name.into());
     }
     let env = process.env().as_deref().unwrap_or_default();
-    let path = env.iter().rev().find_map(|setting| setting.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
+    let path = env
+        .iter()
+        .rev()
+        .find_map(|setting| setting.strip_prefix("PATH="))
+        .unwrap_or(DEFAULT_PATH);
     let mut worst = Errno::ENOENT;
     for dir in path.split(':') {
         let candidate = Path::new(if dir.is_empty() { "." } else { dir }).join(name);
@@ -170,11 +210,19 @@ fn check(path: &Path) -> Result<(), Errno> {
 fn unusable(name: &str, errno: Errno) -> Failure {
     match errno {
         Errno::ENOENT | Errno::ENOTDIR if name.contains('/') => {
-            let text = format!("exec: {name:?}: no such file or directory: executable file not found in $PATH or at that path");
+            let text = format!(
+                "exec: {name:?}: no such file or directory: executable file not found in $PATH or at that path"
+            );
             Failure::new(Kind::CommandNotFound, text)
         }
-        Errno::ENOENT | Errno::ENOTDIR => Failure::new(Kind::CommandNotFound, format!("exec: {name:?}: executable file not found in $PATH")),
+        Errno::ENOENT | Errno::ENOTDIR => Failure::new(
+            Kind::CommandNotFound,
+            format!("exec: {name:?}: executable file not found in $PATH"),
+        ),
         Errno::EACCES => Failure::new(Kind::CommandNotExecutable, format!("exec: {name:?}: permission denied")),
-        other => Failure::new(Kind::CommandNotExecutable, format!("exec: {name:?}: {}", other.desc().to_lowercase())),
+        other => Failure::new(
+            Kind::CommandNotExecutable,
+            format!("exec: {name:?}: {}", other.desc().to_lowercase()),
+        ),
     }
 }

@@ -20,7 +20,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Sends a stream into a named pipe. Both ends are opened here, so that a reader that comes and goes breaks nothing.
 pub fn send(hub: &Arc<Hub>, stream: u8, path: &str) -> io::Result<()> {
-    let file = File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)?;
     let pipe = crate::sys::watch(OwnedFd::from(file))?;
     let client = hub.join(stream == 1, stream == 2, false);
     let hub = hub.clone();

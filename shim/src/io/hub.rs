@@ -87,7 +87,11 @@ impl Hub {
     pub fn join(&self, stdout: bool, stderr: bool, framed: bool) -> Arc<Client> {
         let mut inner = lock(&self.inner);
         inner.next += 1;
-        let queue = Queue { spool: Spool::new(&self.spool_dir), finished: false, gone: false };
+        let queue = Queue {
+            spool: Spool::new(&self.spool_dir),
+            finished: false,
+            gone: false,
+        };
         let client = Arc::new(Client {
             number: inner.next,
             stdout,
@@ -140,7 +144,10 @@ impl Hub {
 
     /// Whether every reader can take more.
     pub fn has_room(&self) -> bool {
-        lock(&self.inner).clients.iter().all(|client| !lock(&client.queue).spool.is_full())
+        lock(&self.inner)
+            .clients
+            .iter()
+            .all(|client| !lock(&client.queue).spool.is_full())
     }
 
     /// Waits until every reader can take more, or the process has ended.
@@ -214,7 +221,13 @@ impl Hub {
         let row = |client: &Arc<Client>| {
             let queue = lock(&client.queue);
             let sent = client.sent.load(Ordering::Relaxed);
-            (client.number, queue.spool.waiting(), queue.spool.on_disk(), sent, queue.spool.is_full())
+            (
+                client.number,
+                queue.spool.waiting(),
+                queue.spool.on_disk(),
+                sent,
+                queue.spool.is_full(),
+            )
         };
         inner.clients.iter().map(row).collect()
     }

@@ -37,17 +37,41 @@ pub struct Log {
 impl Log {
     /// Opens (or goes on with) a container's log.
     pub fn open(options: &LogOptions, state_dir: &Path, id: &str) -> io::Result<Self> {
-        let path = if options.path.is_empty() { state_dir.join(file_name(id)) } else { PathBuf::from(&options.path) };
+        let path = if options.path.is_empty() {
+            state_dir.join(file_name(id))
+        } else {
+            PathBuf::from(&options.path)
+        };
         let (file, size) = open_live(&path)?;
-        let attrs = if options.attrs.is_empty() { String::new() } else { serde_json::to_string(&options.attrs)? };
+        let attrs = if options.attrs.is_empty() {
+            String::new()
+        } else {
+            serde_json::to_string(&options.attrs)?
+        };
         let max_size = match options.max_size {
             0 => Some(DEFAULT_MAX_SIZE),
             size => u64::try_from(size).ok(),
         };
-        let max_file = if options.max_file == 0 { DEFAULT_MAX_FILE } else { options.max_file };
+        let max_file = if options.max_file == 0 {
+            DEFAULT_MAX_FILE
+        } else {
+            options.max_file
+        };
         let compress = !options.uncompressed;
         let partial = Default::default();
-        Ok(Self { path, file, size, max_size, max_file, compress, attrs, partial, lost: 0, lost_ever: 0, compressing: None })
+        Ok(Self {
+            path,
+            file,
+            size,
+            max_size,
+            max_file,
+            compress,
+            attrs,
+            partial,
+            lost: 0,
+            lost_ever: 0,
+            compressing: None,
+        })
     }
 
     /// Closes and opens by name, after someone else moved the file.
@@ -94,7 +118,13 @@ impl Log {
     /// Puts a line into the batch, rotating before it if it would not fit. True when rotated.
     fn add(&mut self, batch: &mut Batch, stream: u8, line: &[u8], now: &str) -> bool {
         let before = batch.bytes.len();
-        encode_line(&mut batch.bytes, line, if stream == 2 { "stderr" } else { "stdout" }, &self.attrs, now);
+        encode_line(
+            &mut batch.bytes,
+            line,
+            if stream == 2 { "stderr" } else { "stdout" },
+            &self.attrs,
+            now,
+        );
         let grown = self.size + batch.bytes.len() as u64;
         if self.max_size.is_none_or(|max| grown <= max) || self.size + before as u64 == 0 {
             batch.raw += line.len() as u64;
@@ -103,7 +133,10 @@ impl Log {
         let rest = batch.bytes.split_off(before);
         self.flush(std::mem::take(batch), now);
         let rotated = self.rotate().is_ok();
-        *batch = Batch { bytes: rest, raw: line.len() as u64 };
+        *batch = Batch {
+            bytes: rest,
+            raw: line.len() as u64,
+        };
         rotated
     }
 
@@ -114,7 +147,13 @@ impl Log {
         let marked;
         let bytes = if self.lost > 0 {
             let mut mark = Vec::new();
-            encode_line(&mut mark, format!("{LOST_MARK}{}\n", self.lost).as_bytes(), "stderr", &self.attrs, now);
+            encode_line(
+                &mut mark,
+                format!("{LOST_MARK}{}\n", self.lost).as_bytes(),
+                "stderr",
+                &self.attrs,
+                now,
+            );
             mark.extend_from_slice(&batch.bytes);
             marked = mark;
             &marked
@@ -152,7 +191,11 @@ impl Log {
             }
         }
         if let Some(number) = &mut self.compressing {
-            *number = if *number == 0 || *number + 1 >= self.max_file { 0 } else { *number + 1 };
+            *number = if *number == 0 || *number + 1 >= self.max_file {
+                0
+            } else {
+                *number + 1
+            };
         }
         let first = self.rotated(1, false);
         fs::rename(&self.path, &first)?;
@@ -170,7 +213,9 @@ impl Log {
         if self.compressing.is_some() {
             return None;
         }
-        let number = (1..self.max_file).rev().find(|number| self.rotated(*number, false).exists())?;
+        let number = (1..self.max_file)
+            .rev()
+            .find(|number| self.rotated(*number, false).exists())?;
         let file = File::open(self.rotated(number, false)).ok()?;
         self.compressing = Some(number);
         Some((file, self.temporary()))
@@ -206,7 +251,9 @@ fn open_live(path: &Path) -> io::Result<(File, u64)> {
 }
 
 fn now() -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
     rfc3339(now.as_secs() as i64, now.subsec_nanos())
 }
 
@@ -216,7 +263,9 @@ pub fn compress_soon(shim: &Arc<Shim>, log: &Arc<Mutex<Log>>) {
     tokio::spawn(async move {
         let _busy = shim.busy();
         loop {
-            let Some((from, to)) = lock(&log).next_to_compress() else { return };
+            let Some((from, to)) = lock(&log).next_to_compress() else {
+                return;
+            };
             let keep = [from.as_raw_fd()];
             let child = child::spawn(&shim, &keep, || compress(&from, &to));
             let done = match child {
@@ -233,7 +282,12 @@ pub fn compress_soon(shim: &Arc<Shim>, log: &Arc<Mutex<Log>>) {
 
 fn compress(mut from: &File, to: &Path) -> crate::failure::Result<()> {
     use crate::failure::{Kind, failed};
-    let deed = || failed::<io::Error>(Kind::Runtime, format_args!("compressing to {}", to.display()).to_string());
+    let deed = || {
+        failed::<io::Error>(
+            Kind::Runtime,
+            format_args!("compressing to {}", to.display()).to_string(),
+        )
+    };
     sys::be_nice();
     let file = File::create(to).map_err(deed())?;
     let mut encoder = flate2::write::GzEncoder::new(file, flate2::Compression::new(1));
@@ -248,14 +302,21 @@ mod tests {
     use gantry_shim_protocol::log::Line;
 
     fn open(dir: &Path, max_size: i64, max_file: u32) -> Log {
-        let options = LogOptions { max_size, max_file, ..Default::default() };
+        let options = LogOptions {
+            max_size,
+            max_file,
+            ..Default::default()
+        };
         Log::open(&options, dir, "c").unwrap()
     }
 
     fn joined(path: &Path, stream: &str) -> String {
         let text = fs::read_to_string(path).unwrap();
         let lines = text.lines().map(|line| serde_json::from_str::<Line>(line).unwrap());
-        lines.filter(|line| line.stream == stream).map(|line| line.log.into_owned()).collect()
+        lines
+            .filter(|line| line.stream == stream)
+            .map(|line| line.log.into_owned())
+            .collect()
     }
 
     #[test]
@@ -271,7 +332,10 @@ mod tests {
         let lines: Vec<Line> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let lengths: Vec<usize> = lines.iter().map(|line| line.log.len()).collect();
         assert_eq!(lengths, [4, 4, 13, PARTIAL, PARTIAL, 5]);
-        assert_eq!(joined(&log.path, "stdout"), format!("one\ntwo and more\n{}", "x".repeat(PARTIAL * 2 + 5)));
+        assert_eq!(
+            joined(&log.path, "stdout"),
+            format!("one\ntwo and more\n{}", "x".repeat(PARTIAL * 2 + 5))
+        );
     }
 
     #[test]
@@ -283,10 +347,15 @@ mod tests {
             asked |= log.write(1, format!("line {number}\n").as_bytes());
         }
         assert!(asked);
-        let mut names: Vec<String> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<String> = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         assert_eq!(names, ["c-json.log", "c-json.log.1", "c-json.log.2"]);
-        let all = ["c-json.log.2", "c-json.log.1", "c-json.log"].map(|name| joined(&dir.path().join(name), "stdout")).concat();
+        let all = ["c-json.log.2", "c-json.log.1", "c-json.log"]
+            .map(|name| joined(&dir.path().join(name), "stdout"))
+            .concat();
         assert!(all.ends_with("line 198\nline 199\n"));
         assert!(fs::metadata(dir.path().join("c-json.log.1")).unwrap().len() <= 1000);
     }

@@ -75,7 +75,11 @@ fn read_some(source: &AsyncFd<OwnedFd>, stream: u8, hub: &Hub) -> Stop {
 /// behind do not matter any more: the rest is small and goes to their spools.
 fn drain(source: &AsyncFd<OwnedFd>, stream: u8, hub: &Hub) {
     let terminal = nix::unistd::isatty(source.get_ref()).unwrap_or(false);
-    let mut left = if terminal { LEFTOVER } else { sys::readable_bytes(source.get_ref()).min(LEFTOVER) };
+    let mut left = if terminal {
+        LEFTOVER
+    } else {
+        sys::readable_bytes(source.get_ref()).min(LEFTOVER)
+    };
     let mut buffer = vec![0; BUFFER];
     while left > 0 {
         let want = left.min(BUFFER);

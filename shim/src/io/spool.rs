@@ -32,7 +32,12 @@ struct Disk {
 
 impl Spool {
     pub fn new(dir: &Path) -> Self {
-        Self { memory: VecDeque::new(), in_memory: 0, disk: None, dir: dir.to_owned() }
+        Self {
+            memory: VecDeque::new(),
+            in_memory: 0,
+            disk: None,
+            dir: dir.to_owned(),
+        }
     }
 
     /// Bytes waiting.
@@ -72,9 +77,15 @@ impl Spool {
 
     fn push_to_disk(&mut self, parts: [&[u8]; 2]) -> io::Result<()> {
         if self.disk.is_none() {
-            self.disk = Some(Disk { file: unlinked_file(&self.dir)?, read: 0, written: 0 });
+            self.disk = Some(Disk {
+                file: unlinked_file(&self.dir)?,
+                read: 0,
+                written: 0,
+            });
         }
-        let Some(disk) = &mut self.disk else { return Err(io::ErrorKind::NotFound.into()) };
+        let Some(disk) = &mut self.disk else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
         let mut at = disk.written;
         for part in parts {
             disk.file.write_all_at(part, at)?;
@@ -122,7 +133,11 @@ fn give_back(file: &File, until: u64) {
 fn unlinked_file(dir: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.read(true).write(true).mode(0o600);
-    if let Ok(file) = options.clone().custom_flags(libc::O_TMPFILE | libc::O_CLOEXEC).open(dir) {
+    if let Ok(file) = options
+        .clone()
+        .custom_flags(libc::O_TMPFILE | libc::O_CLOEXEC)
+        .open(dir)
+    {
         return Ok(file);
     }
     let path = dir.join(format!(".spool-{}", std::process::id()));

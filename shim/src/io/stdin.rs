@@ -28,7 +28,14 @@ pub struct Stdin {
 
 impl Stdin {
     pub fn new(held: bool, once: bool, terminal: bool) -> Self {
-        Self { end: Mutex::default(), held: AtomicBool::new(held), once, terminal, turn: tokio::sync::Mutex::default(), there: watch::Sender::new(false) }
+        Self {
+            end: Mutex::default(),
+            held: AtomicBool::new(held),
+            once,
+            terminal,
+            turn: tokio::sync::Mutex::default(),
+            there: watch::Sender::new(false),
+        }
     }
 
     /// Whether clients may write.

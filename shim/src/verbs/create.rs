@@ -5,18 +5,29 @@ use crate::{
     child::{self, Made, builtin, byname, mounts::Mount},
     durable,
     failure::{Failure, Kind, Result, failed},
-    io::{hub::{Hub, Last}, lock, log::Log, stdin::Stdin},
+    io::{
+        hub::{Hub, Last},
+        lock,
+        log::Log,
+        stdin::Stdin,
+    },
     reaper,
     shim::{Container, Phase, Process, Runtime, Shim, StdioNames, make_private_dir},
     stdio::{self, Ends},
 };
 use gantry_proto_attach::{Refusal, RefusalKind};
-use gantry_proto_shim::{CREATE_OPTIONS_TYPE, api::CreateTaskRequest, extras::CreateOptions, is_type, protobuf::Message, runc_options::Options as RuncOptions};
-use gantry_shim_protocol::{BundleState, bundle, stdio::Stdio};
+use gantry_proto_shim::{
+    CREATE_OPTIONS_TYPE, api::CreateTaskRequest, extras::CreateOptions, is_type, protobuf::Message,
+    runc_options::Options as RuncOptions,
+};
+use gantry_shim_protocol::{BundleState, bundle, exit_file_name, stdio::Stdio};
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, atomic::{AtomicBool, Ordering}},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -33,14 +44,20 @@ struct Plan {
 /// Creates a container; returns its pid.
 pub async fn create(shim: &Arc<Shim>, request: CreateTaskRequest) -> Result<u32> {
     if !request.checkpoint.is_empty() {
-        return Err(Failure::new(Kind::Unsupported, "restoring from a checkpoint is not served by this shim"));
+        return Err(Failure::new(
+            Kind::Unsupported,
+            "restoring from a checkpoint is not served by this shim",
+        ));
     }
     stdio::check([&request.stdin, &request.stdout, &request.stderr])?;
     let plan = plan(&request)?;
     let container = register(shim, &request, &plan)?;
     let built = build(shim, &container, &plan).await;
     if let Err(failure) = &built {
-        let refusal = Refusal { kind: RefusalKind::NeverStarted, message: failure.message.clone() };
+        let refusal = Refusal {
+            kind: RefusalKind::NeverStarted,
+            message: failure.message.clone(),
+        };
         container.init.hub.finish(Last::Refused(refusal));
         if let Err(failure) = undo(shim, &container).await {
             shim.note(&failure.message);
@@ -61,12 +78,16 @@ fn plan(request: &CreateTaskRequest) -> Result<Plan> {
     let rootfs = request.rootfs.iter().map(mount).collect();
     let (options, driven) = match request.options.as_ref() {
         Some(any) if is_type(any, CREATE_OPTIONS_TYPE) => {
-            let options = CreateOptions::parse_from_bytes(&any.value).map_err(failed(Kind::Invalid, "reading the create options"))?;
+            let options = CreateOptions::parse_from_bytes(&any.value)
+                .map_err(failed(Kind::Invalid, "reading the create options"))?;
             (options, true)
         }
         Some(any) if is_type(any, RUNC_OPTIONS_TYPE) => (from_runc(&any.value)?, false),
         Some(any) if !any.type_url.is_empty() => {
-            return Err(Failure::new(Kind::Invalid, format!("options of type {} are not for this shim", any.type_url)));
+            return Err(Failure::new(
+                Kind::Invalid,
+                format!("options of type {} are not for this shim", any.type_url),
+            ));
         }
         _ => (CreateOptions::default(), false),
     };
@@ -74,28 +95,59 @@ fn plan(request: &CreateTaskRequest) -> Result<Plan> {
         Runtime::Builtin
     } else {
         let (name, args) = (options.runtime.clone(), options.runtime_args.clone());
-        Runtime::Program(byname::Program { name, args, systemd_cgroup: options.systemd_cgroup })
+        Runtime::Program(byname::Program {
+            name,
+            args,
+            systemd_cgroup: options.systemd_cgroup,
+        })
     };
     if options.systemd_cgroup && matches!(runtime, Runtime::Builtin) {
-        return Err(Failure::new(Kind::Unsupported, "the built-in runtime makes plain cgroups, not systemd's: name another runtime"));
+        return Err(Failure::new(
+            Kind::Unsupported,
+            "the built-in runtime makes plain cgroups, not systemd's: name another runtime",
+        ));
     }
-    Ok(Plan { options, driven, runtime, rootfs })
+    Ok(Plan {
+        options,
+        driven,
+        runtime,
+        rootfs,
+    })
 }
 
 /// The options containerd gives a runc shim.
 fn from_runc(bytes: &[u8]) -> Result<CreateOptions> {
     let runc = RuncOptions::parse_from_bytes(bytes).map_err(failed(Kind::Invalid, "reading runc options"))?;
-    Ok(CreateOptions { runtime: runc.binary_name, systemd_cgroup: runc.systemd_cgroup, ..Default::default() })
+    Ok(CreateOptions {
+        runtime: runc.binary_name,
+        systemd_cgroup: runc.systemd_cgroup,
+        ..Default::default()
+    })
 }
 
 fn register(shim: &Arc<Shim>, request: &CreateTaskRequest, plan: &Plan) -> Result<Arc<Container>> {
     let options = &plan.options;
     let bundle = PathBuf::from(&request.bundle);
-    let bundle = if bundle.as_os_str().is_empty() { shim.config.bundle.clone() } else { bundle };
-    let state_dir = if options.state_dir.is_empty() { bundle.clone() } else { PathBuf::from(&options.state_dir) };
+    let bundle = if bundle.as_os_str().is_empty() {
+        shim.config.bundle.clone()
+    } else {
+        bundle
+    };
+    let state_dir = if options.state_dir.is_empty() {
+        bundle.clone()
+    } else {
+        PathBuf::from(&options.state_dir)
+    };
     make_private_dir(&state_dir).map_err(failed(Kind::Runtime, format_args!("making {}", state_dir.display())))?;
+    if plan.driven {
+        forget_exits(&state_dir);
+    }
     let log = open_log(plan, &state_dir, &request.id)?;
-    let names = StdioNames { stdin: request.stdin.clone(), stdout: request.stdout.clone(), stderr: request.stderr.clone() };
+    let names = StdioNames {
+        stdin: request.stdin.clone(),
+        stdout: request.stdout.clone(),
+        stderr: request.stderr.clone(),
+    };
     let hub = Hub::new(shim.clone(), &state_dir, log.clone());
     let (held, once) = match Stdio::parse(&names.stdin) {
         Stdio::Attach { once } => (true, once),
@@ -110,7 +162,11 @@ fn register(shim: &Arc<Shim>, request: &CreateTaskRequest, plan: &Plan) -> Resul
         runtime: plan.runtime.clone(),
         in_host: options.mount_in_host,
         driven: plan.driven,
-        drain: Duration::from_secs(if options.drain_seconds == 0 { 60 } else { options.drain_seconds.into() }),
+        drain: Duration::from_secs(if options.drain_seconds == 0 {
+            60
+        } else {
+            options.drain_seconds.into()
+        }),
         init: Process::new(&request.id, None, request.terminal, names, hub, stdin),
         execs: Mutex::new(HashMap::new()),
         cgroups: Mutex::default(),
@@ -122,9 +178,23 @@ fn register(shim: &Arc<Shim>, request: &CreateTaskRequest, plan: &Plan) -> Resul
         helper: Mutex::default(),
     });
     if !shim.add(container.clone()) {
-        return Err(Failure::new(Kind::Exists, format!("container {} exists already", request.id)));
+        return Err(Failure::new(
+            Kind::Exists,
+            format!("container {} exists already", request.id),
+        ));
     }
     Ok(container)
+}
+
+/// Records of a life before this one would be taken for this one's.
+fn forget_exits(state_dir: &Path) {
+    for entry in std::fs::read_dir(state_dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name == exit_file_name(None) || (name.starts_with("exit-") && name.ends_with(".json")) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 fn open_log(plan: &Plan, state_dir: &Path, id: &str) -> Result<Option<Arc<Mutex<Log>>>> {
@@ -133,10 +203,14 @@ fn open_log(plan: &Plan, state_dir: &Path, id: &str) -> Result<Option<Arc<Mutex<
         _ if !plan.driven => Ok(None),
         "none" => Ok(None),
         "" | "json-file" => {
-            let log = Log::open(&options, state_dir, id).map_err(failed(Kind::Runtime, format_args!("opening the log of container {id}")))?;
+            let log = Log::open(&options, state_dir, id)
+                .map_err(failed(Kind::Runtime, format_args!("opening the log of container {id}")))?;
             Ok(Some(Arc::new(Mutex::new(log))))
         }
-        other => Err(Failure::new(Kind::Unsupported, format!("log driver {other} is not served by this shim"))),
+        other => Err(Failure::new(
+            Kind::Unsupported,
+            format!("log driver {other} is not served by this shim"),
+        )),
     }
 }
 
@@ -193,12 +267,22 @@ fn run(shim: &Shim, container: &Container, plan: &Plan, ends: &Ends) -> Result<M
             };
             builtin::create(build, &plan.rootfs, container.in_host)
         }
-        Runtime::Program(program) => byname::create(&call(shim, container, program, &container.dir(), Some(ends)), &plan.rootfs, container.in_host),
+        Runtime::Program(program) => byname::create(
+            &call(shim, container, program, &container.dir(), Some(ends)),
+            &plan.rootfs,
+            container.in_host,
+        ),
     }
 }
 
 /// A runtime program's view of a container.
-pub fn call<'a>(shim: &'a Shim, container: &'a Container, program: &'a byname::Program, dir: &'a Path, ends: Option<&Ends>) -> byname::Call<'a> {
+pub fn call<'a>(
+    shim: &'a Shim,
+    container: &'a Container,
+    program: &'a byname::Program,
+    dir: &'a Path,
+    ends: Option<&Ends>,
+) -> byname::Call<'a> {
     byname::Call {
         program,
         id: &container.id,

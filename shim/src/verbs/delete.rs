@@ -16,7 +16,11 @@ use std::{
 /// Deletes; returns the pid it had and how it ended.
 pub async fn delete(shim: &Arc<Shim>, id: &str, exec: &str) -> Result<(u32, Exited)> {
     let container = shim.container(id)?;
-    if exec.is_empty() { delete_container(shim, &container).await } else { delete_exec(&container, exec) }
+    if exec.is_empty() {
+        delete_container(shim, &container).await
+    } else {
+        delete_exec(&container, exec)
+    }
 }
 
 fn delete_exec(container: &Container, exec: &str) -> Result<(u32, Exited)> {
@@ -24,9 +28,17 @@ fn delete_exec(container: &Container, exec: &str) -> Result<(u32, Exited)> {
     let ended = match process.life().phase {
         Phase::Added => {
             forget_unstarted(&process);
-            Exited { status: 0, at: SystemTime::now(), oom_killed: false }
+            Exited {
+                status: 0,
+                at: SystemTime::now(),
+                oom_killed: false,
+            }
         }
-        Phase::Stopped => process.exited().unwrap_or(Exited { status: 255, at: SystemTime::now(), oom_killed: false }),
+        Phase::Stopped => process.exited().unwrap_or(Exited {
+            status: 255,
+            at: SystemTime::now(),
+            oom_killed: false,
+        }),
         Phase::Creating | Phase::Created | Phase::Starting | Phase::Running => {
             return Err(Failure::precondition(format!("exec {exec} is running: end it first")));
         }
@@ -37,16 +49,25 @@ fn delete_exec(container: &Container, exec: &str) -> Result<(u32, Exited)> {
 
 fn forget_unstarted(process: &Process) {
     let message = format!("{} was removed before it was started", process.describe());
-    process.hub.finish(Last::Refused(Refusal { kind: RefusalKind::NeverStarted, message }));
+    process.hub.finish(Last::Refused(Refusal {
+        kind: RefusalKind::NeverStarted,
+        message,
+    }));
 }
 
 async fn delete_container(shim: &Arc<Shim>, container: &Arc<Container>) -> Result<(u32, Exited)> {
     let process = &container.init;
     if !matches!(process.life().phase, Phase::Created | Phase::Stopped) {
-        return Err(Failure::precondition(format!("container {} is running or being made: end it first", container.id)));
+        return Err(Failure::precondition(format!(
+            "container {} is running or being made: end it first",
+            container.id
+        )));
     }
     if container.deleting.swap(true, Ordering::Relaxed) {
-        return Err(Failure::precondition(format!("container {} is being deleted already", container.id)));
+        return Err(Failure::precondition(format!(
+            "container {} is being deleted already",
+            container.id
+        )));
     }
     let deleted = delete_claimed(shim, container).await;
     if deleted.is_err() {
@@ -67,7 +88,10 @@ async fn delete_claimed(shim: &Arc<Shim>, container: &Arc<Container>) -> Result<
         Runtime::Builtin => builtin::delete(&container.id, &container.bundle, &container.dir(), &cgroups),
         Runtime::Program(program) => {
             let done = byname::delete(&call(shim, container, program, &container.dir(), None));
-            cgroups.remove(Duration::from_secs(1)).map_err(crate::failure::failed(Kind::Runtime, "deleting the container")).and(done)
+            cgroups
+                .remove(Duration::from_secs(1))
+                .map_err(crate::failure::failed(Kind::Runtime, "deleting the container"))
+                .and(done)
         }
     })?;
     let stderr = child.stderr.clone();
@@ -77,7 +101,10 @@ async fn delete_claimed(shim: &Arc<Shim>, container: &Arc<Container>) -> Result<
         Err(failure) if failure.kind == Kind::Hook => shim.note(&with_words(failure, &stderr).message),
         Err(failure) => return Err(with_words(failure, &stderr)),
     }
-    for exec in lock(&container.execs).values().filter(|exec| exec.life().phase == Phase::Added) {
+    for exec in lock(&container.execs)
+        .values()
+        .filter(|exec| exec.life().phase == Phase::Added)
+    {
         forget_unstarted(exec);
     }
     let _ = std::fs::remove_file(container.bundle.join(gantry_shim_protocol::bundle::STATE));

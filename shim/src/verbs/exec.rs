@@ -1,11 +1,18 @@
 //! Exec: registered first, so that clients may attach; built and started in one go.
 
-use super::{create::call, start::{began, explain}};
+use super::{
+    create::call,
+    start::{began, explain},
+};
 use crate::{
     child::{self, Made, builtin, byname},
     durable,
     failure::{Failure, Kind, Result},
-    io::{hub::{Hub, Last}, lock, stdin::Stdin},
+    io::{
+        hub::{Hub, Last},
+        lock,
+        stdin::Stdin,
+    },
     reaper,
     shim::{Container, Exited, Phase, Process, Runtime, Shim, StdioNames},
     stdio::{self, Ends},
@@ -21,21 +28,38 @@ pub fn add(shim: &Arc<Shim>, request: ExecProcessRequest) -> Result<()> {
     let id = &request.exec_id;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     if id.is_empty() || !id.bytes().all(plain) || id.starts_with('.') {
-        return Err(Failure::new(Kind::Invalid, format!("exec id {id:?} is not made of letters, digits, _, . and -")));
+        return Err(Failure::new(
+            Kind::Invalid,
+            format!("exec id {id:?} is not made of letters, digits, _, . and -"),
+        ));
     }
     stdio::check([&request.stdin, &request.stdout, &request.stderr])?;
     let phase = container.init.life().phase;
     if !matches!(phase, Phase::Created | Phase::Starting | Phase::Running) {
-        return Err(Failure::precondition(format!("container {} is not running", container.id)));
+        return Err(Failure::precondition(format!(
+            "container {} is not running",
+            container.id
+        )));
     }
     let (held, once) = match Stdio::parse(&request.stdin) {
         Stdio::Attach { once } => (true, once),
         Stdio::Fifo(_) => (true, false),
         Stdio::Null | Stdio::File(_) | Stdio::Unknown(_) => (false, false),
     };
-    let names = StdioNames { stdin: request.stdin, stdout: request.stdout, stderr: request.stderr };
+    let names = StdioNames {
+        stdin: request.stdin,
+        stdout: request.stdout,
+        stderr: request.stderr,
+    };
     let hub = Hub::new(shim.clone(), &container.state_dir, None);
-    let process = Process::new(&container.id, Some(id), request.terminal, names, hub, Stdin::new(held, once, request.terminal));
+    let process = Process::new(
+        &container.id,
+        Some(id),
+        request.terminal,
+        names,
+        hub,
+        Stdin::new(held, once, request.terminal),
+    );
     *lock(&process.spec) = request.spec.into_option().map(|any| any.value).unwrap_or_default();
     let mut execs = lock(&container.execs);
     if execs.contains_key(id) {
@@ -71,7 +95,9 @@ async fn run(shim: &Arc<Shim>, container: &Arc<Container>, process: &Arc<Process
     let spec = std::mem::take(&mut *lock(&process.spec));
     let ends = stdio::make(process, container.driven)?;
     let init = container.init.life().pid;
-    let child = child::spawn(shim, &ends.keep(), || build(shim, container, exec_id, init, &spec, &ends))?;
+    let child = child::spawn(shim, &ends.keep(), || {
+        build(shim, container, exec_id, init, &spec, &ends)
+    })?;
     drop(spec);
     let stderr = child.stderr.clone();
     let made = match child.answer::<Made>().await {
@@ -87,7 +113,9 @@ async fn run(shim: &Arc<Shim>, container: &Arc<Container>, process: &Arc<Process
     if let Some(reaped) = shim.adopt(made.pid, process) {
         reaper::ended(shim, process, reaped);
     }
-    let status = ends.taken(process, made.console_size).inspect_err(|_| crate::cgroup::kill(made.pid, libc::SIGKILL))?;
+    let status = ends
+        .taken(process, made.console_size)
+        .inspect_err(|_| crate::cgroup::kill(made.pid, libc::SIGKILL))?;
     match &container.runtime {
         Runtime::Builtin => began(status, process, &stderr).await,
         Runtime::Program(_) => Ok(()),
@@ -118,8 +146,15 @@ async fn never_ran(shim: &Arc<Shim>, container: &Arc<Container>, process: &Arc<P
         // The kernel tells of its end.
         return;
     }
-    let refusal = Refusal { kind: RefusalKind::NeverStarted, message: failure.message.clone() };
+    let refusal = Refusal {
+        kind: RefusalKind::NeverStarted,
+        message: failure.message.clone(),
+    };
     process.hub.finish(Last::Refused(refusal));
-    let exited = Exited { status: failure.exit_code(), at: SystemTime::now(), oom_killed: false };
+    let exited = Exited {
+        status: failure.exit_code(),
+        at: SystemTime::now(),
+        oom_killed: false,
+    };
     reaper::conclude(shim, Some(container), process, exited).await;
 }

@@ -14,7 +14,10 @@ pub fn kill(shim: &Arc<Shim>, id: &str, exec: &str, signal: u32, all: bool) -> R
     let process = container.process(exec)?;
     let signal = signal as i32;
     if !(0..=64).contains(&signal) {
-        return Err(Failure::new(crate::failure::Kind::Invalid, format!("no signal has the number {signal}")));
+        return Err(Failure::new(
+            crate::failure::Kind::Invalid,
+            format!("no signal has the number {signal}"),
+        ));
     }
     if signal == libc::SIGKILL && exec.is_empty() {
         end_helper(&container);
@@ -22,7 +25,10 @@ pub fn kill(shim: &Arc<Shim>, id: &str, exec: &str, signal: u32, all: bool) -> R
     match process.life().phase {
         Phase::Creating if signal == libc::SIGKILL => return Ok(()),
         Phase::Creating | Phase::Added => {
-            return Err(Failure::precondition(format!("{} has no process yet; only the kill signal ends its creation", process.describe())));
+            return Err(Failure::precondition(format!(
+                "{} has no process yet; only the kill signal ends its creation",
+                process.describe()
+            )));
         }
         Phase::Stopped if all && exec.is_empty() => {}
         Phase::Stopped => return Err(Failure::not_found("process", "of the ended container or exec")),

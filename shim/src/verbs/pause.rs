@@ -45,13 +45,21 @@ fn running(shim: &Shim, id: &str) -> Result<Arc<Container>> {
 async fn set(container: &Container, frozen: bool) -> Result<()> {
     let cgroups = container.cgroups();
     let deed = if frozen { "pausing" } else { "resuming" };
-    cgroups.set_frozen(frozen).map_err(failed(Kind::Runtime, format_args!("{deed} container {}", container.id)))?;
+    cgroups
+        .set_frozen(frozen)
+        .map_err(failed(Kind::Runtime, format_args!("{deed} container {}", container.id)))?;
     let end = tokio::time::Instant::now() + PATIENCE;
     let mut step = Duration::from_millis(1);
     while cgroups.is_frozen() != frozen {
         if tokio::time::Instant::now() > end || container.init.life().phase == Phase::Stopped {
             cgroups.thaw();
-            return Err(Failure::new(Kind::Runtime, format!("{deed} container {}: a process does not stand still; let go again", container.id)));
+            return Err(Failure::new(
+                Kind::Runtime,
+                format!(
+                    "{deed} container {}: a process does not stand still; let go again",
+                    container.id
+                ),
+            ));
         }
         tokio::time::sleep(step).await;
         step = (step * 2).min(Duration::from_millis(50));

@@ -23,7 +23,9 @@ pub async fn start(shim: &Arc<Shim>, id: &str) -> Result<u32> {
     if container.deleting.load(Ordering::Relaxed) {
         return Err(Failure::precondition(format!("container {id} is being deleted")));
     }
-    process.step(Phase::Created, Phase::Starting).map_err(|phase| refused(id, phase))?;
+    process
+        .step(Phase::Created, Phase::Starting)
+        .map_err(|phase| refused(id, phase))?;
     let started = match &container.runtime {
         Runtime::Builtin => start_builtin(shim, &container).await,
         Runtime::Program(program) => start_program(shim, &container, program).await,
@@ -48,9 +50,13 @@ fn refused(id: &str, phase: Phase) -> Failure {
 }
 
 async fn start_builtin(shim: &Arc<Shim>, container: &Arc<Container>) -> Result<()> {
-    builtin::start(&container.dir()).map_err(failed(Kind::Runtime, format_args!("starting container {}", container.id)))?;
+    builtin::start(&container.dir()).map_err(failed(
+        Kind::Runtime,
+        format_args!("starting container {}", container.id),
+    ))?;
     let pipe = lock(&container.init.status_pipe).take();
-    let (pipe, stderr) = pipe.ok_or_else(|| Failure::precondition(format!("container {} is not ready", container.id)))?;
+    let (pipe, stderr) =
+        pipe.ok_or_else(|| Failure::precondition(format!("container {} is not ready", container.id)))?;
     began(pipe, &container.init, &stderr).await?;
     if !container.poststart.load(Ordering::Relaxed) {
         return Ok(());
@@ -83,14 +89,22 @@ pub async fn began(pipe: OwnedFd, process: &Arc<Process>, stderr: &Stderr) -> Re
         Some((&ABOUT_TO_EXEC, [])) => Ok(()),
         Some((&ABOUT_TO_EXEC, rest)) | Some((_, rest)) if !rest.is_empty() => {
             let text = if report[0] == ABOUT_TO_EXEC { rest } else { &report };
-            let unreadable = || Failure::new(Kind::Runtime, format!("starting {}: unreadable report", process.describe()));
+            let unreadable = || {
+                Failure::new(
+                    Kind::Runtime,
+                    format!("starting {}: unreadable report", process.describe()),
+                )
+            };
             Err(serde_json::from_slice(text).unwrap_or_else(|_| unreadable()))
         }
         _ => {
             // Between the start and the program stand only the hooks.
             let exited = tokio::time::timeout(std::time::Duration::from_secs(5), process.wait()).await;
             let how = exited.map_or_else(|_| String::new(), |exited| format!(" (exit code {})", exited.status));
-            let failure = Failure::new(Kind::Hook, format!("{} ended before its program began{how}", process.describe()));
+            let failure = Failure::new(
+                Kind::Hook,
+                format!("{} ended before its program began{how}", process.describe()),
+            );
             Err(with_words(failure, stderr))
         }
     }

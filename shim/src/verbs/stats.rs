@@ -11,7 +11,13 @@ use std::{collections::HashMap, fs, path::Path};
 
 /// Reads everything there is now.
 pub fn read(cgroups: &Cgroups) -> Any {
-    let is_v1 = cgroups.0.iter().any(|dir| dir.version == Version::One && dir.controllers.split(',').any(|one| one == "memory" || one == "cpuacct"));
+    let is_v1 = cgroups.0.iter().any(|dir| {
+        dir.version == Version::One
+            && dir
+                .controllers
+                .split(',')
+                .any(|one| one == "memory" || one == "cpuacct")
+    });
     if is_v1 {
         any(METRICS_V1_TYPE, read_v1(cgroups).write_to_bytes().unwrap_or_default())
     } else {
@@ -23,16 +29,30 @@ pub fn read(cgroups: &Cgroups) -> Any {
 fn number(dir: &Path, file: &str) -> u64 {
     let text = fs::read_to_string(dir.join(file)).unwrap_or_default();
     let text = text.trim();
-    if text == "max" { u64::MAX } else { text.parse().unwrap_or(0) }
+    if text == "max" {
+        u64::MAX
+    } else {
+        text.parse().unwrap_or(0)
+    }
 }
 
 fn table(dir: &Path, file: &str) -> HashMap<String, u64> {
     let text = fs::read_to_string(dir.join(file)).unwrap_or_default();
-    text.lines().filter_map(|line| line.split_once(' ').and_then(|(key, value)| Some((key.to_owned(), value.trim().parse().ok()?)))).collect()
+    text.lines()
+        .filter_map(|line| {
+            line.split_once(' ')
+                .and_then(|(key, value)| Some((key.to_owned(), value.trim().parse().ok()?)))
+        })
+        .collect()
 }
 
 fn read_v1(cgroups: &Cgroups) -> v1::Metrics {
-    let of = |name: &str| cgroups.controller(name).filter(|dir| dir.version == Version::One).map(|dir| dir.path.as_path());
+    let of = |name: &str| {
+        cgroups
+            .controller(name)
+            .filter(|dir| dir.version == Version::One)
+            .map(|dir| dir.path.as_path())
+    };
     v1::Metrics {
         pids: of("pids").map(pids_v1).into(),
         cpu: MessageField::some(cpu_v1(of("cpuacct"), of("cpu"))),
@@ -45,7 +65,11 @@ fn read_v1(cgroups: &Cgroups) -> v1::Metrics {
 
 fn pids_v1(dir: &Path) -> v1::PidsStat {
     let limit = number(dir, "pids.max");
-    v1::PidsStat { current: number(dir, "pids.current"), limit: if limit == u64::MAX { 0 } else { limit }, ..Default::default() }
+    v1::PidsStat {
+        current: number(dir, "pids.current"),
+        limit: if limit == u64::MAX { 0 } else { limit },
+        ..Default::default()
+    }
 }
 
 fn cpu_v1(cpuacct: Option<&Path>, cpu: Option<&Path>) -> v1::CPUStat {
@@ -62,9 +86,18 @@ fn cpu_v1(cpuacct: Option<&Path>, cpu: Option<&Path>) -> v1::CPUStat {
     let throttling = cpu.map(|dir| {
         let stat = table(dir, "cpu.stat");
         let get = |key: &str| stat.get(key).copied().unwrap_or(0);
-        v1::Throttle { periods: get("nr_periods"), throttled_periods: get("nr_throttled"), throttled_time: get("throttled_time"), ..Default::default() }
+        v1::Throttle {
+            periods: get("nr_periods"),
+            throttled_periods: get("nr_throttled"),
+            throttled_time: get("throttled_time"),
+            ..Default::default()
+        }
     });
-    v1::CPUStat { usage: usage.into(), throttling: throttling.into(), ..Default::default() }
+    v1::CPUStat {
+        usage: usage.into(),
+        throttling: throttling.into(),
+        ..Default::default()
+    }
 }
 
 fn memory_v1(dir: &Path) -> v1::MemoryStat {
@@ -121,7 +154,12 @@ fn memory_v1(dir: &Path) -> v1::MemoryStat {
 fn oom_v1(dir: &Path) -> v1::MemoryOomControl {
     let stat = table(dir, "memory.oom_control");
     let get = |key: &str| stat.get(key).copied().unwrap_or(0);
-    v1::MemoryOomControl { oom_kill_disable: get("oom_kill_disable"), under_oom: get("under_oom"), oom_kill: get("oom_kill"), ..Default::default() }
+    v1::MemoryOomControl {
+        oom_kill_disable: get("oom_kill_disable"),
+        under_oom: get("under_oom"),
+        oom_kill: get("oom_kill"),
+        ..Default::default()
+    }
 }
 
 fn blkio_v1(dir: &Path) -> v1::BlkIOStat {
@@ -156,7 +194,11 @@ fn read_v2(dir: &Dir) -> v2::Metrics {
     let events = path.join("memory.events");
     let event = |key: &str| read_key(&events, key).unwrap_or(0);
     v2::Metrics {
-        pids: MessageField::some(v2::PidsStat { current: number(path, "pids.current"), limit: number(path, "pids.max"), ..Default::default() }),
+        pids: MessageField::some(v2::PidsStat {
+            current: number(path, "pids.current"),
+            limit: number(path, "pids.max"),
+            ..Default::default()
+        }),
         cpu: MessageField::some(v2::CPUStat {
             usage_usec: get(&cpu, "usage_usec"),
             user_usec: get(&cpu, "user_usec"),
@@ -207,7 +249,11 @@ fn io_v2(path: &Path) -> v2::IOStat {
     let parse = |line: &str| {
         let mut words = line.split_whitespace();
         let (major, minor) = words.next()?.split_once(':')?;
-        let mut entry = v2::IOEntry { major: major.parse().ok()?, minor: minor.parse().ok()?, ..Default::default() };
+        let mut entry = v2::IOEntry {
+            major: major.parse().ok()?,
+            minor: minor.parse().ok()?,
+            ..Default::default()
+        };
         for (key, value) in words.filter_map(|word| word.split_once('=')) {
             let value = value.parse().unwrap_or(0);
             match key {
@@ -220,5 +266,8 @@ fn io_v2(path: &Path) -> v2::IOStat {
         }
         Some(entry)
     };
-    v2::IOStat { usage: text.lines().filter_map(parse).collect(), ..Default::default() }
+    v2::IOStat {
+        usage: text.lines().filter_map(parse).collect(),
+        ..Default::default()
+    }
 }

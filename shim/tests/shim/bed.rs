@@ -47,7 +47,10 @@ pub struct Attached<S = UnixStream> {
 }
 
 pub fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 /// Waits until `ready` or fails.
@@ -89,10 +92,21 @@ impl Bed {
         let (client, extras) = connect(&address).await;
         let options = CreateOptions {
             state_dir: dir.path().join("state").to_string_lossy().into_owned(),
-            log: Some(LogOptions { max_size: -1, ..Default::default() }).into(),
+            log: Some(LogOptions {
+                max_size: -1,
+                ..Default::default()
+            })
+            .into(),
             ..Default::default()
         };
-        Self { dir, id, client, extras, options, terminal }
+        Self {
+            dir,
+            id,
+            client,
+            extras,
+            options,
+            terminal,
+        }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -104,7 +118,10 @@ impl Bed {
     }
 
     pub fn pid_of_shim(&self) -> u32 {
-        fs::read_to_string(self.bundle().join("shim.pid")).unwrap().parse().unwrap()
+        fs::read_to_string(self.bundle().join("shim.pid"))
+            .unwrap()
+            .parse()
+            .unwrap()
     }
 
     pub fn create_request(&self) -> CreateTaskRequest {
@@ -112,7 +129,12 @@ impl Bed {
         let mount = Mount {
             type_: "overlay".into(),
             source: "overlay".into(),
-            options: vec![format!("lowerdir={}", at("lower")), format!("upperdir={}", at("upper")), format!("workdir={}", at("work")), "index=off".into()],
+            options: vec![
+                format!("lowerdir={}", at("lower")),
+                format!("upperdir={}", at("upper")),
+                format!("workdir={}", at("work")),
+                "index=off".into(),
+            ],
             ..Default::default()
         };
         CreateTaskRequest {
@@ -134,7 +156,11 @@ impl Bed {
     }
 
     pub async fn start_exec(&self, exec: &str) -> ttrpc::Result<u32> {
-        let request = StartRequest { id: self.id.clone(), exec_id: exec.into(), ..Default::default() };
+        let request = StartRequest {
+            id: self.id.clone(),
+            exec_id: exec.into(),
+            ..Default::default()
+        };
         Ok(self.client.start(context(), &request).await?.pid)
     }
 
@@ -145,32 +171,54 @@ impl Bed {
 
     /// Pid of the first process, as the host sees it.
     pub async fn first_pid(&self) -> u32 {
-        let request = StateRequest { id: self.id.clone(), ..Default::default() };
+        let request = StateRequest {
+            id: self.id.clone(),
+            ..Default::default()
+        };
         self.client.state(context(), &request).await.unwrap().pid
     }
 
     pub async fn wait(&self, exec: &str) -> u32 {
-        let request = WaitRequest { id: self.id.clone(), exec_id: exec.into(), ..Default::default() };
+        let request = WaitRequest {
+            id: self.id.clone(),
+            exec_id: exec.into(),
+            ..Default::default()
+        };
         self.client.wait(context(), &request).await.unwrap().exit_status
     }
 
     pub async fn kill(&self, exec: &str, signal: i32) -> ttrpc::Result<()> {
-        let request = KillRequest { id: self.id.clone(), exec_id: exec.into(), signal: signal as u32, ..Default::default() };
+        let request = KillRequest {
+            id: self.id.clone(),
+            exec_id: exec.into(),
+            signal: signal as u32,
+            ..Default::default()
+        };
         self.client.kill(context(), &request).await.map(drop)
     }
 
     pub async fn status(&self) -> Status {
-        let request = StateRequest { id: self.id.clone(), ..Default::default() };
+        let request = StateRequest {
+            id: self.id.clone(),
+            ..Default::default()
+        };
         self.client.state(context(), &request).await.unwrap().status.unwrap()
     }
 
     pub async fn delete(&self, exec: &str) -> ttrpc::Result<u32> {
-        let request = DeleteRequest { id: self.id.clone(), exec_id: exec.into(), ..Default::default() };
+        let request = DeleteRequest {
+            id: self.id.clone(),
+            exec_id: exec.into(),
+            ..Default::default()
+        };
         Ok(self.client.delete(context(), &request).await?.exit_status)
     }
 
     pub async fn shutdown(&self) {
-        let request = ShutdownRequest { id: self.id.clone(), ..Default::default() };
+        let request = ShutdownRequest {
+            id: self.id.clone(),
+            ..Default::default()
+        };
         let _ = self.client.shutdown(context(), &request).await;
     }
 
@@ -194,7 +242,13 @@ impl Bed {
     }
 
     pub async fn attach(&self, exec: &str, stdin: bool) -> Attached {
-        let hello = Hello { container: self.id.clone(), exec: Some(exec.to_owned()), stdin, stdout: true, stderr: true };
+        let hello = Hello {
+            container: self.id.clone(),
+            exec: Some(exec.to_owned()),
+            stdin,
+            stdout: true,
+            stderr: true,
+        };
         let mut attached = self.converse().await;
         attached.send(&encode_json(Kind::Hello, &hello)).await;
         let ready = attached.next().await.unwrap();
@@ -204,7 +258,11 @@ impl Bed {
 
     pub async fn converse(&self) -> Attached {
         let socket = fs::read_to_string(self.bundle().join("attach")).unwrap();
-        Attached { stream: UnixStream::connect(socket).await.unwrap(), decoder: Decoder::new(), ready: VecDeque::new() }
+        Attached {
+            stream: UnixStream::connect(socket).await.unwrap(),
+            decoder: Decoder::new(),
+            ready: VecDeque::new(),
+        }
     }
 
     pub fn log_path(&self) -> PathBuf {
@@ -215,7 +273,10 @@ impl Bed {
     pub fn logged(&self, stream: &str) -> String {
         let text = fs::read_to_string(self.log_path()).unwrap();
         let lines = text.lines().map(|line| serde_json::from_str::<Line>(line).unwrap());
-        lines.filter(|line| line.stream == stream).map(|line| line.log.into_owned()).collect()
+        lines
+            .filter(|line| line.stream == stream)
+            .map(|line| line.log.into_owned())
+            .collect()
     }
 
     pub fn exit_record(&self, file: &str) -> ExitRecord {
@@ -235,9 +296,19 @@ impl Drop for Bed {
             return;
         }
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        assert!(!mounts.contains(&self.dir.path().display().to_string()), "a mount is left");
-        let left = Command::new("find").args(["/sys/fs/cgroup", "-type", "d", "-name", &self.id]).output().unwrap();
-        assert!(left.stdout.is_empty(), "a cgroup is left: {}", String::from_utf8_lossy(&left.stdout));
+        assert!(
+            !mounts.contains(&self.dir.path().display().to_string()),
+            "a mount is left"
+        );
+        let left = Command::new("find")
+            .args(["/sys/fs/cgroup", "-type", "d", "-name", &self.id])
+            .output()
+            .unwrap();
+        assert!(
+            left.stdout.is_empty(),
+            "a cgroup is left: {}",
+            String::from_utf8_lossy(&left.stdout)
+        );
     }
 }
 
@@ -245,7 +316,14 @@ impl Attached {
     /// The reading and the writing side apart.
     pub fn split(self) -> (Attached<OwnedReadHalf>, OwnedWriteHalf) {
         let (read, write) = self.stream.into_split();
-        (Attached { stream: read, decoder: self.decoder, ready: self.ready }, write)
+        (
+            Attached {
+                stream: read,
+                decoder: self.decoder,
+                ready: self.ready,
+            },
+            write,
+        )
     }
 
     pub async fn send(&mut self, bytes: &[u8]) {
@@ -261,7 +339,6 @@ impl Attached {
     pub async fn end_input(&mut self) {
         self.send(&encode(Kind::StdinEof, 0, &[])).await;
     }
-
 }
 
 impl<S: AsyncRead + Unpin> Attached<S> {
@@ -283,8 +360,16 @@ impl<S: AsyncRead + Unpin> Attached<S> {
     pub async fn expect(&mut self, text: &str) -> String {
         let mut seen = String::new();
         while !seen.contains(text) {
-            let frame = tokio::time::timeout(Duration::from_secs(20), self.next()).await.expect("output in time").expect("more output");
-            assert_eq!(frame.kind, Kind::Output, "{seen:?} then {}", String::from_utf8_lossy(&frame.payload));
+            let frame = tokio::time::timeout(Duration::from_secs(20), self.next())
+                .await
+                .expect("output in time")
+                .expect("more output");
+            assert_eq!(
+                frame.kind,
+                Kind::Output,
+                "{seen:?} then {}",
+                String::from_utf8_lossy(&frame.payload)
+            );
             seen.push_str(&String::from_utf8_lossy(&frame.payload));
         }
         seen
@@ -307,13 +392,33 @@ impl<S: AsyncRead + Unpin> Attached<S> {
 
 pub fn shim(dir: &Path, bundle: &Path, id: &str, verb: &str) -> Output {
     let mut command = Command::new(SHIM);
-    command.args(["-namespace", "test", "-address", "/test.sock", "-publish-binary", "none", "-id", id, "-bundle"]).arg(bundle).arg(verb);
-    command.current_dir(bundle).env("GANTRY_SHIM_SOCKET_DIR", dir.join("s")).output().unwrap()
+    command
+        .args([
+            "-namespace",
+            "test",
+            "-address",
+            "/test.sock",
+            "-publish-binary",
+            "none",
+            "-id",
+            id,
+            "-bundle",
+        ])
+        .arg(bundle)
+        .arg(verb);
+    command
+        .current_dir(bundle)
+        .env("GANTRY_SHIM_SOCKET_DIR", dir.join("s"))
+        .output()
+        .unwrap()
 }
 
 pub async fn connect(address: &str) -> (TaskClient, ExtrasClient) {
     let client = ttrpc::r#async::Client::connect(address).await.unwrap();
-    (TaskClient::new(client.clone(), TaskVersion::V3), ExtrasClient::new(client))
+    (
+        TaskClient::new(client.clone(), TaskVersion::V3),
+        ExtrasClient::new(client),
+    )
 }
 
 fn make_root(root: &Path) {
@@ -321,14 +426,47 @@ fn make_root(root: &Path) {
         fs::create_dir_all(root.join(name)).unwrap();
     }
     fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
-    for name in ["sh", "cat", "echo", "sleep", "head", "stty", "ls", "id", "env", "true", "seq", "yes", "dd", "tty", "kill", "grep", "sha256sum", "touch", "trap", "tr", "readlink", "mkdir", "mount"] {
+    for name in [
+        "sh",
+        "cat",
+        "echo",
+        "sleep",
+        "head",
+        "stty",
+        "ls",
+        "id",
+        "env",
+        "true",
+        "seq",
+        "yes",
+        "dd",
+        "tty",
+        "kill",
+        "grep",
+        "sha256sum",
+        "touch",
+        "trap",
+        "tr",
+        "readlink",
+        "mkdir",
+        "mount",
+    ] {
         std::os::unix::fs::symlink("/bin/busybox", root.join("bin").join(name)).unwrap();
     }
     fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n").unwrap();
 }
 
 pub fn process(args: &[&str]) -> Value {
-    let caps = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_KILL", "CAP_SETUID", "CAP_SETGID", "CAP_NET_BIND_SERVICE", "CAP_MKNOD"];
+    let caps = [
+        "CAP_CHOWN",
+        "CAP_DAC_OVERRIDE",
+        "CAP_FOWNER",
+        "CAP_KILL",
+        "CAP_SETUID",
+        "CAP_SETGID",
+        "CAP_NET_BIND_SERVICE",
+        "CAP_MKNOD",
+    ];
     json!({
         "terminal": false,
         "user": {"uid": 0, "gid": 0},

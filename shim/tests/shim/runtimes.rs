@@ -1,12 +1,7 @@
 //! Runtimes by name, and what a shim weighs and how long it takes.
 
 use crate::bed::*;
-use gantry_proto_shim::{
-    cgroups::metrics::Metrics,
-    extras::failure::Kind as Failed,
-    failure_kind,
-    protobuf::Message,
-};
+use gantry_proto_shim::{cgroups::metrics::Metrics, extras::failure::Kind as Failed, failure_kind, protobuf::Message};
 use std::{
     fs,
     time::{Duration, Instant},
@@ -21,7 +16,10 @@ fn runc_by_name_takes_the_same_road() {
         let attached = bed.attach("", false).await;
         bed.start().await.unwrap();
         let (out, err, exit) = attached.rest().await;
-        assert_eq!((out.as_slice(), err.as_slice(), exit.status), (&b"out\n"[..], &b"err\n"[..], 7));
+        assert_eq!(
+            (out.as_slice(), err.as_slice(), exit.status),
+            (&b"out\n"[..], &b"err\n"[..], 7)
+        );
         assert_eq!(bed.delete("").await.unwrap(), 7);
 
         let mut bed = Bed::script("sleep 100").await;
@@ -35,7 +33,10 @@ fn runc_by_name_takes_the_same_road() {
             let (out, _, exit) = attached.rest().await;
             assert_eq!((String::from_utf8(out).unwrap().trim(), exit.status), ("hi", 3));
         }
-        let request = gantry_proto_shim::api::PauseRequest { id: bed.id.clone(), ..Default::default() };
+        let request = gantry_proto_shim::api::PauseRequest {
+            id: bed.id.clone(),
+            ..Default::default()
+        };
         bed.client.pause(context(), &request).await.unwrap();
         bed.kill("", libc::SIGKILL).await.unwrap();
         assert_eq!(bed.wait("").await, 137);
@@ -56,15 +57,26 @@ fn what_it_uses_is_told() {
     runtime().block_on(async {
         let bed = Bed::script("head -c 5000000 /dev/zero > /dev/null; sleep 100").await;
         bed.run().await;
-        let request = gantry_proto_shim::api::StatsRequest { id: bed.id.clone(), ..Default::default() };
+        let request = gantry_proto_shim::api::StatsRequest {
+            id: bed.id.clone(),
+            ..Default::default()
+        };
         let stats = bed.client.stats(context(), &request).await.unwrap().stats.unwrap();
         if stats.type_url == "io.containerd.cgroups.v1.Metrics" {
             let metrics = Metrics::parse_from_bytes(&stats.value).unwrap();
-            assert!(metrics.cpu.usage.total > 0 && metrics.pids.current > 0 && metrics.memory.usage.limit == 67_108_864, "{metrics}");
+            assert!(
+                metrics.cpu.usage.total > 0 && metrics.pids.current > 0 && metrics.memory.usage.limit == 67_108_864,
+                "{metrics}"
+            );
         }
-        let request = gantry_proto_shim::api::PidsRequest { id: bed.id.clone(), ..Default::default() };
+        let request = gantry_proto_shim::api::PidsRequest {
+            id: bed.id.clone(),
+            ..Default::default()
+        };
         assert!(!bed.client.pids(context(), &request).await.unwrap().processes.is_empty());
-        let resources = serde_json::json!({"memory": {"limit": 33_554_432}}).to_string().into_bytes();
+        let resources = serde_json::json!({"memory": {"limit": 33_554_432}})
+            .to_string()
+            .into_bytes();
         let request = gantry_proto_shim::api::UpdateTaskRequest {
             id: bed.id.clone(),
             resources: Some(gantry_proto_shim::any(gantry_proto_shim::RESOURCES_TYPE, resources)).into(),
@@ -111,7 +123,10 @@ fn it_weighs_little_and_takes_little_time() {
             times.push((begun.elapsed(), up, created, started, ended));
         }
         times.sort();
-        println!("total, (bundle and shim up), created, started, ended: {:?}", times[times.len() / 2]);
+        println!(
+            "total, (bundle and shim up), created, started, ended: {:?}",
+            times[times.len() / 2]
+        );
         let mut beds = Vec::new();
         for _ in 0..100 {
             let bed = Bed::script("head -c 1048576 /dev/zero | tr '\\0' 'x' | tr -s 'y' ; echo; sleep 1000").await;
@@ -124,21 +139,33 @@ fn it_weighs_little_and_takes_little_time() {
             beds.push(bed);
         }
         for bed in &beds {
-            until("a megabyte is logged", || fs::metadata(bed.log_path()).unwrap().len() > 1_048_576).await;
+            until("a megabyte is logged", || {
+                fs::metadata(bed.log_path()).unwrap().len() > 1_048_576
+            })
+            .await;
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
         let mut sums = [0; 3];
         for bed in &beds {
             let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", bed.pid_of_shim())).unwrap();
-            let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.split_whitespace().next()?.parse::<u64>().ok()).unwrap();
+            let value = |key: &str| {
+                text.lines()
+                    .find_map(|line| line.strip_prefix(key)?.split_whitespace().next()?.parse::<u64>().ok())
+                    .unwrap()
+            };
             sums[0] += value("Pss:");
             sums[1] += value("Private_Dirty:") + value("Private_Clean:");
             sums[2] += value("Rss:");
-            let threads = fs::read_dir(format!("/proc/{}/task", bed.pid_of_shim())).unwrap().count();
+            let threads = fs::read_dir(format!("/proc/{}/task", bed.pid_of_shim()))
+                .unwrap()
+                .count();
             assert_eq!(threads, 1);
         }
         let [pss, private, rss] = sums.map(|sum| sum / beds.len() as u64);
-        println!("at {} containers: {pss} KiB PSS, {private} KiB private, {rss} KiB RSS", beds.len());
+        println!(
+            "at {} containers: {pss} KiB PSS, {private} KiB private, {rss} KiB RSS",
+            beds.len()
+        );
         assert!(pss < 512, "{pss} KiB PSS");
         assert!(private < 1024, "{private} KiB private");
         for bed in &beds {

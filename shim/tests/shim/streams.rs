@@ -61,7 +61,11 @@ fn every_client_gets_every_byte_however_slow_it_is() {
         wanted.add(&source);
         drop(source);
         bed.create().await.unwrap();
-        let clients = [bed.attach("", false).await, bed.attach("", false).await, bed.attach("", false).await];
+        let clients = [
+            bed.attach("", false).await,
+            bed.attach("", false).await,
+            bed.attach("", false).await,
+        ];
         let [one, two, three] = clients;
         bed.start().await.unwrap();
         let begun = Instant::now();
@@ -72,7 +76,10 @@ fn every_client_gets_every_byte_however_slow_it_is() {
             bed.shutdown().await;
         };
         let state = async {
-            let request = ProcessRequest { id: bed.id.clone(), ..Default::default() };
+            let request = ProcessRequest {
+                id: bed.id.clone(),
+                ..Default::default()
+            };
             loop {
                 match bed.extras.attach_state(context(), &request).await {
                     Ok(state) if state.held_back => return true,
@@ -81,7 +88,13 @@ fn every_client_gets_every_byte_however_slow_it_is() {
                 }
             }
         };
-        let (one, two, three, (), held_back) = tokio::join!(sum_of(one, None), sum_of(two, Some(1_000_000)), sum_of(three, None), remove, state);
+        let (one, two, three, (), held_back) = tokio::join!(
+            sum_of(one, None),
+            sum_of(two, Some(1_000_000)),
+            sum_of(three, None),
+            remove,
+            state
+        );
         assert_eq!([one, two, three], [(wanted, 0); 3]);
         assert!(held_back, "a client that stands still holds back the writer");
         println!("200 MB to three clients, one stopped for 3 s: {:?}", begun.elapsed());
@@ -100,7 +113,8 @@ fn the_log_has_every_line_in_order_through_rotation() {
         let live = bed.log_path();
         let rotated = |number: u32, end: &str| format!("{}.{number}{end}", live.display());
         until("all are compressed", || {
-            (1..20).all(|number| !fs::exists(rotated(number, "")).unwrap()) && !fs::exists(format!("{}.gz.tmp", live.display())).unwrap()
+            (1..20).all(|number| !fs::exists(rotated(number, "")).unwrap())
+                && !fs::exists(format!("{}.gz.tmp", live.display())).unwrap()
         })
         .await;
         let mut text = String::new();
@@ -171,7 +185,11 @@ fn a_client_that_leaves_ends_held_stdin_once_only() {
         let mut second = bed.attach("", true).await;
         second.input(b"two\n").await;
         second.expect("two").await;
-        let request = gantry_proto_shim::api::CloseIORequest { id: bed.id.clone(), stdin: true, ..Default::default() };
+        let request = gantry_proto_shim::api::CloseIORequest {
+            id: bed.id.clone(),
+            stdin: true,
+            ..Default::default()
+        };
         bed.client.close_io(context(), &request).await.unwrap();
         let (_, _, exit) = second.rest().await;
         assert_eq!(exit.status, 0);
@@ -184,18 +202,25 @@ fn a_lot_of_stdin_goes_through_unchanged() {
     runtime().block_on(async {
         let bed = Bed::script("sleep 100").await;
         bed.run().await;
-        bed.exec("e", "cat", gantry_shim_protocol::stdio::HELD_ONCE, false).await;
+        bed.exec("e", "cat", gantry_shim_protocol::stdio::HELD_ONCE, false)
+            .await;
         let attached = bed.attach("e", true).await;
         bed.start_exec("e").await.unwrap();
-        let bytes: Vec<u8> = (0..3_000_000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        let bytes: Vec<u8> = (0..3_000_000u32)
+            .map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8)
+            .collect();
         let hello = bytes.clone();
         // Written and read at once, for cat stops reading when nobody takes its output.
         let (read, mut write) = attached.split();
         let writing = async move {
             for piece in hello.chunks(50_000) {
-                tokio::io::AsyncWriteExt::write_all(&mut write, &gantry_proto_attach::encode(Kind::Stdin, 0, piece)).await.unwrap();
+                tokio::io::AsyncWriteExt::write_all(&mut write, &gantry_proto_attach::encode(Kind::Stdin, 0, piece))
+                    .await
+                    .unwrap();
             }
-            tokio::io::AsyncWriteExt::write_all(&mut write, &gantry_proto_attach::encode(Kind::StdinEof, 0, &[])).await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut write, &gantry_proto_attach::encode(Kind::StdinEof, 0, &[]))
+                .await
+                .unwrap();
             write
         };
         let ((out, _, exit), _write) = tokio::join!(read.rest(), writing);
@@ -217,7 +242,10 @@ fn named_pipes_serve_a_foreign_caller() {
         }
         let mut request = bed.create_request();
         request.options = None.into();
-        [&mut request.stdin, &mut request.stdout, &mut request.stderr].into_iter().zip(&pipes).for_each(|(name, pipe)| *name = pipe.display().to_string());
+        [&mut request.stdin, &mut request.stdout, &mut request.stderr]
+            .into_iter()
+            .zip(&pipes)
+            .for_each(|(name, pipe)| *name = pipe.display().to_string());
         let [input, out, err] = pipes;
         let reader = |path: std::path::PathBuf| std::thread::spawn(move || fs::read_to_string(path).unwrap());
         let (out, err) = (reader(out), reader(err));
@@ -226,7 +254,10 @@ fn named_pipes_serve_a_foreign_caller() {
         let writer = std::thread::spawn(move || fs::write(input, "through a pipe\n").unwrap());
         assert_eq!(bed.wait("").await, 6);
         writer.join().unwrap();
-        assert_eq!((out.join().unwrap().as_str(), err.join().unwrap().as_str()), ("through a pipe\n", "err\n"));
+        assert_eq!(
+            (out.join().unwrap().as_str(), err.join().unwrap().as_str()),
+            ("through a pipe\n", "err\n")
+        );
         bed.delete("").await.unwrap();
         let mut request = bed.create_request();
         request.stdout = "binary:///bin/logger?a=b".into();
@@ -236,7 +267,13 @@ fn named_pipes_serve_a_foreign_caller() {
 }
 
 fn nix_mkfifo(path: &std::path::Path) {
-    assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(path)
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 #[test]
@@ -246,25 +283,43 @@ fn descriptors_are_kept_for_the_daemon() {
         let bed = Bed::script("true").await;
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let names = gantry_proto_attach::Names { names: vec!["port/tcp".into()] };
+        let names = gantry_proto_attach::Names {
+            names: vec!["port/tcp".into()],
+        };
         let mut talk = bed.converse().await;
         let frame = gantry_proto_attach::encode_json(Kind::Put, &names);
         let fds = [listener.as_raw_fd()];
         let messages = [nix::sys::socket::ControlMessage::ScmRights(&fds)];
         let parts = [std::io::IoSlice::new(&frame)];
-        nix::sys::socket::sendmsg::<nix::sys::socket::UnixAddr>(talk.stream.as_raw_fd(), &parts, &messages, nix::sys::socket::MsgFlags::empty(), None).unwrap();
+        nix::sys::socket::sendmsg::<nix::sys::socket::UnixAddr>(
+            talk.stream.as_raw_fd(),
+            &parts,
+            &messages,
+            nix::sys::socket::MsgFlags::empty(),
+            None,
+        )
+        .unwrap();
         assert_eq!(talk.next().await.unwrap().kind, Kind::Kept);
         drop((talk, listener));
         assert!(std::net::TcpListener::bind(address).is_err(), "the port stays reserved");
         let empty = Default::default();
-        assert_eq!(bed.extras.descriptors(context(), &empty).await.unwrap().names, ["port/tcp"]);
+        assert_eq!(
+            bed.extras.descriptors(context(), &empty).await.unwrap().names,
+            ["port/tcp"]
+        );
         let talk = bed.converse().await.stream.into_std().unwrap();
         talk.set_nonblocking(false).unwrap();
         std::io::Write::write_all(&mut &talk, &gantry_proto_attach::encode_json(Kind::Take, &names)).unwrap();
         let mut buffer = [0; 1000];
         let mut parts = [std::io::IoSliceMut::new(&mut buffer)];
         let mut space = nix::cmsg_space!([i32; 4]);
-        let message = nix::sys::socket::recvmsg::<nix::sys::socket::UnixAddr>(talk.as_raw_fd(), &mut parts, Some(&mut space), nix::sys::socket::MsgFlags::empty()).unwrap();
+        let message = nix::sys::socket::recvmsg::<nix::sys::socket::UnixAddr>(
+            talk.as_raw_fd(),
+            &mut parts,
+            Some(&mut space),
+            nix::sys::socket::MsgFlags::empty(),
+        )
+        .unwrap();
         let back = message.cmsgs().unwrap().find_map(|part| match part {
             nix::sys::socket::ControlMessageOwned::ScmRights(fds) => fds.first().copied(),
             _ => None,
@@ -273,7 +328,10 @@ fn descriptors_are_kept_for_the_daemon() {
         let back = unsafe { std::net::TcpListener::from_raw_fd(back.unwrap()) };
         assert_eq!(back.local_addr().unwrap(), address);
         drop(back);
-        let request = gantry_proto_shim::extras::DropDescriptorsRequest { names: names.names, ..Default::default() };
+        let request = gantry_proto_shim::extras::DropDescriptorsRequest {
+            names: names.names,
+            ..Default::default()
+        };
         bed.extras.drop_descriptors(context(), &request).await.unwrap();
         std::net::TcpListener::bind(address).unwrap();
     });
@@ -284,10 +342,17 @@ fn a_resize_over_the_task_service_is_seen() {
     runtime().block_on(async {
         let bed = Bed::script("sleep 100").await;
         bed.run().await;
-        bed.exec("t", "while true; do stty size; sleep 0.02; done", "", true).await;
+        bed.exec("t", "while true; do stty size; sleep 0.02; done", "", true)
+            .await;
         let mut attached = bed.attach("t", false).await;
         bed.start_exec("t").await.unwrap();
-        let request = ResizePtyRequest { id: bed.id.clone(), exec_id: "t".into(), width: 77, height: 22, ..Default::default() };
+        let request = ResizePtyRequest {
+            id: bed.id.clone(),
+            exec_id: "t".into(),
+            width: 77,
+            height: 22,
+            ..Default::default()
+        };
         bed.client.resize_pty(context(), &request).await.unwrap();
         attached.expect("22 77").await;
         bed.kill("t", libc::SIGKILL).await.unwrap();
