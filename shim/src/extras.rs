@@ -9,7 +9,10 @@ use crate::{
 use async_trait::async_trait;
 use gantry_proto_shim::{
     Extras,
-    extras::*,
+    extras::{
+        AttachClient, AttachStateResponse, ContainerRequest, DescriptorsResponse, DropDescriptorsRequest,
+        EndpointResponse, ExitsResponse, InfoResponse, LogStateResponse, ProcessExit, ProcessRequest,
+    },
     protobuf::{MessageField, well_known_types::empty::Empty},
     ttrpc::{self, r#async::TtrpcContext},
 };

@@ -10,7 +10,12 @@ use crate::{
 use async_trait::async_trait;
 use gantry_proto_shim::{
     Task, any,
-    api::*,
+    api::{
+        CheckpointTaskRequest, CloseIORequest, ConnectRequest, ConnectResponse, CreateTaskRequest, CreateTaskResponse,
+        DeleteRequest, DeleteResponse, ExecProcessRequest, KillRequest, PauseRequest, PidsRequest, PidsResponse,
+        ProcessInfo, ResizePtyRequest, ResumeRequest, ShutdownRequest, StartRequest, StartResponse, StateRequest,
+        StateResponse, StatsRequest, StatsResponse, Status, UpdateTaskRequest, WaitRequest, WaitResponse,
+    },
     protobuf::Message,
     protobuf::{
         EnumOrUnknown, MessageField,

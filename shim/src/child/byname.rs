@@ -286,10 +286,10 @@ struct LogLine {
 
 /// What a foreign program's log says. Its text is the only sign of what sort of failure it was; samples are in the tests.
 fn failure_of(name: &str, log: &str, status: &str) -> Failure {
-    let lines = log
+    let mut lines = log
         .lines()
         .filter_map(|line| serde_json::from_str::<LogLine>(line).ok());
-    let last = lines.filter(|line| line.level == "error").last().map(|line| line.msg);
+    let last = lines.rfind(|line| line.level == "error").map(|line| line.msg);
     let message = last.unwrap_or_else(|| format!("it ended with {status}"));
     let has = |text: &str| message.contains(text);
     let kind = if has("executable file not found")

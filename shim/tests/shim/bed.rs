@@ -3,7 +3,10 @@
 use gantry_proto_attach::{Decoder, Exit, Frame, Hello, Kind, encode, encode_json};
 use gantry_proto_shim::{
     CREATE_OPTIONS_TYPE, ExtrasClient, PROCESS_TYPE, TaskClient, TaskVersion, any,
-    api::*,
+    api::{
+        CreateTaskRequest, DeleteRequest, ExecProcessRequest, KillRequest, Mount, ShutdownRequest, StartRequest,
+        StateRequest, Status, WaitRequest,
+    },
     extras::{CreateOptions, LogOptions},
     protobuf::Message,
     ttrpc::{self, context},

@@ -1,6 +1,12 @@
 //! The real shim, driven over its sockets, with real containers of busybox. Needs root, cgroups, and Debian's busybox-static (and
 //! runc for the runtime by name).
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_imports,
+    reason = "a test may stop where it stands; the bed is everywhere"
+)]
+
 mod bed;
 mod life;
 mod runtimes;
