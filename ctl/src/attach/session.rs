@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use super::keys::Watch;
 use super::term;
 use crate::error::{Error, Result};
+use crate::out;
 
 /// The longest the shim may take to answer a hello.
 const GREETING: Duration = Duration::from_secs(20);
@@ -162,13 +163,9 @@ fn feed_stdin(writer: &Mutex<UnixStream>, mut watch: Option<Watch>) -> bool {
         socket.write_all(&wire::encode(kind, 0, payload))
     };
     let mut buffer = [0; CHUNK];
-    let mut stdin = std::io::stdin();
     loop {
-        let count = match stdin.read(&mut buffer) {
-            Ok(count) => count,
-            Err(err) if err.kind() == ErrorKind::Interrupted => continue,
-            Err(_) => 0,
-        };
+        // A terminal that went away is an end too.
+        let count = out::read_stdin(&mut buffer).unwrap_or(0);
         let (bytes, detach) = match &mut watch {
             Some(watch) if count == 0 => (watch.rest(), false),
             Some(watch) => watch.feed(&buffer[..count]),
@@ -192,7 +189,6 @@ fn feed_stdin(writer: &Mutex<UnixStream>, mut watch: Option<Watch>) -> bool {
 
 /// Writes what arrives to our stdout and stderr until the process's exit.
 fn write_output(mut socket: UnixStream) -> Result<End> {
-    let (mut stdout, mut stderr) = (std::io::stdout(), std::io::stderr());
     let mut payload = Vec::new();
     loop {
         let (kind, stream) = match read_frame(&mut socket, &mut payload) {
@@ -202,8 +198,8 @@ fn write_output(mut socket: UnixStream) -> Result<End> {
             Err(_) => return Ok(End::Lost),
         };
         let written = match kind {
-            Kind::Output if stream == STDERR => stderr.write_all(&payload),
-            Kind::Output => stdout.write_all(&payload).and_then(|()| stdout.flush()),
+            Kind::Output if stream == STDERR => out::write_stderr(&payload),
+            Kind::Output => out::write_stdout(&payload),
             Kind::Exit => return Ok(End::Exit(json::<Exit>(&payload)?.status as i32)),
             Kind::Error => return Err(Error::Attach(json::<Refusal>(&payload)?.message)),
             // A newer shim may say more than we know.

@@ -100,7 +100,7 @@ pub(super) fn feed<T: Send + 'static>(
 /// The file, or stdin for "-".
 fn open(path: &str) -> Result<(Box<dyn Read + Send>, u64)> {
     if path == "-" {
-        return Ok((Box::new(std::io::stdin()), 0));
+        return Ok((Box::new(out::Stdin), 0));
     }
     let file = File::open(path).map_err(Error::io(format!("open {path}")))?;
     let meta = file.metadata().map_err(Error::io(format!("open {path}")))?;

@@ -250,7 +250,7 @@ async fn from_stdin(daemon: &Daemon, container: String, path: String, options: O
         )));
     }
     let first = header(container, resolved, options);
-    let (messages, verdict) = feed(io::stdin(), "read stdin".into(), Some(first), tar_piece).split();
+    let (messages, verdict) = feed(out::Stdin, "read stdin".into(), Some(first), tar_piece).split();
     let answer = daemon.take(daemon.containers().copy_to(messages).await);
     verdict.first(answer).map(|answer| answer.bytes)
 }

@@ -15,6 +15,8 @@ pub(crate) struct Extractor {
     /// Where the root of the archive lands.
     root: PathBuf,
     keep_owner: bool,
+    /// The archive's root is `./` or `/`: names do not begin with the root's.
+    bare: bool,
     directories: Vec<(PathBuf, u32, u64)>,
     bytes: u64,
 }
@@ -24,6 +26,7 @@ impl Extractor {
         Self {
             root,
             keep_owner,
+            bare: false,
             directories: Vec::new(),
             bytes: 0,
         }
@@ -33,8 +36,12 @@ impl Extractor {
     pub(crate) fn run(mut self, from: impl Read) -> Result<u64, String> {
         let mut archive = Archive::new(from);
         let entries = archive.entries().map_err(|err| format!("read archive: {err}"))?;
-        for entry in entries {
+        for (at, entry) in entries.enumerate() {
             let mut entry = entry.map_err(|err| format!("read archive: {err}"))?;
+            if at == 0 {
+                let first = entry.path().map_err(|err| format!("read archive: {err}"))?;
+                self.bare = !first.components().any(|part| matches!(part, Component::Normal(_)));
+            }
             self.one(&mut entry)?;
         }
         for (path, mode, mtime) in self.directories.iter().rev() {
@@ -54,6 +61,8 @@ impl Extractor {
         match kind {
             EntryType::Directory => {
                 match fs::symlink_metadata(&target) {
+                    // What is copied are contents: the directory they go into stays as it is.
+                    Ok(_) if self.bare && target == self.root && target.is_dir() => return Ok(()),
                     Ok(meta) if meta.is_dir() || target == self.root && target.is_dir() => {}
                     Ok(_) => {
                         return Err(format!(
@@ -104,17 +113,14 @@ impl Extractor {
         }
     }
 
-    /// The host's path of an entry: its first component is the root's name, whatever that is.
+    /// The host's path of an entry: its first component is the root's name, whatever that is, unless names are bare.
     fn inside(&self, name: &Path) -> Result<PathBuf, String> {
         let refuse = || format!("refused archive entry {}: it leads out of the target", name.display());
-        let mut parts = name.components().filter(|part| *part != Component::RootDir).peekable();
-        parts.next();
+        let named = |part: &Component<'_>| !matches!(part, Component::RootDir | Component::CurDir);
+        let parts = name.components().filter(named).skip(usize::from(!self.bare));
         let mut path = self.root.clone();
         for part in parts {
             let Component::Normal(part) = part else {
-                if part == Component::CurDir {
-                    continue;
-                }
                 return Err(refuse());
             };
             if path != self.root && fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink()) {
@@ -241,6 +247,23 @@ mod tests {
             assert!(err.contains("refused"), "{err}");
         }
         assert_eq!(fs::read_dir(&out).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn contents_have_bare_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let bytes = archive(&[
+            ("./", EntryType::Directory, ""),
+            ("a", EntryType::Regular, "one"),
+            ("./b", EntryType::Link, "./a"),
+            ("sub/", EntryType::Directory, ""),
+            ("sub/c", EntryType::Regular, "two"),
+        ]);
+        Extractor::new(dir.path().to_owned(), false)
+            .run(bytes.as_slice())
+            .unwrap();
+        assert_eq!(fs::read_to_string(dir.path().join("b")).unwrap(), "one");
+        assert_eq!(fs::read_to_string(dir.path().join("sub/c")).unwrap(), "two");
     }
 
     #[test]
