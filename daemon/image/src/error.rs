@@ -147,6 +147,15 @@ impl ImageError {
         self.kind() == ErrorKind::Cancelled
     }
 
+    /// Whether the bytes themselves are to blame: then they are not worth keeping for resumption.
+    pub(crate) fn blames_content(&self) -> bool {
+        match self {
+            Self::Escape { .. } | Self::BadEntry { .. } | Self::BadTar { .. } | Self::Limit { .. } => true,
+            Self::Truncated { .. } | Self::Decompress { .. } | Self::WrongDigest { .. } => true,
+            _ => false,
+        }
+    }
+
     pub(crate) fn parse(what: impl Into<String>, reason: impl std::fmt::Display) -> Self {
         Self::Parse {
             what: what.into(),

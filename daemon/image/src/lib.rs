@@ -14,6 +14,8 @@ pub mod config;
 pub mod descriptor;
 pub mod diff;
 pub mod error;
+#[cfg(test)]
+mod fake_registry;
 mod hash;
 mod hold;
 pub mod instruction;

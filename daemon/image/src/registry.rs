@@ -146,5 +146,18 @@ fn is_within(address: IpAddr, net: &str, bits: &str) -> bool {
     bits <= width && (bits == 0 || (a ^ b) >> (width - bits) == 0)
 }
 
+/// Whether an address answers, certificates checked.
+#[cfg(test)]
+pub(crate) async fn reach(config: &RegistryConfig, url: &str) -> Result<u16> {
+    let ask = http::Ask {
+        method: ::http::Method::GET,
+        url: url.to_owned(),
+        headers: ::http::HeaderMap::new(),
+        authorization: None,
+        body: bytes::Bytes::new(),
+    };
+    Ok(Client::new(config).send(&ask, false).await?.status().as_u16())
+}
+
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ mod sparse;
 use crate::error::{ImageError, Result};
 use sparse::Chunk;
 use std::io::{self, Read};
+use std::ops::Range;
 use tar::{EntryType, Header};
 
 const BLOCK: usize = 512;
@@ -82,7 +83,7 @@ impl<R: Read> TarReader<R> {
                 };
             };
             let kind = header.entry_type();
-            let size = header.entry_size().map_err(|e| bad(format!("size field: {e}")))?;
+            let size = number(&header, SIZE, "size", Header::entry_size)?;
             match kind {
                 EntryType::XHeader => extensions.add_records(&self.extension(size)?)?,
                 EntryType::GNULongName => extensions.long_name = Some(until_nul(self.extension(size)?)),
@@ -145,11 +146,8 @@ impl<R: Read> TarReader<R> {
             (sparse, logical) = (Some(chunks), real);
         }
         let link = extensions.long_link.or(extensions.link);
-        let field = |value: io::Result<u64>, name: &str| value.map_err(|e| bad(format!("{name} field: {e}")));
-        let id = |given: Option<u64>, field: io::Result<u64>, name: &str| -> Result<u32> {
-            let value = given
-                .map_or_else(|| field, Ok)
-                .map_err(|e| bad(format!("{name} field: {e}")))?;
+        let id = |given: Option<u64>, field: Result<u64>, name: &str| -> Result<u32> {
+            let value = given.map_or(field, Ok)?;
             u32::try_from(value).map_err(|_| bad(format!("{name} {value} is out of range")))
         };
         let mut entry = Entry {
@@ -161,13 +159,16 @@ impl<R: Read> TarReader<R> {
                 .unwrap_or_else(|| header.path_bytes().into_owned()),
             link: link.unwrap_or_else(|| header.link_name_bytes().map(|l| l.into_owned()).unwrap_or_default()),
             kind: kind.unwrap_or(Kind::File),
-            mode: header.mode().map_err(|e| bad(format!("mode field: {e}")))? & 0o7777,
-            uid: id(extensions.uid, header.uid(), "uid")?,
-            gid: id(extensions.gid, header.gid(), "gid")?,
+            mode: number(header, MODE, "mode", Header::mode)? & 0o7777,
+            uid: id(extensions.uid, number(header, UID, "uid", Header::uid), "uid")?,
+            gid: id(extensions.gid, number(header, GID, "gid", Header::gid), "gid")?,
             mtime: match extensions.mtime {
                 Some(time) => time,
                 // Base-256 fields may be negative; what does not fit is the epoch.
-                None => (i64::try_from(field(header.mtime(), "mtime")?).unwrap_or(0), 0),
+                None => (
+                    i64::try_from(number(header, MTIME, "mtime", Header::mtime)?).unwrap_or(0),
+                    0,
+                ),
             },
             size: if has_content { logical } else { 0 },
             device: (
@@ -269,6 +270,25 @@ impl<R: Read> Read for Content<'_, R> {
             read => Ok(read),
         }
     }
+}
+
+const MODE: Range<usize> = 100..108;
+const UID: Range<usize> = 108..116;
+const GID: Range<usize> = 116..124;
+const SIZE: Range<usize> = 124..136;
+const MTIME: Range<usize> = 136..148;
+
+/// A numeric field; a blank one is zero, as other readers have it.
+fn number<T: From<u8>>(
+    header: &Header,
+    field: Range<usize>,
+    name: &str,
+    parse: impl FnOnce(&Header) -> io::Result<T>,
+) -> Result<T> {
+    if header.as_bytes()[field].iter().all(|byte| matches!(byte, 0 | b' ')) {
+        return Ok(T::from(0));
+    }
+    parse(header).map_err(|error| bad(format!("{name} field: {error}")))
 }
 
 fn kind_of(header: &Header) -> Result<Option<Kind>> {

@@ -250,7 +250,8 @@ impl DirSnapshots {
         let mut at = Some(name.to_owned());
         while let Some(snap) = at.and_then(|name| snaps.get(&name).cloned()) {
             dirs.push(snap.dir);
-            at = snap.parent;
+            // A plain tree holds all of its parents.
+            at = snap.parent.filter(|_| self.whiteouts == Whiteouts::Overlay);
         }
         dirs
     }
@@ -534,4 +535,137 @@ pub(crate) fn tar_of(members: Vec<Member>) -> Vec<u8> {
         builder.append(&member.header, &member.content[..]).unwrap();
     }
     builder.into_inner().unwrap()
+}
+
+/// A stream of bytes as a door hands it on.
+pub(crate) fn feed(bytes: Vec<u8>) -> tokio::sync::mpsc::Receiver<Result<bytes::Bytes>> {
+    let (sender, receiver) = tokio::sync::mpsc::channel(4);
+    tokio::spawn(async move {
+        for piece in bytes.chunks(50_000) {
+            if sender.send(Ok(bytes::Bytes::copy_from_slice(piece))).await.is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// A layer of an image in the making: its tar, and how it is packed.
+pub(crate) struct Layer {
+    pub tar: Vec<u8>,
+    pub packed: Vec<u8>,
+    pub media_type: &'static str,
+}
+
+impl Layer {
+    pub(crate) fn gzip(members: Vec<Member>) -> Self {
+        let tar = tar_of(members);
+        Self {
+            packed: gzip(&tar),
+            tar,
+            media_type: crate::media::OCI_LAYER_GZIP,
+        }
+    }
+
+    pub(crate) fn zstd(members: Vec<Member>) -> Self {
+        let tar = tar_of(members);
+        Self {
+            packed: zstd::encode_all(&tar[..], 3).unwrap(),
+            tar,
+            media_type: crate::media::OCI_LAYER_ZSTD,
+        }
+    }
+
+    pub(crate) fn plain(members: Vec<Member>) -> Self {
+        let tar = tar_of(members);
+        Self {
+            packed: tar.clone(),
+            tar,
+            media_type: crate::media::OCI_LAYER,
+        }
+    }
+}
+
+/// The parts of an image: bytes by digest, and its manifest's descriptor.
+pub(crate) struct Parts {
+    pub target: crate::Descriptor,
+    pub blobs: BTreeMap<Digest, Vec<u8>>,
+    pub layers: Vec<crate::Descriptor>,
+    pub config: Digest,
+}
+
+pub(crate) fn parts(layers: &[Layer]) -> Parts {
+    let digest = |bytes: &[u8]| Hasher::of(Algorithm::Sha256, bytes);
+    let mut blobs = BTreeMap::new();
+    let mut descriptors = Vec::new();
+    for layer in layers {
+        let blob = crate::Descriptor::new(layer.media_type, digest(&layer.packed), layer.packed.len() as u64);
+        blobs.insert(blob.digest.clone(), layer.packed.clone());
+        descriptors.push(blob);
+    }
+    let config = crate::ImageConfig {
+        architecture: crate::Platform::host().architecture,
+        os: "linux".into(),
+        rootfs: crate::config::RootFs {
+            kind: "layers".into(),
+            diff_ids: layers.iter().map(|layer| digest(&layer.tar)).collect(),
+        },
+        ..crate::ImageConfig::default()
+    };
+    let bytes = config.to_bytes();
+    let manifest = crate::descriptor::Manifest {
+        schema_version: 2,
+        media_type: Some(crate::media::OCI_MANIFEST.into()),
+        config: crate::Descriptor::new(crate::media::OCI_CONFIG, digest(&bytes), bytes.len() as u64),
+        layers: descriptors.clone(),
+        annotations: BTreeMap::new(),
+    };
+    blobs.insert(digest(&bytes), bytes.clone());
+    let config = digest(&bytes);
+    let bytes = serde_json::to_vec(&manifest).unwrap();
+    let target = crate::Descriptor::new(crate::media::OCI_MANIFEST, digest(&bytes), bytes.len() as u64);
+    blobs.insert(target.digest.clone(), bytes);
+    Parts {
+        target,
+        blobs,
+        layers: descriptors,
+        config,
+    }
+}
+
+impl Parts {
+    pub(crate) fn put(&self, bed: &Bed) {
+        for bytes in self.blobs.values() {
+            bed.content.put(&bed.ns, bytes);
+        }
+    }
+}
+
+/// Runs a program of the host and returns what it says; it must succeed.
+pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
+    let out = Command::new(program)
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|e| panic!("{program}: {e}"));
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(
+        out.status.success(),
+        "{program} {arguments:?}: {said}{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    said
+}
+
+/// What a tree holds: kinds, modes, owners, links and contents; times in seconds.
+pub(crate) fn listing(dir: &Path) -> String {
+    let script = "cd \"$0\" && find . -printf '%P|%y|%m|%U|%G|%l|%Ts\\n' | sed 's/\\.[0-9]*$//' | LC_ALL=C sort && \
+                  find . -type f -exec sha256sum {} + | LC_ALL=C sort -k2";
+    run("sh", &["-c", script, dir.to_str().unwrap()])
 }

@@ -143,8 +143,8 @@ impl ImageService {
         let claim = self.inner.blobs.lock(plan.blob.digest.clone()).await;
         let draft = match (self.open(job, plan, remote).await?, remote) {
             (Some((ingest, 0)), Some(remote)) => return self.stream(job, plan, remote, ingest, draft).await,
-            (Some((ingest, offset)), Some(remote)) => {
-                self.download(job, plan, remote, ingest, offset).await?;
+            (Some(begun), Some(remote)) => {
+                self.go_on(job, plan, remote, begun).await?;
                 draft
             }
             _ => draft,
@@ -181,10 +181,29 @@ impl ImageService {
 
     async fn ensure_blob(&self, job: &Job, plan: &Plan, remote: Option<&Repository>) -> Result<()> {
         let _claim = self.inner.blobs.lock(plan.blob.digest.clone()).await;
-        if let (Some((ingest, offset)), Some(remote)) = (self.open(job, plan, remote).await?, remote) {
-            self.download(job, plan, remote, ingest, offset).await?;
+        match (self.open(job, plan, remote).await?, remote) {
+            (Some(begun), Some(remote)) => self.go_on(job, plan, remote, begun).await,
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Downloads from where an ingest stands. If what was there proves wrong, all of it once more.
+    async fn go_on(
+        &self,
+        job: &Job,
+        plan: &Plan,
+        remote: &Repository,
+        (ingest, offset): (Box<dyn Ingest>, u64),
+    ) -> Result<()> {
+        let outcome = self.download(job, plan, remote, ingest, offset).await;
+        if offset == 0 || !matches!(outcome, Err(ImageError::WrongDigest { .. })) {
+            return outcome;
+        }
+        tracing::warn!(digest = %plan.blob.digest, "a partial download was damaged; downloading it again");
+        match self.open(job, plan, Some(remote)).await? {
+            Some((ingest, offset)) => self.download(job, plan, remote, ingest, offset).await,
+            None => Ok(()),
+        }
     }
 
     /// Download, hash, write the blob, decompress, hash, extract: one pass.
@@ -201,7 +220,15 @@ impl ImageService {
         self.receive(job, plan, remote, 0, move |chunks| {
             let mut incoming = Incoming::new(chunks, ingest);
             let algorithm = plan_there.diff_id.algorithm();
-            let applied = apply(&mut incoming, &draft.target, &inner.limits, algorithm, |_| {})?;
+            let applied = match apply(&mut incoming, &draft.target, &inner.limits, algorithm, |_| {}) {
+                Ok(applied) => applied,
+                Err(error) => {
+                    if error.blames_content() {
+                        incoming.into_ingest().abort()?;
+                    }
+                    return Err(error);
+                }
+            };
             blobs.commit(incoming.into_ingest(), &plan_there.blob, labels)?;
             Ok((draft, check_diff_id(&plan_there.blob, &plan_there.diff_id, applied)?))
         })

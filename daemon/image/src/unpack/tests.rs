@@ -129,7 +129,11 @@ fn hostile_layers_are_refused_and_harm_nothing() {
             vec![pax_path(file("a", "x"), deep.as_bytes())],
             "max-depth",
         ),
-        ("long name", vec![pax_path(file("a", "x"), &[b'n'; 300])], "create file"),
+        (
+            "long name",
+            vec![pax_path(file("a", "x"), &[b'n'; 300])],
+            "File name too long",
+        ),
         ("unknown type", vec![member(EntryType::new(b'Z'), "a")], "unknown type"),
         ("empty link", vec![link(Symlink, "a", "")], "link to nothing"),
         (

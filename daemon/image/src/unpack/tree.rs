@@ -240,6 +240,20 @@ impl<'a> Tree<'a> {
         Ok(())
     }
 
+    /// The directories on the way to an entry hold something of this layer.
+    fn note_way(&mut self, path: &[u8], shown: &str) -> Result<()> {
+        if self.written.is_none() {
+            return Ok(());
+        }
+        let mut at = path;
+        while let Some((above, name)) = split(at) {
+            let fd = open_below(self.root.as_fd(), above).map_err(failed(shown, "open parent directory"))?;
+            self.note(&fd, name, shown)?;
+            at = above;
+        }
+        Ok(())
+    }
+
     fn wrote(&self, dir: &OwnedFd, name: &[u8], shown: &str) -> Result<bool> {
         let Some((state, names)) = &self.written else {
             return Ok(true);
@@ -265,6 +279,7 @@ impl<'a> Tree<'a> {
             Err(Errno::NOTDIR) if self.target.whiteouts == Whiteouts::Overlay => self.make_directories(path, shown)?,
             Err(error) => return Err(failed(shown, "open parent directory")(error)),
         };
+        self.note_way(path, shown)?;
         let fd = Rc::new(fd);
         self.last = Some((path.to_vec(), fd.clone()));
         Ok(fd)
