@@ -4,11 +4,10 @@ use crate::status::{Answer, answer, finish, refuse};
 use crate::stream::{Outgoing, outgoing};
 use crate::{Door, check, config, copy, time, view};
 use gantry_core::{Error, Result};
-use gantry_engine::{ChangeKind, CreateContainer, ListContainers, StopOptions, WaitFor};
+use gantry_engine::{ChangeKind, CreateContainer, ListContainers, LogLine, LogQuery, StopOptions, WaitFor};
 use gantry_proto::gantry::v1 as wire;
 use gantry_proto::gantry::v1::containers_server::Containers;
-use gantry_task::logs::{LogEntry, LogStream};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Streaming};
 
 #[tonic::async_trait]
 impl Containers for Door {
@@ -182,7 +181,7 @@ impl Containers for Door {
         let container = request.container.clone();
         let query = log_query(request).map_err(refuse)?;
         let entries = self.engine.logs(&container, query).await.map_err(refuse)?;
-        Ok(crate::stream::fallible(entries, log_entry))
+        Ok(crate::stream::fallible(entries, log_line))
     }
 
     async fn top(&self, request: Request<wire::TopRequest>) -> Answer<wire::TopResponse> {
@@ -207,7 +206,7 @@ impl Containers for Door {
         let changes = self.engine.changes(&request.into_inner().container).await;
         let translate = |change: gantry_engine::Change| wire::Change {
             kind: change_kind(change.kind).into(),
-            path: change.path,
+            path: change.path.to_string_lossy().into_owned(),
         };
         answer(changes.map(|changes| wire::ChangesResponse {
             changes: changes.into_iter().map(translate).collect(),
@@ -258,24 +257,18 @@ fn wait_for(condition: i32) -> Result<WaitFor> {
 }
 
 fn log_query(request: wire::LogsRequest) -> Result<LogQuery> {
-    let tail = request.tail.map(|lines| usize::try_from(lines).unwrap_or(usize::MAX));
     Ok(LogQuery {
         since: time::into("since", request.since)?,
         until: time::into("until", request.until)?,
-        tail,
+        tail: request.tail,
         stdout: request.stdout,
         stderr: request.stderr,
         follow: request.follow,
-        ..LogQuery::default()
     })
 }
 
-fn log_entry(entry: LogEntry) -> wire::LogEntry {
-    wire::LogEntry {
-        time: Some(time::out(entry.time)),
-        stream: entry.stream.number(),
-        line: entry.line,
-    }
+fn log_line(entry: LogLine) -> wire::LogEntry {
+    wire::LogEntry { time: Some(time::out(entry.time)), stream: entry.stream, line: entry.line.to_vec() }
 }
 
 fn change_kind(kind: ChangeKind) -> wire::change::Kind {

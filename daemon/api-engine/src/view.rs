@@ -119,11 +119,11 @@ pub fn container(seen: Inspected) -> wire::Container {
     }
 }
 
-fn attached(client: gantry_task::AttachedClient) -> wire::AttachedClient {
+fn attached(client: &AttachClient) -> wire::AttachedClient {
     wire::AttachedClient {
-        id: client.id.to_string(),
-        spooled: client.spooled,
-        holding_back: client.holding_back,
+        id: client.number.to_string(),
+        spooled: client.waiting,
+        holding_back: client.holds_back,
     }
 }
 

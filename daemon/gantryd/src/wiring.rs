@@ -7,8 +7,8 @@ use crate::{libc_unsafe, limits};
 use gantry_core::content::ContentStore;
 use gantry_core::snapshot::SnapshotService;
 use gantry_engine::{Config, Engine, Parts};
-use gantry_image::{ImageService, ImageServiceConfig};
-use gantry_store::{BlobStore, Collector, Damage, SnapshotStore, Store, StoreOptions};
+use gantry_image::{ImageService, ImageSettings, RegistryConfig};
+use gantry_store::{BlobStore, Collector, Damage, Sharing, SnapshotStore, Store, StoreOptions};
 use gantry_task::{Deadlines, Shims, ShimsConfig};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,7 +47,7 @@ pub async fn open(settings: &Settings) -> Result<Rooms> {
     let lower = tokio::task::spawn_blocking(move || open_lower(&owned))
         .await
         .map_err(|join| Error::System { deed: "open the store", source: std::io::Error::other(join) })??;
-    let images = ImageService::new(lower.content.clone(), lower.snapshots.clone(), image_config(settings, lower.snapshotter));
+    let images = ImageService::new(lower.content, lower.snapshots.clone(), image_settings(settings))?;
     let shims = Shims::new(ShimsConfig {
         exec_root: settings.exec_root.clone(),
         shim: gantry_task::find_shim().map_err(gantry_core::Error::from)?,
@@ -75,10 +75,30 @@ fn open_lower(settings: &Settings) -> Result<Lower> {
     }
     let snapshotters = driver::open(settings)?;
     info!(driver = snapshotters.default, "storage driver chosen");
-    let content = BlobStore::open(store.clone(), &settings.data_root.join("content")).map_err(gantry_core::Error::from)?;
-    let snapshots = SnapshotStore::open(store.clone(), snapshotters.all).map_err(gantry_core::Error::from)?;
+    let root = settings.data_root.join("content");
+    let content = BlobStore::open(store.clone(), &root, Sharing::Shared).map_err(gantry_core::Error::from)?;
+    let snapshots = SnapshotStore::new(store.clone(), snapshotters.all, Sharing::Shared);
+    finish_and_undo(&content, &snapshots)?;
     let collector = Arc::new(Collector::new(store.clone(), content.clone(), snapshots.clone()));
-    Ok(Lower { store, content, snapshots, collector, snapshotter: snapshotters.default })
+    Ok(Lower { store, content: Arc::new(content), snapshots: Arc::new(snapshots), collector, snapshotter: snapshotters.default })
+}
+
+/// Compares records with files, as a kill may have left them.
+fn finish_and_undo(content: &BlobStore, snapshots: &SnapshotStore) -> Result<()> {
+    let blobs = content.reconcile().map_err(gantry_core::Error::from)?;
+    for (ns, digest) in &blobs.damaged {
+        warn!(%ns, %digest, "the bytes of a blob are missing or cut short; pull or load its image again");
+    }
+    snapshots.reconcile().map_err(gantry_core::Error::from)?;
+    Ok(())
+}
+
+fn image_settings(settings: &Settings) -> ImageSettings {
+    ImageSettings {
+        registry: RegistryConfig { insecure: settings.insecure_registries.clone(), ..RegistryConfig::default() },
+        max_downloads: settings.max_concurrent_downloads,
+        ..ImageSettings::default()
+    }
 }
 
 fn tell(damage: &Damage) {
@@ -129,6 +149,7 @@ pub fn housekeeping(rooms: &Rooms) {
             tick.tick().await;
             let collector = collector.clone();
             match tokio::task::spawn_blocking(move || collector.collect()).await {
+                Ok(Ok(done)) if done.held_back => warn!("nothing is collected while damaged records are in quarantine; see gantryd store check"),
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => warn!(err = %error, "collection did not finish"),
                 Err(join) => warn!(err = %join, "collection ended early"),

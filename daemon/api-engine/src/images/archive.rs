@@ -46,7 +46,7 @@ fn header(first: Option<wire::ImportRequest>) -> Result<wire::ImportHeader, Stat
 fn load_event(event: LoadEvent) -> wire::LoadProgress {
     match event {
         LoadEvent::Step(step) => {
-            wire::LoadProgress { id: step.id, status: step.status, current: step.current, total: step.total, ..Default::default() }
+            wire::LoadProgress { id: step.id, status: step.status.to_string(), current: step.current, total: step.total, ..Default::default() }
         }
         LoadEvent::Loaded { reference, id } => wire::LoadProgress {
             loaded_reference: reference.unwrap_or_default(),

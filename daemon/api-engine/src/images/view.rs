@@ -78,7 +78,7 @@ pub fn pull_event(event: PullEvent) -> wire::PullProgress {
     match event {
         PullEvent::Step(step) => wire::PullProgress {
             id: step.id,
-            status: step.status,
+            status: step.status.to_string(),
             current: step.current,
             total: step.total,
             result: None,
