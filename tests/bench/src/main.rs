@@ -12,7 +12,8 @@ mod rootfs;
 use anyhow::{Context, Result, bail};
 use engine::Engine;
 use report::Report;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 const HELP: &str = "gantry-bench [--runs N] [--containers N] [--alone]
 
@@ -53,6 +54,17 @@ struct Root(PathBuf);
 
 impl Drop for Root {
     fn drop(&mut self) {
+        // dockerd keeps a namespace mounted below its exec root.
+        let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let below = |target: &&str| Path::new(target).starts_with(&self.0);
+        let targets: Vec<&str> = table
+            .lines()
+            .filter_map(|line| line.split(' ').nth(4))
+            .filter(below)
+            .collect();
+        for target in targets.iter().rev() {
+            let _ = Command::new("umount").arg("-l").arg(target).status();
+        }
         if let Err(error) = std::fs::remove_dir_all(&self.0) {
             eprintln!("remove {}: {error}", self.0.display());
         }
