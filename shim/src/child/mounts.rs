@@ -287,6 +287,47 @@ mod tests {
     }
 
     #[test]
+    fn many_layers_are_mounted_both_ways() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = |number: u32| format!("layer-with-a-name-that-takes-its-place-{number:04}");
+        let layers: Vec<String> = (0..130)
+            .map(|number| dir.path().join(name(number)).display().to_string())
+            .collect();
+        for (number, layer) in layers.iter().enumerate() {
+            fs::create_dir(layer).unwrap();
+            fs::write(Path::new(layer).join(format!("file{number}")), "").unwrap();
+        }
+        for made in ["upper", "work", "at"] {
+            fs::create_dir(dir.path().join(made)).unwrap();
+        }
+        let at = dir.path().join("at");
+        let others = [
+            format!("upperdir={}/upper", dir.path().display()),
+            format!("workdir={}/work", dir.path().display()),
+        ];
+        // A thread may have a mount table and a working directory of its own.
+        let work = std::thread::spawn(move || {
+            use nix::sched::{CloneFlags, unshare};
+            unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS).unwrap();
+            let private = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
+            mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
+            let layers: Vec<&str> = layers.iter().map(String::as_str).collect();
+            let others: Vec<&str> = others.iter().map(String::as_str).collect();
+            let seen = || fs::read_dir(&at).unwrap().count();
+            if mount_by_layers(&layers, &others, &at, MsFlags::empty()).is_ok() {
+                assert_eq!(seen(), 130);
+                unmount_all(&at);
+            }
+            // What kernels without the new way can take: names relative to what they share, within a page.
+            mount_relative(&layers[..70], &others, &at, MsFlags::empty()).unwrap();
+            assert_eq!(seen(), 70);
+            unmount_all(&at);
+            assert!(mount_relative(&layers, &others, &at, MsFlags::empty()).is_err());
+        });
+        work.join().unwrap();
+    }
+
+    #[test]
     fn mount_points_are_unescaped() {
         assert_eq!(unescape("/a\\040b"), Path::new("/a b"));
         assert_eq!(unescape("/plain"), Path::new("/plain"));

@@ -295,6 +295,7 @@ impl Drop for Bed {
             Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
         }
         shim(self.dir.path(), &self.bundle(), &self.id, "delete");
+        remove_parents("gantry-shim-test");
         if std::thread::panicking() {
             return;
         }
@@ -393,6 +394,14 @@ impl<S: AsyncRead + Unpin> Attached<S> {
     }
 }
 
+/// The cgroup above those of the tests goes with the last of them.
+pub fn remove_parents(name: &str) {
+    for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+        let _ = fs::remove_dir(hierarchy.path().join(name));
+    }
+    let _ = fs::remove_dir(format!("/sys/fs/cgroup/{name}"));
+}
+
 pub fn shim(dir: &Path, bundle: &Path, id: &str, verb: &str) -> Output {
     let mut command = Command::new(SHIM);
     command
@@ -424,7 +433,7 @@ pub async fn connect(address: &str) -> (TaskClient, ExtrasClient) {
     )
 }
 
-fn make_root(root: &Path) {
+pub fn make_root(root: &Path) {
     for name in ["bin", "dev", "proc", "sys", "tmp", "etc", "root"] {
         fs::create_dir_all(root.join(name)).unwrap();
     }

@@ -1,5 +1,5 @@
 //! The real shim, driven over its sockets, with real containers of busybox. Needs root, cgroups, and Debian's busybox-static (and
-//! runc for the runtime by name).
+//! runc for the runtime by name, containerd with ctr for the foreign caller).
 
 #![allow(
     clippy::unwrap_used,
@@ -8,6 +8,7 @@
 )]
 
 mod bed;
+mod containerd;
 mod life;
 mod runtimes;
 mod streams;
