@@ -48,6 +48,7 @@ impl House {
             .prefix("gantry-e2e-")
             .tempdir()
             .expect("a temporary directory");
+        std::fs::write(root.path().join("daemon.json"), "{}").expect("a configuration file");
         let mut house = Self {
             root: Some(root),
             daemon: None,
@@ -117,7 +118,9 @@ impl House {
             .arg(self.data_root())
             .arg("--exec-root")
             .arg(self.exec_root());
-        command.arg("--host").arg(format!("unix://{}", self.socket().display()));
+        command
+            .arg("--address")
+            .arg(format!("unix://{}", self.socket().display()));
         command
             .arg("--pidfile")
             .arg(self.root().join("gantryd.pid"))
