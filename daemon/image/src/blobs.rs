@@ -3,6 +3,7 @@
 
 use crate::descriptor::{Descriptor, Document, MAX_CONFIG, MAX_MANIFEST};
 use crate::error::{ImageError, Result};
+use crate::failpoint::failpoint;
 use crate::hash::Hasher;
 use gantry_core::content::{BlobInfo, ContentStore, Ingest, IngestRequest, read_all};
 use gantry_core::reference::Reference;
@@ -90,8 +91,12 @@ impl Blobs {
                 },
             });
         }
+        failpoint!("image::blob::written");
         match ingest.commit(Some(size), Some(&blob.digest), labels.clone()) {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                failpoint!("image::blob::committed");
+                Ok(())
+            }
             Err(error) if error.kind() == ErrorKind::AlreadyExists => self.label(&blob.digest, &labels),
             Err(error) => Err(error.into()),
         }

@@ -70,7 +70,7 @@ pub struct Index {
 /// What a manifest digest may lead to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Document {
-    Manifest(Manifest),
+    Manifest(Box<Manifest>),
     Index(Index),
 }
 

@@ -149,11 +149,16 @@ impl ImageError {
 
     /// Whether the bytes themselves are to blame: then they are not worth keeping for resumption.
     pub(crate) fn blames_content(&self) -> bool {
-        match self {
-            Self::Escape { .. } | Self::BadEntry { .. } | Self::BadTar { .. } | Self::Limit { .. } => true,
-            Self::Truncated { .. } | Self::Decompress { .. } | Self::WrongDigest { .. } => true,
-            _ => false,
-        }
+        matches!(
+            self,
+            Self::Escape { .. }
+                | Self::BadEntry { .. }
+                | Self::BadTar { .. }
+                | Self::Limit { .. }
+                | Self::Truncated { .. }
+                | Self::Decompress { .. }
+                | Self::WrongDigest { .. }
+        )
     }
 
     pub(crate) fn parse(what: impl Into<String>, reason: impl std::fmt::Display) -> Self {

@@ -14,6 +14,7 @@ pub mod config;
 pub mod descriptor;
 pub mod diff;
 pub mod error;
+mod failpoint;
 #[cfg(test)]
 mod fake_registry;
 mod hash;
@@ -35,6 +36,7 @@ pub use config::{Healthcheck, History, ImageConfig, RunConfig};
 pub use descriptor::Descriptor;
 pub use diff::{Change, ChangeKind};
 pub use error::ImageError;
+pub use failpoint::FAILPOINTS;
 pub use hold::Hold;
 pub use platform::Platform;
 pub use progress::{Progress, ProgressSink, ProgressStream, Status, progress};

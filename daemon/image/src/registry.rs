@@ -8,6 +8,7 @@ mod auth;
 mod blob;
 mod http;
 mod manifest;
+mod tls;
 
 pub use auth::Credentials;
 pub(crate) use blob::{Chunk, Step};

@@ -1,6 +1,7 @@
 //! The service: what the engine and the doors call.
 
 mod apart;
+mod below;
 mod changes;
 mod fetch;
 mod layers;

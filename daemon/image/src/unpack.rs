@@ -5,8 +5,9 @@
 //! but never opened. On an error the caller removes the directory: nothing of it is of use.
 
 mod attributes;
+pub(crate) mod confined;
 mod inherit;
-pub(crate) mod tree;
+mod tree;
 
 pub(crate) use attributes::{is_carried, open_root};
 pub use inherit::inherit;

@@ -85,7 +85,7 @@ pub(super) fn put_manifest(blobs: &Blobs, manifest: Manifest) -> Result<Descript
         &target,
         "manifest",
         &bytes,
-        reference_labels(&Document::Manifest(manifest)),
+        reference_labels(&Document::Manifest(Box::new(manifest))),
     )?;
     Ok(target)
 }

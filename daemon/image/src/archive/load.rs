@@ -5,6 +5,7 @@ use super::scan::Scan;
 use super::{docker, oci};
 use crate::descriptor::Descriptor;
 use crate::error::{ImageError, Result};
+use crate::failpoint::failpoint;
 use crate::hold::Hold;
 use crate::platform::Platform;
 use crate::progress::ProgressSink;
@@ -65,6 +66,7 @@ impl ImageService {
                 &service.inner.limits,
                 &there.progress,
             )?;
+            failpoint!("image::load::scanned");
             images(&scan, &there)
         });
         let mut loaded = Vec::new();

@@ -2,7 +2,7 @@
 
 use super::Sides;
 use crate::error::Result;
-use crate::unpack::tree::{failed, is_whiteout, list, look, open_directory};
+use crate::unpack::confined::{failed, is_whiteout, list, look, open_directory};
 use gantry_core::snapshot::Whiteouts;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::FileType;

@@ -3,7 +3,7 @@
 use super::Sides;
 use super::walk::{Node, Stat, What};
 use crate::error::{ImageError, Result};
-use crate::unpack::tree::{failed, open_below};
+use crate::unpack::confined::{failed, open_below};
 use crate::unpack::{is_carried, open_root};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd};
 use rustix::fs::{FileType, Mode, OFlags};

@@ -176,47 +176,7 @@ impl Repository {
         known: Option<&Credentials>,
     ) -> Result<String> {
         let known = known.filter(|_| realm.starts_with("https://") || endpoint.lax);
-        let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-        let mut headers = HeaderMap::new();
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        let ask = match known {
-            Some(credentials) if !credentials.identity_token.is_empty() => {
-                headers.insert(
-                    CONTENT_TYPE,
-                    HeaderValue::from_static("application/x-www-form-urlencoded"),
-                );
-                let form = format!(
-                    "grant_type=refresh_token&client_id=gantry&service={}&scope={}&refresh_token={}",
-                    encode(service),
-                    encode(scope),
-                    encode(&credentials.identity_token)
-                );
-                Ask {
-                    method: Method::POST,
-                    url: realm.to_owned(),
-                    headers,
-                    authorization: None,
-                    body: Bytes::from(form),
-                }
-            }
-            _ => {
-                let joint = if realm.contains('?') { '&' } else { '?' };
-                let account = known
-                    .map(|c| format!("&account={}", encode(&c.username)))
-                    .unwrap_or_default();
-                Ask {
-                    method: Method::GET,
-                    url: format!(
-                        "{realm}{joint}service={}&scope={}{account}",
-                        encode(service),
-                        encode(scope)
-                    ),
-                    headers,
-                    authorization: known.map(Credentials::basic),
-                    body: Bytes::new(),
-                }
-            }
-        };
+        let ask = token_request(realm, service, scope, known);
         let client = &self.registries.client;
         let mut response = client.send(&ask, endpoint.lax).await?;
         match response.status() {
@@ -244,6 +204,51 @@ impl Repository {
                 detail: "there is none in it".to_owned(),
             }),
             false => Ok(format!("Bearer {token}")),
+        }
+    }
+}
+
+/// Docker's form with basic authentication, or OAuth2's for an identity token.
+fn token_request(realm: &str, service: &str, scope: &str, known: Option<&Credentials>) -> Ask {
+    let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let mut headers = HeaderMap::new();
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    match known {
+        Some(credentials) if !credentials.identity_token.is_empty() => {
+            headers.insert(
+                CONTENT_TYPE,
+                HeaderValue::from_static("application/x-www-form-urlencoded"),
+            );
+            let form = format!(
+                "grant_type=refresh_token&client_id=gantry&service={}&scope={}&refresh_token={}",
+                encode(service),
+                encode(scope),
+                encode(&credentials.identity_token)
+            );
+            Ask {
+                method: Method::POST,
+                url: realm.to_owned(),
+                headers,
+                authorization: None,
+                body: Bytes::from(form),
+            }
+        }
+        _ => {
+            let joint = if realm.contains('?') { '&' } else { '?' };
+            let account = known
+                .map(|c| format!("&account={}", encode(&c.username)))
+                .unwrap_or_default();
+            Ask {
+                method: Method::GET,
+                url: format!(
+                    "{realm}{joint}service={}&scope={}{account}",
+                    encode(service),
+                    encode(scope)
+                ),
+                headers,
+                authorization: known.map(Credentials::basic),
+                body: Bytes::new(),
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! HTTP as registries need it: TLS on ring, redirects that keep secrets at home, deadlines on silence.
 
-use super::RegistryConfig;
+use super::{RegistryConfig, tls};
 use crate::error::{ImageError, Result};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, LOCATION, USER_AGENT};
@@ -11,12 +11,8 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use std::sync::{Arc, OnceLock};
+use rustls::ClientConfig;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 const MAX_REDIRECTS: usize = 10;
@@ -251,34 +247,12 @@ impl Client {
         if let Some(ready) = self.strict.get() {
             return Ok(ready);
         }
-        let mut roots = RootCertStore::empty();
-        let system = rustls_native_certs::load_native_certs();
-        for error in &system.errors {
-            tracing::debug!(err = %error, "a system certificate cannot be read");
-        }
-        roots.add_parsable_certificates(system.certs);
-        for path in &self.ca_files {
-            let unreadable = |error: &dyn std::fmt::Display| ImageError::Settings {
-                detail: format!("certificate file {}: {error}", path.display()),
-            };
-            for certificate in CertificateDer::pem_file_iter(path).map_err(|e| unreadable(&e))? {
-                let certificate = certificate.map_err(|e| unreadable(&e))?;
-                roots.add(certificate).map_err(|e| unreadable(&e))?;
-            }
-        }
-        let tls = tls_builder().with_root_certificates(roots).with_no_client_auth();
+        let tls = tls::verified(&self.ca_files)?;
         Ok(self.strict.get_or_init(|| self.connections(tls)))
     }
 
     fn lax(&self) -> Result<&Connections> {
-        Ok(self.lax.get_or_init(|| {
-            let verifier = Arc::new(AnyCertificate(provider()));
-            let tls = tls_builder()
-                .dangerous()
-                .with_custom_certificate_verifier(verifier)
-                .with_no_client_auth();
-            self.connections(tls)
-        }))
+        Ok(self.lax.get_or_init(|| self.connections(tls::unverified())))
     }
 
     fn connections(&self, tls: ClientConfig) -> Connections {
@@ -296,55 +270,6 @@ impl Client {
             .pool_idle_timeout(Duration::from_secs(20))
             .pool_max_idle_per_host(4)
             .build(connector)
-    }
-}
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
-}
-
-fn tls_builder() -> rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier> {
-    ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .expect("the provider serves the default versions")
-}
-
-/// For registries that the administrator declared insecure: the connection is encrypted, its end is not verified.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _end: &CertificateDer<'_>,
-        _between: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -4,6 +4,7 @@ use super::{Inner, Job};
 use crate::blobs::{Blobs, Opened};
 use crate::descriptor::Descriptor;
 use crate::error::{ImageError, Result};
+use crate::failpoint::failpoint;
 use crate::registry::Chunk;
 use crate::unpack::{Applied, Limits, apply};
 use bytes::{Buf, Bytes};
@@ -67,12 +68,14 @@ impl Draft {
                 lower: Vec::new(),
             },
         };
+        failpoint!("image::unpack::prepared");
         draft.target = inner.snapshots.apply_target(ns, snapshotter, &draft.key)?;
         Ok(Some(draft))
     }
 
     /// Makes it the unpacked chain. Blocks.
     pub(crate) fn commit(mut self, chain: &Digest, rebase_on: Option<&Digest>) -> Result<()> {
+        failpoint!("image::unpack::filled");
         let options = CommitOptions {
             labels: Labels::new(),
             lease: self.lease.clone(),
@@ -85,6 +88,7 @@ impl Draft {
         {
             Ok(()) => {
                 self.armed = false;
+                failpoint!("image::unpack::committed");
                 Ok(())
             }
             // Somebody else's unpacking came first: theirs stays, ours goes.

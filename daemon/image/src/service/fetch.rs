@@ -21,7 +21,7 @@ impl ImageService {
         let manifest = loop {
             enter(&at.digest, &mut above)?;
             match self.document(job, repository, &at).await? {
-                Document::Manifest(manifest) => break manifest,
+                Document::Manifest(manifest) => break *manifest,
                 Document::Index(index) => {
                     let picked = platform.pick(&index.manifests);
                     at = picked

@@ -6,19 +6,19 @@
 //! holder waits only for chains below its own, so nobody waits in a circle.
 
 use super::apart::{Draft, Incoming, check_diff_id, on_blocking_thread, open_layer, unpack_blob};
-use super::{ImageService, Inner, Job, blocking};
+use super::below::Below;
+use super::{ImageService, Job, blocking};
 use crate::blobs::{source_label, uncompressed_label};
 use crate::descriptor::Descriptor;
 use crate::error::{ImageError, Result};
 use crate::locks::KeyGuard;
 use crate::progress::Status;
 use crate::registry::{Repository, Step};
-use crate::unpack::{Applied, apply, inherit};
+use crate::unpack::{Applied, apply};
 use futures::stream::{FuturesUnordered, TryStreamExt};
 use gantry_core::content::Ingest;
 use gantry_core::{Digest, Labels, Namespace};
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
@@ -357,68 +357,6 @@ impl ImageService {
             };
         }
         Ok(())
-    }
-}
-
-/// The chain committed so far.
-#[derive(Default)]
-struct Below {
-    chain: Option<Digest>,
-    /// Directories of its layers, nearest first; `None` if not known.
-    dirs: Option<Vec<PathBuf>>,
-}
-
-impl Below {
-    fn on_existing(self, plan: &Plan) -> Self {
-        Self {
-            chain: Some(plan.chain_id.clone()),
-            dirs: None,
-        }
-    }
-
-    fn commit(
-        mut self,
-        inner: &Inner,
-        job: &Job,
-        plan: &Plan,
-        draft: Draft,
-        applied: &Applied,
-        apart: bool,
-    ) -> Result<Self> {
-        let dir = draft.target.dir.clone();
-        if !apart {
-            draft.commit(&plan.chain_id, None)?;
-            return Ok(self.on_existing(plan));
-        }
-        if self.chain.is_some() && !applied.implied.is_empty() {
-            inherit(&dir, &applied.implied, self.directories(inner, job)?)?;
-        }
-        draft.commit(&plan.chain_id, self.chain.as_ref())?;
-        let dirs = match (self.chain, self.dirs) {
-            (None, _) => Some(vec![dir]),
-            (Some(_), Some(mut dirs)) => {
-                dirs.insert(0, dir);
-                Some(dirs)
-            }
-            (Some(_), None) => None,
-        };
-        Ok(Self {
-            chain: Some(plan.chain_id.clone()),
-            dirs,
-        })
-    }
-
-    /// Known from the commits of this run, else asked of a snapshot made for the question.
-    fn directories(&mut self, inner: &Inner, job: &Job) -> Result<&[PathBuf]> {
-        let known = self.dirs.take().filter(|dirs| dirs.iter().all(|dir| dir.is_dir()));
-        let dirs = match known {
-            Some(dirs) => dirs,
-            None => match Draft::prepare(inner, job, None, self.chain.as_ref())? {
-                Some(question) => question.target.lower.clone(),
-                None => Vec::new(),
-            },
-        };
-        Ok(self.dirs.insert(dirs))
     }
 }
 

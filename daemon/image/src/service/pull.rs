@@ -5,6 +5,7 @@ use super::{ImageService, Job, Resolved, blocking};
 use crate::blobs::snapshot_label;
 use crate::descriptor::Descriptor;
 use crate::error::Result;
+use crate::failpoint::failpoint;
 use crate::hold::Hold;
 use crate::platform::Platform;
 use crate::progress::{ProgressSink, Status};
@@ -98,7 +99,11 @@ impl ImageService {
         let (blobs, id, chain) = (job.blobs.clone(), resolved.id.clone(), chain_id.clone());
         let snapshotter = job.snapshotter.clone();
         blocking("label a config", move || match chain {
-            Some(chain) => blobs.label(&id, &snapshot_label(&snapshotter, &chain)),
+            Some(chain) => {
+                blobs.label(&id, &snapshot_label(&snapshotter, &chain))?;
+                failpoint!("image::config::labelled");
+                Ok(())
+            }
             None => Ok(()),
         })
         .await?;

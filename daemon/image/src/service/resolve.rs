@@ -71,7 +71,7 @@ impl Blobs {
     fn pick(&self, at: &Descriptor, platform: &Platform, above: &mut Vec<Digest>) -> Result<(Descriptor, Manifest)> {
         enter(&at.digest, above)?;
         let index = match self.document(at)? {
-            Document::Manifest(manifest) => return Ok((at.clone(), manifest)),
+            Document::Manifest(manifest) => return Ok((at.clone(), *manifest)),
             Document::Index(index) => index,
         };
         let mut here = Vec::new();

@@ -1,6 +1,6 @@
 //! Owner, mode, times and extended attributes.
 
-use super::tree::failed;
+use super::confined::failed;
 use crate::error::Result;
 use crate::tarball::Entry;
 use rustix::fd::{AsRawFd, BorrowedFd};

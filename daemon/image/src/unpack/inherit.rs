@@ -1,7 +1,7 @@
 //! Attributes of directories that a layer needs but does not carry: they come from the nearest layer below that has them.
 
 use super::attributes;
-use super::tree::{failed, look, open_below, open_directory};
+use super::confined::{failed, look, open_below, open_directory};
 use crate::error::Result;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::FileType;
