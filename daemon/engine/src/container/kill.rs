@@ -3,6 +3,10 @@
 use crate::Engine;
 use gantry_core::lifecycle::{Event, Request};
 use gantry_core::{Result, signal};
+use std::time::Duration;
+
+/// How long a killed container may take to be seen dead before the answer is given all the same.
+const SEEN_DEAD: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// Sends a signal, SIGKILL if none is named.
@@ -13,6 +17,11 @@ impl Engine {
         } else {
             signal::parse(signal)?
         };
-        keeper.ask(Event::Kill { signal: number }, Request::Kill).await
+        keeper.ask(Event::Kill { signal: number }, Request::Kill).await?;
+        if number == nix::libc::SIGKILL {
+            // As Docker does: who kills for good finds it dead.
+            keeper.until(Some(SEEN_DEAD), |view| !view.state.is_running()).await;
+        }
+        Ok(())
     }
 }
