@@ -36,7 +36,7 @@ impl Engine {
         let flags = [
             ("--data-root", at("data")),
             ("--exec-root", at("exec")),
-            ("--host", host.clone()),
+            ("--address", host.clone()),
             ("--pidfile", at("pid")),
             ("--config-file", at("daemon.json")),
         ];

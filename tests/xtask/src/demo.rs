@@ -52,6 +52,8 @@ impl Demo {
     fn begin() -> Result<Self> {
         let root = std::env::temp_dir().join(format!("gantry-demo-{}", std::process::id()));
         fs::create_dir(&root).with_context(|| format!("make {}", root.display()))?;
+        // Its own configuration, lest the host's be read.
+        fs::write(root.join("daemon.json"), "{}").context("write daemon.json")?;
         Ok(Self {
             root,
             gantry: sh::program("gantry")?,
@@ -124,7 +126,7 @@ impl Demo {
             .arg("--exec-root")
             .arg(self.root.join("exec"));
         command
-            .arg("--host")
+            .arg("--address")
             .arg(self.host())
             .arg("--pidfile")
             .arg(self.root.join("gantryd.pid"));
