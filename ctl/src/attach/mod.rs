@@ -25,6 +25,7 @@ pub(crate) struct Attached {
     signals: Signals,
     raw: Option<term::Raw>,
     proxy: Proxy,
+    resize: bool,
 }
 
 /// Fails early where a terminal is asked for and there is none.
@@ -56,6 +57,7 @@ impl Attached {
             signals,
             raw,
             proxy,
+            resize,
         })
     }
 
@@ -66,9 +68,14 @@ impl Attached {
             mut signals,
             raw,
             proxy,
+            resize,
         } = self;
         let control = session.control();
         let mut told = session.pump()?;
+        if resize {
+            // A terminal that came to be only when its process started has not heard of its size.
+            control.resize(false);
+        }
         let end = loop {
             tokio::select! {
                 end = told.recv() => break end.unwrap_or(Ok(End::Lost)),

@@ -31,18 +31,25 @@ use crate::error::{Error, Result};
 /// So many requests of one command are under way at once.
 const AT_ONCE: usize = 50;
 
+/// What came of a request.
+enum Outcome {
+    Done,
+    /// There was nothing to do, and this was said.
+    Nothing,
+}
+
 /// Does something to each name, `AT_ONCE` at a time; shows the names of those that worked in the order given, then all errors.
-async fn each<F>(names: &[String], quiet: bool, act: impl Fn(String) -> F) -> Result<i32>
+async fn each<F>(names: &[String], act: impl Fn(String) -> F) -> Result<i32>
 where
-    F: Future<Output = Result<()>>,
+    F: Future<Output = Result<Outcome>>,
 {
     let mut results = futures::stream::iter(names.iter().cloned().map(act)).buffered(AT_ONCE);
     let mut errors = Vec::new();
     let mut names = names.iter();
     while let (Some(name), Some(result)) = (names.next(), results.next().await) {
         match result {
-            Ok(()) if quiet => {}
-            Ok(()) => crate::out::line(name),
+            Ok(Outcome::Done) => crate::out::line(name),
+            Ok(Outcome::Nothing) => {}
             Err(err) => errors.push(err.to_string()),
         }
     }

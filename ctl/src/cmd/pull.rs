@@ -50,9 +50,10 @@ pub(super) async fn pull(daemon: &Daemon, image: &str, show: Show) -> Result<()>
 async fn transfer(daemon: &Daemon, request: pb::PullRequest, show: Show) -> Result<Option<pb::PullResult>> {
     let mut news = daemon.take(daemon.images().pull(request).await)?;
     let mut progress = Progress::new(if show == Show::OnStdout { To::Stdout } else { To::Stderr });
-    let mut result = None;
+    let (mut result, mut digest_said) = (None, false);
     while let Some(piece) = news.message().await.map_err(|status| daemon.error(status))? {
         if show != Show::Nothing && !piece.status.is_empty() {
+            digest_said |= piece.status.starts_with("Digest: ");
             progress.show(&piece.id, &piece.status, piece.current, piece.total);
         }
         result = piece.result.or(result);
@@ -65,7 +66,9 @@ async fn transfer(daemon: &Daemon, request: pb::PullRequest, show: Show) -> Resu
         } else {
             "Downloaded newer image"
         };
-        progress.show("", &format!("Digest: {}", result.digest), 0, 0);
+        if !digest_said {
+            progress.show("", &format!("Digest: {}", result.digest), 0, 0);
+        }
         progress.show("", &format!("Status: {word} for {}", familiar(&result.reference)), 0, 0);
     }
     Ok(result)

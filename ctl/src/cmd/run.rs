@@ -140,11 +140,7 @@ pub(super) async fn wait(daemon: &Daemon, id: &str, condition: pb::WaitCondition
         let (mut client, request) = (daemon.containers(), request.clone());
         async move { client.wait(request).await }
     });
-    let answer = waited.await?;
-    if !answer.error.is_empty() {
-        out::warn(format!("Error waiting for container: {}", answer.error));
-    }
-    Ok(answer.exit_code)
+    waited.await.map(|answer| answer.exit_code)
 }
 
 /// Ends when the container is gone, however often the daemon restarts meanwhile.

@@ -2,7 +2,7 @@
 
 use gantry_proto::gantry::v1 as pb;
 
-use super::{each, run};
+use super::{Outcome, each, run};
 use crate::cli::verb::Parsed;
 use crate::client::Daemon;
 use crate::error::{Error, Result};
@@ -20,58 +20,62 @@ fn signal(parsed: &Parsed) -> String {
     parsed.text("signal").unwrap_or_default().to_owned()
 }
 
+fn done<T>(_: T) -> Outcome {
+    Outcome::Done
+}
+
 pub(crate) async fn stop(daemon: Daemon, parsed: Parsed) -> Result<i32> {
-    each(&parsed.args, false, |container| {
+    each(&parsed.args, |container| {
         let request = pb::StopContainerRequest {
             container,
             timeout: timeout(&parsed),
             signal: signal(&parsed),
         };
         let daemon = daemon.clone();
-        async move { daemon.take(daemon.containers().stop(request).await).map(drop) }
+        async move { daemon.take(daemon.containers().stop(request).await).map(done) }
     })
     .await
 }
 
 pub(crate) async fn restart(daemon: Daemon, parsed: Parsed) -> Result<i32> {
-    each(&parsed.args, false, |container| {
+    each(&parsed.args, |container| {
         let request = pb::RestartContainerRequest {
             container,
             timeout: timeout(&parsed),
             signal: signal(&parsed),
         };
         let daemon = daemon.clone();
-        async move { daemon.take(daemon.containers().restart(request).await).map(drop) }
+        async move { daemon.take(daemon.containers().restart(request).await).map(done) }
     })
     .await
 }
 
 pub(crate) async fn kill(daemon: Daemon, parsed: Parsed) -> Result<i32> {
-    each(&parsed.args, false, |container| {
+    each(&parsed.args, |container| {
         let request = pb::KillContainerRequest {
             container,
             signal: signal(&parsed),
         };
         let daemon = daemon.clone();
-        async move { daemon.take(daemon.containers().kill(request).await).map(drop) }
+        async move { daemon.take(daemon.containers().kill(request).await).map(done) }
     })
     .await
 }
 
 pub(crate) async fn pause(daemon: Daemon, parsed: Parsed) -> Result<i32> {
-    each(&parsed.args, false, |container| {
+    each(&parsed.args, |container| {
         let daemon = daemon.clone();
         async move {
             daemon
                 .take(daemon.containers().pause(pb::PauseContainerRequest { container }).await)
-                .map(drop)
+                .map(done)
         }
     })
     .await
 }
 
 pub(crate) async fn unpause(daemon: Daemon, parsed: Parsed) -> Result<i32> {
-    each(&parsed.args, false, |container| {
+    each(&parsed.args, |container| {
         let daemon = daemon.clone();
         async move {
             daemon
@@ -81,7 +85,7 @@ pub(crate) async fn unpause(daemon: Daemon, parsed: Parsed) -> Result<i32> {
                         .unpause(pb::UnpauseContainerRequest { container })
                         .await,
                 )
-                .map(drop)
+                .map(done)
         }
     })
     .await
@@ -98,7 +102,7 @@ pub(crate) async fn rm(daemon: Daemon, parsed: Parsed) -> Result<i32> {
             parsed.args[at]
         )));
     }
-    each(&names, false, |container| {
+    each(&names, |container| {
         let request = pb::RemoveContainerRequest {
             container,
             force,
@@ -110,9 +114,9 @@ pub(crate) async fn rm(daemon: Daemon, parsed: Parsed) -> Result<i32> {
                 // With --force what is gone already is as wanted.
                 Err(err) if force && err.is_not_found() => {
                     out::warn(&err);
-                    Ok(())
+                    Ok(Outcome::Nothing)
                 }
-                other => other.map(drop),
+                other => other.map(done),
             }
         }
     })

@@ -67,11 +67,17 @@ async fn attached(daemon: &Daemon, parsed: &Parsed) -> Result<i32> {
         .state
         .as_ref()
         .is_some_and(|state| state.status() == pb::ContainerStatus::Running);
-    let proxy = Proxy::Container(container.id.clone());
-    let session = if running {
-        super::attach::open(daemon, &container.id, streams, proxy).await?
-    } else {
-        run::open(daemon, &container.id, streams, proxy).await?
+    let proxy = || Proxy::Container(container.id.clone());
+    let there = match running {
+        // It may end, or be known to have ended, just now: then it is started like any other.
+        true => super::attach::open(daemon, &container.id, streams.clone(), proxy())
+            .await
+            .ok(),
+        false => None,
+    };
+    let session = match there {
+        Some(session) => session,
+        None => run::open(daemon, &container.id, streams, proxy()).await?,
     };
     run::start(daemon, &container.id).await?;
     run::finish(daemon, &container.id, session.run(daemon).await?, None).await
