@@ -3,7 +3,7 @@
 use crate::{
     args::Args,
     cgroup::Cgroups,
-    child::{builtin, mounts},
+    child::{mounts, undo},
     durable,
     task::timestamp,
 };
@@ -35,9 +35,9 @@ pub fn delete(args: &Args) -> io::Result<()> {
     if !state.id.is_empty() {
         let this_boot = state.boot_id == durable::boot_id();
         let cgroups = Cgroups::from_paths(&state.cgroups);
-        builtin::kill_leftovers(state.pid, if this_boot { state.start_time } else { 0 }, &cgroups);
+        undo::kill_leftovers(state.pid, if this_boot { state.start_time } else { 0 }, &cgroups);
         if state.runtime.is_empty() {
-            let _ = builtin::delete(&state.id, &bundle, &dir, &cgroups);
+            let _ = undo::delete(&state.id, &bundle, &dir, &cgroups);
         } else {
             let mut command = Command::new(&state.runtime);
             command
@@ -54,7 +54,7 @@ pub fn delete(args: &Args) -> io::Result<()> {
     }
     if state.id.is_empty() && !args.id.is_empty() {
         // The shim died while it was creating.
-        let _ = builtin::undo(&args.id, &bundle, &dir);
+        let _ = undo::undo(&args.id, &bundle, &dir);
     }
     mounts::unmount_all(&bundle.join(bundle::ROOTFS));
     let _ = fs::remove_dir_all(&dir);

@@ -1,25 +1,22 @@
-//! The built-in OCI runtime (libcontainer), driven from a forked child: build a container in its own mount namespace, join one
-//! for an exec, undo one.
+//! The built-in OCI runtime (libcontainer), driven from a forked child: build a container in its own mount namespace, and join
+//! one for an exec.
 
 use super::{
     Made, detail,
     hooks::{self, Stage},
     mounts::{self, Mount},
     payload::Payload,
+    spec::{cgroup_path, console_size, join_namespaces, load_spec, normalise},
 };
 use crate::{
     cgroup::Cgroups,
-    durable,
     failure::{Failure, Kind, Result, failed},
 };
 use libcgroups::common::{CgroupConfig, CgroupManager, ControllerOpt, create_cgroup_manager};
 use libcontainer::{
     container::{Container, ContainerStatus},
     notify_socket::NotifyListener,
-    oci_spec::runtime::{
-        LinuxNamespaceBuilder, LinuxNamespaceType, LinuxResources, LinuxSeccomp, LinuxSeccompArgBuilder,
-        LinuxSeccompOperator, Process, Spec,
-    },
+    oci_spec::runtime::{LinuxResources, Process, Spec},
     process::{
         args::{ContainerArgs, ContainerType},
         container_main_process::container_main_process,
@@ -27,7 +24,6 @@ use libcontainer::{
     syscall::syscall::SyscallType,
     user_ns::UserNamespaceConfig,
 };
-use serde::Deserialize;
 use std::{
     fs,
     os::{
@@ -36,7 +32,6 @@ use std::{
     },
     path::{Path, PathBuf},
     rc::Rc,
-    time::Duration,
 };
 
 /// Name of the socket on which a built container waits for its start.
@@ -232,52 +227,6 @@ fn restrict_devices(pid: u32, cgroup_path: &Path, spec: &Spec) -> std::io::Resul
     }
 }
 
-/// Undoes what create made, once every process is gone: hooks, cgroups, directory.
-pub fn delete(id: &str, bundle: &Path, dir: &Path, cgroups: &Cgroups) -> Result<()> {
-    cgroups.kill_all();
-    let removed = cgroups
-        .remove(Duration::from_secs(5))
-        .map_err(failed(Kind::Runtime, "deleting the container"));
-    let hooked = match load_spec(bundle, id) {
-        Ok(spec) => state(id, bundle, bundle, ContainerStatus::Stopped, None, &spec)
-            .and_then(|state| hooks::run(&spec, Stage::Poststop, &state)),
-        Err(_) => Ok(()),
-    };
-    mounts::unmount_all(&bundle.join("rootfs"));
-    let _ = fs::remove_dir_all(dir);
-    removed.and(hooked)
-}
-
-/// Undoes what a failed or killed creation left, as far as it came.
-pub fn undo(id: &str, bundle: &Path, dir: &Path) -> Result<()> {
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Part {
-        linux: Linux,
-    }
-    #[derive(Default, Deserialize)]
-    #[serde(default, rename_all = "camelCase")]
-    struct Linux {
-        cgroups_path: String,
-    }
-    let part: Part = fs::read(bundle.join("config.json"))
-        .ok()
-        .and_then(|text| serde_json::from_slice(&text).ok())
-        .unwrap_or_default();
-    let path = if part.linux.cgroups_path.is_empty() {
-        format!("/{id}")
-    } else {
-        part.linux.cgroups_path
-    };
-    let cgroups = Cgroups::named(&path);
-    cgroups.kill_all();
-    let removed = cgroups
-        .remove(Duration::from_secs(5))
-        .map_err(failed(Kind::Runtime, "undoing the creation"));
-    let _ = fs::remove_dir_all(dir);
-    removed
-}
-
 /// Runs the hooks that follow a start.
 pub fn poststart(id: &str, bundle: &Path, pid: u32) -> Result<()> {
     let spec = load_spec(bundle, id)?;
@@ -310,119 +259,7 @@ fn cgroup_config(path: &Path, id: &str) -> CgroupConfig {
     }
 }
 
-fn cgroup_path(spec: &Spec, id: &str) -> PathBuf {
-    let named = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().clone());
-    named.unwrap_or_else(|| format!("/{id}").into())
-}
-
-fn console_size(spec: &Spec) -> Option<(u16, u16)> {
-    let size = spec.process().as_ref()?.console_size()?;
-    Some((size.height() as u16, size.width() as u16))
-}
-
-/// Reads, checks and completes the bundle's spec. It lives in this child only.
-fn load_spec(bundle: &Path, id: &str) -> Result<Spec> {
-    let path = bundle.join("config.json");
-    let mut spec = Spec::load(&path).map_err(failed(Kind::Spec, format_args!("reading {}", path.display())))?;
-    libcontainer::validator::Validator::validate_spec(&spec)
-        .map_err(|err| Failure::new(Kind::Spec, format!("invalid spec: {}", with_sources(&err))))?;
-    if let Some(mounts) = spec.mounts() {
-        libcontainer::utils::validate_mount_options(mounts).map_err(failed(Kind::Spec, "invalid spec"))?;
-    }
-    spec.canonicalize_rootfs(bundle)
-        .map_err(failed(Kind::Spec, "invalid spec"))?;
-    let cgroup = cgroup_path(&spec, id);
-    if cgroup.to_string_lossy().contains(':') {
-        let text = format!(
-            "cgroup path {} is systemd's: the built-in runtime makes plain cgroups; name another runtime",
-            cgroup.display()
-        );
-        return Err(Failure::new(Kind::Unsupported, text));
-    }
-    normalise(&mut spec);
-    Ok(spec)
-}
-
-/// `noNewPrivileges: false` says the same as leaving it out, but libcontainer would then load the seccomp filter after
-/// giving up the right to.
-fn normalise(spec: &mut Spec) {
-    if let Some(process) = spec.process_mut()
-        && process.no_new_privileges() == Some(false)
-    {
-        process.set_no_new_privileges(None);
-    }
-    if let Some(seccomp) = spec.linux_mut().as_mut().and_then(|linux| linux.seccomp_mut().as_mut()) {
-        turn_masked_comparisons(seccomp);
-    }
-}
-
-/// `SCMP_CMP_MASKED_EQ` says `(argument & value) == valueTwo` (OCI runtime-spec; runc and crun do so); libcontainer 0.7
-/// takes `valueTwo` for the mask, by which Docker's rule for clone(2) would refuse every fork.
-fn turn_masked_comparisons(seccomp: &mut LinuxSeccomp) {
-    let turned = seccomp.syscalls().iter().flatten().cloned().map(|mut syscall| {
-        let args = syscall.args().iter().flatten().map(|arg| match arg.op() {
-            LinuxSeccompOperator::ScmpCmpMaskedEq => LinuxSeccompArgBuilder::default()
-                .index(arg.index())
-                .op(arg.op())
-                .value(arg.value_two().unwrap_or(0))
-                .value_two(arg.value())
-                .build()
-                .expect("every field is given"),
-            _ => *arg,
-        });
-        let args: Vec<_> = args.collect();
-        syscall.set_args(Some(args).filter(|args| !args.is_empty()));
-        syscall
-    });
-    let turned: Vec<_> = turned.collect();
-    seccomp.set_syscalls(Some(turned));
-}
-
-/// Everything that was namespaced at create is joined, by way of the first process.
-fn join_namespaces(spec: &mut Spec, init: u32) -> Result<()> {
-    let Some(linux) = spec.linux_mut() else { return Ok(()) };
-    let mut kinds: Vec<LinuxNamespaceType> = linux
-        .namespaces()
-        .iter()
-        .flatten()
-        .map(|namespace| namespace.typ())
-        .collect();
-    if !kinds.contains(&LinuxNamespaceType::Mount) {
-        kinds.push(LinuxNamespaceType::Mount);
-    }
-    let joined: Result<Vec<_>> = kinds
-        .into_iter()
-        .map(|kind| {
-            let path = format!("/proc/{init}/ns/{}", namespace_file(kind));
-            LinuxNamespaceBuilder::default()
-                .typ(kind)
-                .path(path)
-                .build()
-                .map_err(failed(Kind::Spec, "joining namespaces"))
-        })
-        .collect();
-    linux
-        .set_namespaces(Some(joined?))
-        .set_net_devices(None)
-        .set_resources(None)
-        .set_sysctl(None);
-    Ok(())
-}
-
-fn namespace_file(kind: LinuxNamespaceType) -> &'static str {
-    match kind {
-        LinuxNamespaceType::Mount => "mnt",
-        LinuxNamespaceType::Cgroup => "cgroup",
-        LinuxNamespaceType::Uts => "uts",
-        LinuxNamespaceType::Ipc => "ipc",
-        LinuxNamespaceType::User => "user",
-        LinuxNamespaceType::Pid => "pid",
-        LinuxNamespaceType::Network => "net",
-        LinuxNamespaceType::Time => "time",
-    }
-}
-
-fn state(
+pub fn state(
     id: &str,
     bundle: &Path,
     dir: &Path,
@@ -471,7 +308,7 @@ fn adjust_oom_score(spec: &Spec) -> Result<()> {
 }
 
 /// An error with all that stands behind it.
-fn with_sources(err: &dyn std::error::Error) -> String {
+pub fn with_sources(err: &dyn std::error::Error) -> String {
     let mut text = err.to_string();
     let mut source = err.source();
     while let Some(err) = source {
@@ -483,22 +320,4 @@ fn with_sources(err: &dyn std::error::Error) -> String {
         source = err.source();
     }
     text
-}
-
-/// Ends what a bundle names, without its shim: used by `delete`.
-pub fn kill_leftovers(pid: u32, start_time: u64, cgroups: &Cgroups) {
-    let same = pid > 1 && start_time != 0 && durable::start_time(pid) == start_time;
-    let end = std::time::Instant::now() + Duration::from_secs(5);
-    loop {
-        if same && durable::start_time(pid) == start_time {
-            crate::cgroup::kill(pid, libc::SIGKILL);
-        }
-        cgroups.kill_all();
-        let gone = cgroups.pids().is_empty()
-            && !(same && durable::start_time(pid) == start_time && durable::state_of(pid) != Some('Z'));
-        if gone || std::time::Instant::now() > end {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }

@@ -8,6 +8,8 @@ mod devices;
 pub mod hooks;
 pub mod mounts;
 pub mod payload;
+mod spec;
+pub mod undo;
 
 use crate::{
     failure::{Failure, Kind, Result},

@@ -2,7 +2,7 @@
 
 use crate::{
     cgroup::Cgroups,
-    child::{self, Made, builtin, byname, mounts::Mount},
+    child::{self, Made, builtin, byname, mounts::Mount, undo},
     durable,
     failure::{Failure, Kind, Result, failed},
     io::{
@@ -59,7 +59,7 @@ pub async fn create(shim: &Arc<Shim>, request: CreateTaskRequest) -> Result<u32>
             message: failure.message.clone(),
         };
         container.init.hub.finish(Last::Refused(refusal));
-        if let Err(failure) = undo(shim, &container).await {
+        if let Err(failure) = unmake(shim, &container).await {
             shim.note(&failure.message);
         }
         shim.remove(&container.id);
@@ -242,14 +242,14 @@ async fn build(shim: &Arc<Shim>, container: &Arc<Container>, plan: &Plan) -> Res
 }
 
 /// Nothing of a creation that failed stays.
-async fn undo(shim: &Arc<Shim>, container: &Arc<Container>) -> Result<()> {
+async fn unmake(shim: &Arc<Shim>, container: &Arc<Container>) -> Result<()> {
     let dir = container.dir();
     let child = child::spawn(shim, &[], || {
         if let Runtime::Program(program) = &container.runtime {
             // It may not have come far enough to know the container.
             let _ = byname::delete(&call(shim, container, program, &dir, None));
         }
-        builtin::undo(&container.id, &container.bundle, &dir)
+        undo::undo(&container.id, &container.bundle, &dir)
     })?;
     child.answer::<()>().await
 }

@@ -2,7 +2,7 @@
 
 use super::{create::call, start::with_words};
 use crate::{
-    child::{self, builtin, byname},
+    child::{self, byname, undo},
     failure::{Failure, Kind, Result},
     io::{hub::Last, lock},
     shim::{Container, Exited, Phase, Process, Runtime, Shim},
@@ -85,7 +85,7 @@ async fn delete_claimed(shim: &Arc<Shim>, container: &Arc<Container>) -> Result<
     let ended = ended.map_err(|_| Failure::new(Kind::Runtime, format!("container {} does not end", container.id)))?;
     let cgroups = container.cgroups();
     let child = child::spawn(shim, &[], || match &container.runtime {
-        Runtime::Builtin => builtin::delete(&container.id, &container.bundle, &container.dir(), &cgroups),
+        Runtime::Builtin => undo::delete(&container.id, &container.bundle, &container.dir(), &cgroups),
         Runtime::Program(program) => {
             let done = byname::delete(&call(shim, container, program, &container.dir(), None));
             cgroups
