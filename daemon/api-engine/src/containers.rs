@@ -268,7 +268,11 @@ fn log_query(request: wire::LogsRequest) -> Result<LogQuery> {
 }
 
 fn log_line(entry: LogLine) -> wire::LogEntry {
-    wire::LogEntry { time: Some(time::out(entry.time)), stream: entry.stream, line: entry.line.to_vec() }
+    wire::LogEntry {
+        time: Some(time::out(entry.time)),
+        stream: entry.stream,
+        line: entry.line.to_vec(),
+    }
 }
 
 fn change_kind(kind: ChangeKind) -> wire::change::Kind {

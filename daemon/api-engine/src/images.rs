@@ -16,8 +16,16 @@ use tonic::{Request, Streaming};
 impl Images for Door {
     async fn list(&self, request: Request<wire::ListImagesRequest>) -> Answer<wire::ListImagesResponse> {
         let wire::ListImagesRequest { all, filters } = request.into_inner();
-        let rows = self.engine.images(ListImages { all, filters: config::filters(filters) }).await;
-        answer(rows.map(|rows| wire::ListImagesResponse { images: rows.iter().map(view::summary).collect() }))
+        let rows = self
+            .engine
+            .images(ListImages {
+                all,
+                filters: config::filters(filters),
+            })
+            .await;
+        answer(rows.map(|rows| wire::ListImagesResponse {
+            images: rows.iter().map(view::summary).collect(),
+        }))
     }
 
     async fn inspect(&self, request: Request<wire::InspectImageRequest>) -> Answer<wire::Image> {
@@ -27,7 +35,9 @@ impl Images for Door {
 
     async fn history(&self, request: Request<wire::HistoryRequest>) -> Answer<wire::HistoryResponse> {
         let entries = self.engine.image_history(&request.into_inner().image).await;
-        answer(entries.map(|entries| wire::HistoryResponse { entries: entries.into_iter().map(view::history).collect() }))
+        answer(entries.map(|entries| wire::HistoryResponse {
+            entries: entries.into_iter().map(view::history).collect(),
+        }))
     }
 
     type PullStream = Outgoing<wire::PullProgress>;
@@ -41,16 +51,28 @@ impl Images for Door {
     async fn tag(&self, request: Request<wire::TagImageRequest>) -> Answer<wire::TagImageResponse> {
         let wire::TagImageRequest { image, target } = request.into_inner();
         let engine = self.engine.clone();
-        finish(async move { engine.image_tag(&image, &target).await.map(|()| wire::TagImageResponse {}) }).await
+        finish(async move {
+            engine
+                .image_tag(&image, &target)
+                .await
+                .map(|()| wire::TagImageResponse {})
+        })
+        .await
     }
 
     /// Parents are not kept as images of their own, so `no_prune` changes nothing.
     async fn remove(&self, request: Request<wire::RemoveImageRequest>) -> Answer<wire::RemoveImageResponse> {
-        let wire::RemoveImageRequest { image, force, no_prune: _ } = request.into_inner();
+        let wire::RemoveImageRequest {
+            image,
+            force,
+            no_prune: _,
+        } = request.into_inner();
         let engine = self.engine.clone();
         finish(async move {
             let removed = engine.image_remove(&image, force).await?;
-            Ok(wire::RemoveImageResponse { removed: removed.into_iter().map(taken).collect() })
+            Ok(wire::RemoveImageResponse {
+                removed: removed.into_iter().map(taken).collect(),
+            })
         })
         .await
     }
@@ -99,9 +121,23 @@ mod tests {
 
     #[test]
     fn a_pull_names_something() {
-        assert_eq!(pull(wire::PullRequest::default()).unwrap_err().message(), "reference: empty");
-        let auth = Some(wire::RegistryAuth { username: "me".into(), ..Default::default() });
-        let request = pull(wire::PullRequest { reference: "busybox".into(), auth, ..Default::default() }).unwrap();
-        assert_eq!((request.reference.as_str(), request.username.as_str()), ("busybox", "me"));
+        assert_eq!(
+            pull(wire::PullRequest::default()).unwrap_err().message(),
+            "reference: empty"
+        );
+        let auth = Some(wire::RegistryAuth {
+            username: "me".into(),
+            ..Default::default()
+        });
+        let request = pull(wire::PullRequest {
+            reference: "busybox".into(),
+            auth,
+            ..Default::default()
+        })
+        .unwrap();
+        assert_eq!(
+            (request.reference.as_str(), request.username.as_str()),
+            ("busybox", "me")
+        );
     }
 }

@@ -32,7 +32,12 @@ use tracing::Span;
 pub const MESSAGE_LIMIT: usize = 16 << 20;
 
 /// Names of the services, for the health service.
-pub const SERVICES: [&str; 4] = ["gantry.v1.Containers", "gantry.v1.Execs", "gantry.v1.Images", "gantry.v1.System"];
+pub const SERVICES: [&str; 4] = [
+    "gantry.v1.Containers",
+    "gantry.v1.Execs",
+    "gantry.v1.Images",
+    "gantry.v1.System",
+];
 
 /// The services' common state: none but the engine.
 #[derive(Clone)]

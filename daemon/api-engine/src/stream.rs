@@ -54,7 +54,10 @@ where
                     bytes.ok_or_else(|| Error::invalid("header: it came where bytes were expected"))
                 }
                 Ok(None) => return,
-                Err(status) => Err(Error::new(ErrorKind::Aborted, format!("the client broke off: {}", status.message()))),
+                Err(status) => Err(Error::new(
+                    ErrorKind::Aborted,
+                    format!("the client broke off: {}", status.message()),
+                )),
             };
             let last = item.is_err();
             if sender.send(item).await.is_err() || last {

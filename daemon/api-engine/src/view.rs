@@ -112,7 +112,10 @@ pub fn container(seen: Inspected) -> wire::Container {
         exec_ids: seen.exec_ids,
         restart_count: 0,
         platform: "linux".to_owned(),
-        attached: seen.attached.map(|state| state.clients.iter().map(attached).collect()).unwrap_or_default(),
+        attached: seen
+            .attached
+            .map(|state| state.clients.iter().map(attached).collect())
+            .unwrap_or_default(),
         size_rw: seen.size.map(|(own, _)| bytes(own)),
         size_root_fs: seen.size.map(|(_, all)| bytes(all)),
         ports: Vec::new(),

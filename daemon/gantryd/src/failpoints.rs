@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 fn all() -> impl Iterator<Item = &'static str> {
     [
         gantry_engine::FAILPOINTS,
+        gantry_image::FAILPOINTS,
         gantry_store::FAILPOINTS,
         gantry_task::FAILPOINTS,
     ]

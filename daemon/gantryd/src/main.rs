@@ -64,8 +64,10 @@ fn daemon(line: &CommandLine) -> Result<()> {
         for warning in &settings.warnings {
             let _ = writeln!(std::io::stderr(), "warning: {warning}");
         }
-        return writeln!(stdout, "configuration OK")
-            .map_err(|source| Error::System { deed: "write to standard output", source });
+        return writeln!(stdout, "configuration OK").map_err(|source| Error::System {
+            deed: "write to standard output",
+            source,
+        });
     }
     let lines = logging::start(&settings)?;
     for warning in &settings.warnings {
@@ -83,7 +85,10 @@ fn daemon(line: &CommandLine) -> Result<()> {
         .thread_name("gantryd")
         .enable_all()
         .build()
-        .map_err(|source| Error::System { deed: "start the runtime", source })?;
+        .map_err(|source| Error::System {
+            deed: "start the runtime",
+            source,
+        })?;
     let outcome = runtime.block_on(serve::run(settings));
     if outcome.is_ok() {
         info!("gantryd has ended");

@@ -81,15 +81,15 @@ pub async fn run(settings: Settings) -> Result<()> {
         rooms = wiring::open(&settings) => rooms?,
         () = signals.end() => return Ok(()),
     };
-    let outcome = serve(&settings, &rooms, &mut signals).await;
-    socket::remove(&settings.address);
+    let (listener, place) = socket::bind(&settings)?;
+    let listener = UnixListener::from_std(listener).map_err(Error::path("listen on", &settings.address))?;
+    let outcome = serve(&settings, listener, &rooms, &mut signals).await;
+    place.remove();
     pidfile.remove();
     outcome
 }
 
-async fn serve(settings: &Settings, rooms: &Rooms, signals: &mut Signals) -> Result<()> {
-    let listener = socket::bind(settings)?;
-    let listener = UnixListener::from_std(listener).map_err(Error::path("listen on", &settings.address))?;
+async fn serve(settings: &Settings, listener: UnixListener, rooms: &Rooms, signals: &mut Signals) -> Result<()> {
     let (stop, stopped) = oneshot::channel::<()>();
     let mut server = std::pin::pin!(server(rooms.engine.clone(), listener, async move {
         // Sent or dropped, it is time.

@@ -5,7 +5,7 @@ use crate::config::Settings;
 use crate::error::{Error, Result};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -13,8 +13,24 @@ use std::path::{Path, PathBuf};
 const LIMIT: usize = 107;
 const SUFFIX: &str = ".new";
 
+/// A socket that is in place, told from any other that may come to stand there.
+pub struct Place {
+    path: PathBuf,
+    mark: (u64, u64),
+}
+
+impl Place {
+    /// Takes the name away, if it still is ours.
+    pub fn remove(self) {
+        if fs::metadata(&self.path).is_ok_and(|meta| (meta.dev(), meta.ino()) == self.mark) {
+            // One that stays is stale: the next start replaces it.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
 /// Binds the socket of the settings.
-pub fn bind(settings: &Settings) -> Result<UnixListener> {
+pub fn bind(settings: &Settings) -> Result<(UnixListener, Place)> {
     let path = settings.address.as_path();
     let fresh = beside(path);
     if fresh.as_os_str().as_bytes().len() > LIMIT {
@@ -35,19 +51,20 @@ pub fn bind(settings: &Settings) -> Result<UnixListener> {
     let ready = fs::set_permissions(&fresh, fs::Permissions::from_mode(0o660))
         .and_then(|()| std::os::unix::fs::chown(&fresh, Some(settings.address_uid), Some(settings.address_gid)))
         .and_then(|()| listener.set_nonblocking(true))
-        .and_then(|()| fs::rename(&fresh, path));
-    ready.map_err(Error::path("put the socket into place at", path))?;
-    Ok(listener)
+        .and_then(|()| fs::metadata(&fresh))
+        .and_then(|meta| fs::rename(&fresh, path).map(|()| (meta.dev(), meta.ino())));
+    let mark = ready.map_err(Error::path("put the socket into place at", path))?;
+    Ok((
+        listener,
+        Place {
+            path: path.to_owned(),
+            mark,
+        },
+    ))
 }
 
 fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(SUFFIX);
     PathBuf::from(name)
-}
-
-/// Takes the socket's name away after a clean end.
-pub fn remove(path: &Path) {
-    // One that stays is stale: the next start replaces it.
-    let _ = fs::remove_file(path);
 }

@@ -10,11 +10,16 @@ use std::path::Path;
 pub fn run(deed: &StoreDeed) -> Result<()> {
     let lines = match deed {
         StoreDeed::Check(place) => check(&existing(&place.data_root)?)?,
-        StoreDeed::Repair(place) => repaired(&Store::repair(&existing(&place.data_root)?).map_err(gantry_core::Error::from)?),
+        StoreDeed::Repair(place) => {
+            repaired(&Store::repair(&existing(&place.data_root)?).map_err(gantry_core::Error::from)?)
+        }
     };
     let mut out = std::io::stdout();
     for line in lines {
-        writeln!(out, "{line}").map_err(|source| Error::System { deed: "write to standard output", source })?;
+        writeln!(out, "{line}").map_err(|source| Error::System {
+            deed: "write to standard output",
+            source,
+        })?;
     }
     Ok(())
 }
@@ -24,7 +29,10 @@ fn existing(data_root: &Path) -> Result<std::path::PathBuf> {
     let dir = store_dir(data_root);
     match dir.is_dir() {
         true => Ok(dir),
-        false => Err(Error::bad("--data-root", format!("there is no store in {}", data_root.display()))),
+        false => Err(Error::bad(
+            "--data-root",
+            format!("there is no store in {}", data_root.display()),
+        )),
     }
 }
 
@@ -34,13 +42,22 @@ fn check(dir: &Path) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     for damage in store.damage() {
         match damage {
-            Damage::Value { table, key, reason } => lines.push(format!("{table}: record {key} went into quarantine: {reason}")),
+            Damage::Value { table, key, reason } => {
+                lines.push(format!("{table}: record {key} went into quarantine: {reason}"))
+            }
             Damage::Table(report) => lines.extend(repaired(&report)),
-            Damage::TornLog { kept } => lines.push(format!("the log ended in a torn write, its bytes are kept in {}", kept.display())),
+            Damage::TornLog { kept } => lines.push(format!(
+                "the log ended in a torn write, its bytes are kept in {}",
+                kept.display()
+            )),
         }
     }
     let quarantined = store.quarantined().map_err(gantry_core::Error::from)?;
-    lines.extend(quarantined.iter().map(|entry| format!("{}: record {} is in quarantine", entry.table, entry.key)));
+    lines.extend(
+        quarantined
+            .iter()
+            .map(|entry| format!("{}: record {} is in quarantine", entry.table, entry.key)),
+    );
     if lines.is_empty() {
         lines.push(format!("{} is sound", dir.display()));
     }
@@ -48,7 +65,12 @@ fn check(dir: &Path) -> Result<Vec<String>> {
 }
 
 fn repaired(report: &RepairReport) -> Vec<String> {
-    let RepairReport { kept, records, quarantined, lost } = report;
+    let RepairReport {
+        kept,
+        records,
+        quarantined,
+        lost,
+    } = report;
     let mut lines = vec![
         format!("{records} records carried over, {quarantined} of them damaged and now in quarantine"),
         format!("the damaged original is kept in {}", kept.display()),

@@ -46,7 +46,10 @@ pub async fn open(settings: &Settings) -> Result<Rooms> {
     let owned = settings.clone();
     let lower = tokio::task::spawn_blocking(move || open_lower(&owned))
         .await
-        .map_err(|join| Error::System { deed: "open the store", source: std::io::Error::other(join) })??;
+        .map_err(|join| Error::System {
+            deed: "open the store",
+            source: std::io::Error::other(join),
+        })??;
     let images = ImageService::new(lower.content, lower.snapshots.clone(), image_settings(settings))?;
     let shims = Shims::new(ShimsConfig {
         exec_root: settings.exec_root.clone(),
@@ -65,11 +68,15 @@ pub async fn open(settings: &Settings) -> Result<Rooms> {
         shims,
         collector: lower.collector,
     };
-    Ok(Rooms { engine: Engine::open(parts).await?, collector })
+    Ok(Rooms {
+        engine: Engine::open(parts).await?,
+        collector,
+    })
 }
 
 fn open_lower(settings: &Settings) -> Result<Lower> {
-    let store = Store::open(&store_dir(&settings.data_root), &StoreOptions::default()).map_err(gantry_core::Error::from)?;
+    let store =
+        Store::open(&store_dir(&settings.data_root), &StoreOptions::default()).map_err(gantry_core::Error::from)?;
     for damage in store.damage() {
         tell(&damage);
     }
@@ -80,7 +87,13 @@ fn open_lower(settings: &Settings) -> Result<Lower> {
     let snapshots = SnapshotStore::new(store.clone(), snapshotters.all, Sharing::Shared);
     finish_and_undo(&content, &snapshots)?;
     let collector = Arc::new(Collector::new(store.clone(), content.clone(), snapshots.clone()));
-    Ok(Lower { store, content: Arc::new(content), snapshots: Arc::new(snapshots), collector, snapshotter: snapshotters.default })
+    Ok(Lower {
+        store,
+        content: Arc::new(content),
+        snapshots: Arc::new(snapshots),
+        collector,
+        snapshotter: snapshotters.default,
+    })
 }
 
 /// Compares records with files, as a kill may have left them.
@@ -95,7 +108,10 @@ fn finish_and_undo(content: &BlobStore, snapshots: &SnapshotStore) -> Result<()>
 
 fn image_settings(settings: &Settings) -> ImageSettings {
     ImageSettings {
-        registry: RegistryConfig { insecure: settings.insecure_registries.clone(), ..RegistryConfig::default() },
+        registry: RegistryConfig {
+            insecure: settings.insecure_registries.clone(),
+            ..RegistryConfig::default()
+        },
         max_downloads: settings.max_concurrent_downloads,
         ..ImageSettings::default()
     }
@@ -107,7 +123,9 @@ fn tell(damage: &Damage) {
         Damage::Table(report) => {
             warn!(kept = %report.kept.display(), lost = report.lost.len(), "the store was repaired on a copy; the damaged original is kept");
         }
-        Damage::TornLog { kept } => warn!(kept = %kept.display(), "the store's log ended in a torn write, which is kept aside"),
+        Damage::TornLog { kept } => {
+            warn!(kept = %kept.display(), "the store's log ended in a torn write, which is kept aside")
+        }
     }
 }
 
@@ -149,7 +167,9 @@ pub fn housekeeping(rooms: &Rooms) {
             tick.tick().await;
             let collector = collector.clone();
             match tokio::task::spawn_blocking(move || collector.collect()).await {
-                Ok(Ok(done)) if done.held_back => warn!("nothing is collected while damaged records are in quarantine; see gantryd store check"),
+                Ok(Ok(done)) if done.held_back => {
+                    warn!("nothing is collected while damaged records are in quarantine; see gantryd store check")
+                }
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => warn!(err = %error, "collection did not finish"),
                 Err(join) => warn!(err = %join, "collection ended early"),

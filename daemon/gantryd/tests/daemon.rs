@@ -38,8 +38,15 @@ impl Roots {
         }
         let mut command = Command::new(env!("CARGO_BIN_EXE_gantryd"));
         command.arg("--config-file").arg(config);
-        command.arg("--data-root").arg(self.path("data")).arg("--exec-root").arg(self.path("run"));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .arg("--data-root")
+            .arg(self.path("data"))
+            .arg("--exec-root")
+            .arg(self.path("run"));
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command
     }
 
@@ -92,7 +99,10 @@ async fn dial(socket: &Path) -> Channel {
             let path = path.clone();
             async move { tokio::net::UnixStream::connect(path).await.map(TokioIo::new) }
         });
-        match Endpoint::from_static("http://gantry").connect_with_connector(connector).await {
+        match Endpoint::from_static("http://gantry")
+            .connect_with_connector(connector)
+            .await
+        {
             Ok(channel) => return channel,
             Err(error) => assert!(Instant::now() < end, "nobody answers: {error}"),
         }
@@ -117,12 +127,18 @@ async fn starts_answers_and_ends_without_a_trace() {
     assert_eq!(pid.trim(), daemon.0.id().to_string());
 
     let channel = dial(&roots.socket()).await;
-    let info = SystemClient::new(channel.clone()).info(InfoRequest {}).await.unwrap().into_inner();
+    let info = SystemClient::new(channel.clone())
+        .info(InfoRequest {})
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(info.data_root, roots.path("data").to_str().unwrap());
     assert!(info.live_restore && info.containers == 0);
     let mut health = tonic_health::pb::health_client::HealthClient::new(channel);
     for service in ["", "gantry.v1.Containers"] {
-        let request = tonic_health::pb::HealthCheckRequest { service: service.to_owned() };
+        let request = tonic_health::pb::HealthCheckRequest {
+            service: service.to_owned(),
+        };
         let status = health.check(request).await.unwrap().into_inner().status;
         assert_eq!(status, tonic_health::ServingStatus::Serving as i32, "{service:?}");
     }
@@ -144,7 +160,10 @@ async fn comes_back_after_kill_9() {
         version(&roots.socket()).await;
         daemon.0.kill().unwrap();
         daemon.exit();
-        assert!(roots.socket().exists() && roots.path("run/gantryd.pid").exists(), "both are stale now");
+        assert!(
+            roots.socket().exists() && roots.path("run/gantryd.pid").exists(),
+            "both are stale now"
+        );
     }
     // Another process has the pid of the stale file now: it does not matter.
     fs::write(roots.path("run/gantryd.pid"), "1\n").unwrap();
@@ -164,14 +183,25 @@ async fn roots_are_not_shared() {
     let other = Roots::new();
     let run = roots.path("run");
     let mut command = Command::new(env!("CARGO_BIN_EXE_gantryd"));
-    command.arg("--data-root").arg(other.path("data")).arg("--exec-root").arg(&run);
+    command
+        .arg("--data-root")
+        .arg(other.path("data"))
+        .arg("--exec-root")
+        .arg(&run);
     let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && text.contains("exec root") && text.contains(&pid), "{text}");
+    assert!(
+        !output.status.success() && text.contains("exec root") && text.contains(&pid),
+        "{text}"
+    );
 
     let text = other.refused(&["--address", roots.socket().to_str().unwrap()]);
     assert!(text.contains("somebody answers"), "{text}");
-    assert_eq!(version(&roots.socket()).await, env!("CARGO_PKG_VERSION"), "the first one is unharmed");
+    assert_eq!(
+        version(&roots.socket()).await,
+        env!("CARGO_PKG_VERSION"),
+        "the first one is unharmed"
+    );
 }
 
 #[tokio::test]
@@ -180,7 +210,12 @@ async fn tells_the_service_manager() {
     let name = format!("gantryd-test-{}", std::process::id());
     let manager = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
     manager.set_read_timeout(Some(DEADLINE)).unwrap();
-    let child = roots.command().env("NOTIFY_SOCKET", format!("@{name}")).stderr(Stdio::inherit()).spawn().unwrap();
+    let child = roots
+        .command()
+        .env("NOTIFY_SOCKET", format!("@{name}"))
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap();
     let daemon = Daemon(child);
     let mut buffer = [0; 64];
     let read = manager.recv(&mut buffer).unwrap();
@@ -195,7 +230,11 @@ async fn tells_the_service_manager() {
 #[tokio::test]
 async fn logging_never_ends_the_daemon() {
     let roots = Roots::new();
-    let mut child = roots.command().args(["--debug", "--log-format", "json"]).spawn().unwrap();
+    let mut child = roots
+        .command()
+        .args(["--debug", "--log-format", "json"])
+        .spawn()
+        .unwrap();
     drop(child.stderr.take());
     let mut daemon = Daemon(child);
     for _ in 0..20 {
@@ -209,7 +248,10 @@ fn configurations_are_checked() {
     let roots = Roots::new();
     fs::write(roots.path("daemon.json"), r#"{"debug": true, "labels": ["a=b"]}"#).unwrap();
     let output = roots.command().arg("--validate").output().unwrap();
-    assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("configuration OK"), "{output:?}");
+    assert!(
+        output.status.success() && String::from_utf8_lossy(&output.stdout).contains("configuration OK"),
+        "{output:?}"
+    );
     assert!(!roots.path("data").exists(), "a check makes nothing");
     let text = roots.refused(&["--validate", "--label", "c=d"]);
     assert!(text.contains("--label") && text.contains("daemon.json"), "{text}");
@@ -217,7 +259,10 @@ fn configurations_are_checked() {
     assert!(text.contains("--bip") && text.contains("not built yet"), "{text}");
     let text = roots.refused(&["--no-such-flag"]);
     assert!(text.contains("--no-such-flag"), "{text}");
-    let version = Command::new(env!("CARGO_BIN_EXE_gantryd")).arg("--version").output().unwrap();
+    let version = Command::new(env!("CARGO_BIN_EXE_gantryd"))
+        .arg("--version")
+        .output()
+        .unwrap();
     assert!(String::from_utf8_lossy(&version.stdout).contains(env!("CARGO_PKG_VERSION")));
 }
 
@@ -243,9 +288,15 @@ async fn the_store_can_be_checked_and_repaired() {
         command.args(["store", deed, "--data-root"]).arg(root).output().unwrap()
     };
     let output = run("check", &roots.path("data"));
-    assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("sound"), "{output:?}");
+    assert!(
+        output.status.success() && String::from_utf8_lossy(&output.stdout).contains("sound"),
+        "{output:?}"
+    );
     let output = run("repair", &roots.path("data"));
-    assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("carried over"), "{output:?}");
+    assert!(
+        output.status.success() && String::from_utf8_lossy(&output.stdout).contains("carried over"),
+        "{output:?}"
+    );
     assert!(!run("check", &roots.path("nonexistent")).status.success());
     let _daemon = roots.start();
     version(&roots.socket()).await;

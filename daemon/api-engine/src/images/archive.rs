@@ -28,9 +28,24 @@ pub async fn import(engine: Engine, mut messages: Streaming<wire::ImportRequest>
         Some(Part::Header(_)) => None,
         None => Some(Vec::new()),
     });
-    let wire::ImportHeader { reference, message, changes, platform } = header;
+    let wire::ImportHeader {
+        reference,
+        message,
+        changes,
+        platform,
+    } = header;
     finish(async move {
-        let id = engine.image_import(ImportImage { reference, message, changes, platform }, tar).await?;
+        let id = engine
+            .image_import(
+                ImportImage {
+                    reference,
+                    message,
+                    changes,
+                    platform,
+                },
+                tar,
+            )
+            .await?;
         Ok(wire::ImportResponse { id: id.to_string() })
     })
     .await
@@ -45,9 +60,13 @@ fn header(first: Option<wire::ImportRequest>) -> Result<wire::ImportHeader, Stat
 
 fn load_event(event: LoadEvent) -> wire::LoadProgress {
     match event {
-        LoadEvent::Step(step) => {
-            wire::LoadProgress { id: step.id, status: step.status.to_string(), current: step.current, total: step.total, ..Default::default() }
-        }
+        LoadEvent::Step(step) => wire::LoadProgress {
+            id: step.id,
+            status: step.status.to_string(),
+            current: step.current,
+            total: step.total,
+            ..Default::default()
+        },
         LoadEvent::Loaded { reference, id } => wire::LoadProgress {
             loaded_reference: reference.unwrap_or_default(),
             loaded_id: id.to_string(),
@@ -65,7 +84,10 @@ mod tests {
         assert!(header(None).unwrap_err().message().starts_with("header: "));
         let part = Some(Part::Tar(vec![1]));
         assert!(header(Some(wire::ImportRequest { part })).is_err());
-        let part = Some(Part::Header(wire::ImportHeader { reference: "a".into(), ..Default::default() }));
+        let part = Some(Part::Header(wire::ImportHeader {
+            reference: "a".into(),
+            ..Default::default()
+        }));
         assert_eq!(header(Some(wire::ImportRequest { part })).unwrap().reference, "a");
     }
 }

@@ -43,8 +43,13 @@ pub fn image(image: &Image, snapshotter: &str) -> wire::Image {
 
 /// The image's own, else that of its newest step.
 fn comment(config: &ImageConfig) -> String {
-    let own = config.other.get("comment").and_then(|value| value.as_str()).map(str::to_owned);
-    own.or_else(|| config.history.last().map(|line| line.comment.clone())).unwrap_or_default()
+    let own = config
+        .other
+        .get("comment")
+        .and_then(|value| value.as_str())
+        .map(str::to_owned);
+    own.or_else(|| config.history.last().map(|line| line.comment.clone()))
+        .unwrap_or_default()
 }
 
 fn run_config(config: &RunConfig) -> wire::ContainerConfig {

@@ -10,7 +10,7 @@ mod settings;
 mod unbuilt;
 mod values;
 
-pub use flags::{CommandLine, Deed, Flags, StoreDeed, parse};
+pub use flags::{CommandLine, Deed, StoreDeed, parse};
 pub use settings::{Driver, LogFormat, Settings};
 
 use crate::error::{Error, Result};

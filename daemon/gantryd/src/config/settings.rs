@@ -88,8 +88,6 @@ pub struct Settings {
     pub insecure_registries: Vec<String>,
     pub cgroup_parent: String,
     pub max_concurrent_downloads: usize,
-    /// 8 hex digits; empty for the daemon on the default exec root.
-    pub instance: String,
     /// To be said once logging is up.
     pub warnings: Vec<String>,
 }
@@ -168,7 +166,6 @@ impl Settings {
             data_root,
             exec_root,
             debug,
-            instance,
             warnings,
         })
     }
