@@ -107,7 +107,7 @@ impl Demo {
         let log = self.quiet(&["logs", "counter"])?;
         let lines: Vec<&str> = log.lines().collect();
         let in_order = lines.iter().enumerate().all(|(at, line)| line.parse() == Ok(at + 1));
-        ensure!(in_order && lines.len() > 20, "the log has holes: {lines:?}");
+        ensure!(in_order && lines.len() > 5, "the log has holes: {lines:?}");
         println!("its log has every line from 1 to {}, once, in order", lines.len());
         Ok(())
     }

@@ -89,11 +89,11 @@ fn cgroups(dir: &Path, depth: u32, found: &mut BTreeSet<String>) {
             continue;
         }
         let path = entry.path();
-        // An empty parent named after an instance costs nothing and is kept for its next container.
-        let inside = dir
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with("gantry"));
-        if inside {
+        let ours = |dir: &Path| {
+            dir.file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with("gantry"))
+        };
+        if ours(&path) || ours(dir) {
             found.insert(format!("cgroup {}", path.display()));
         }
         if depth > 0 {

@@ -7,6 +7,7 @@ pub fn run() -> Result<()> {
     prepare::packages(&[prepare::BUILD])?;
     prepare::components()?;
     sh::run(&mut sh::cargo(&["fmt", "--all", "--check"]))?;
+    sh::rocksdb_once()?;
     sh::run(&mut sh::cargo(&[
         "clippy",
         "--release",

@@ -1,6 +1,7 @@
 //! Running programs.
 
 use anyhow::{Context, Result, bail};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -37,6 +38,9 @@ pub fn cargo(args: &[&str]) -> Command {
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") || text == "LD_LIBRARY_PATH" {
             command.env_remove(&name);
         }
+    }
+    if rocksdb_dir().join("librocksdb.a").is_file() {
+        command.env("ROCKSDB_LIB_DIR", rocksdb_dir()).env("ROCKSDB_STATIC", "1");
     }
     command
 }
@@ -77,5 +81,36 @@ pub fn is_root() -> bool {
 
 /// The whole workspace, as users get it.
 pub fn build() -> Result<()> {
+    rocksdb_once()?;
     run(&mut cargo(&["build", "--release", "--workspace"]))
+}
+
+/// Where RocksDB's own library is kept for all builds after the first.
+fn rocksdb_dir() -> PathBuf {
+    target_dir().join("rocksdb")
+}
+
+/// Compiles RocksDB, which takes ten minutes, once and not anew for every selection of packages and features that cargo
+/// tells apart. `cargo` below hands the library to the crate's build script (its `ROCKSDB_LIB_DIR`).
+pub fn rocksdb_once() -> Result<()> {
+    let library = rocksdb_dir().join("librocksdb.a");
+    if library.is_file() {
+        return Ok(());
+    }
+    run(&mut cargo(&["build", "--release", "-p", "rocksdb"]))?;
+    let Some(built) = newest_library(&target_dir().join("release/build")) else {
+        // Linked to one that was given from outside: there is nothing to keep.
+        return Ok(());
+    };
+    let new = rocksdb_dir().join("librocksdb.a.new");
+    fs::create_dir_all(rocksdb_dir()).with_context(|| format!("make {}", rocksdb_dir().display()))?;
+    fs::copy(&built, &new).with_context(|| format!("copy {}", built.display()))?;
+    fs::rename(&new, &library).with_context(|| format!("put {} in place", library.display()))
+}
+
+fn newest_library(build: &Path) -> Option<PathBuf> {
+    let entries = fs::read_dir(build).ok()?.flatten();
+    let ours = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("librocksdb-sys-"));
+    let libraries = ours.map(|entry| entry.path().join("out/librocksdb.a")).filter(|path| path.is_file());
+    libraries.max_by_key(|path| path.metadata().and_then(|meta| meta.modified()).ok())
 }

@@ -18,6 +18,7 @@ pub fn run(args: &[String]) -> Result<()> {
     let start = Instant::now();
     prepare::packages(&[prepare::BUILD, prepare::TEST])?;
     let before = Snapshot::take();
+    sh::rocksdb_once()?;
     faulty_programs()?;
     sh::build()?;
     let built = start.elapsed();
@@ -57,16 +58,9 @@ fn faulty_programs() -> Result<()> {
     sh::run(&mut sh::cargo(&[
         "build",
         "--release",
-        "-p",
-        "gantryd",
+        "--workspace",
         "--features",
         "gantryd/failpoints",
-    ]))?;
-    sh::run(&mut sh::cargo(&[
-        "build",
-        "--release",
-        "-p",
-        "containerd-shim-gantry-v1",
     ]))?;
     let release = sh::target_dir().join("release");
     let dir = release.join(FAULTY);

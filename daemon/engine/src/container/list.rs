@@ -31,6 +31,12 @@ pub struct Summary {
     pub size: Option<(u64, u64)>,
 }
 
+/// The containers that `before` and `since` name.
+struct Bounds {
+    before: Vec<Arc<Keeper>>,
+    since: Vec<Arc<Keeper>>,
+}
+
 impl Engine {
     pub async fn list(&self, request: ListContainers) -> Result<Vec<Summary>> {
         request.filters.check(KNOWN)?;
@@ -61,8 +67,7 @@ impl Engine {
         Ok(rows)
     }
 
-    /// The containers that `before` and `since` name.
-    fn bounds(&self, filters: &Filters) -> Result<(Vec<Arc<Keeper>>, Vec<Arc<Keeper>>)> {
+    fn bounds(&self, filters: &Filters) -> Result<Bounds> {
         let named = |key: &str| {
             filters
                 .values(key)
@@ -70,7 +75,7 @@ impl Engine {
                 .map(|name| self.find(name))
                 .collect::<Result<Vec<_>>>()
         };
-        Ok((named("before")?, named("since")?))
+        Ok(Bounds { before: named("before")?, since: named("since")? })
     }
 
     fn matches(
@@ -78,7 +83,7 @@ impl Engine {
         record: &ContainerRecord,
         state: &State,
         filters: &Filters,
-        (before, since): &(Vec<Arc<Keeper>>, Vec<Arc<Keeper>>),
+        bounds: &Bounds,
     ) -> bool {
         let code = state.ended().map(|ended| ended.code);
         let exited = matches!(
@@ -99,8 +104,8 @@ impl Engine {
                     .any(|bind| bind.source == value || bind.target == value)
             })
             && filters.labels(&record.config.labels)
-            && before.iter().all(|bound| record.created_at < bound.record().created_at)
-            && since.iter().all(|bound| record.created_at > bound.record().created_at)
+            && bounds.before.iter().all(|bound| record.created_at < bound.record().created_at)
+            && bounds.since.iter().all(|bound| record.created_at > bound.record().created_at)
     }
 
     fn descends(&self, record: &ContainerRecord, image: &str) -> bool {

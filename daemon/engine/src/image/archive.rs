@@ -112,7 +112,7 @@ impl Engine {
         let context = self.context.clone();
         tokio::spawn(async move {
             if let Err(error) = context.images.save(&context.namespace, items, sender.clone()).await {
-                let _ = sender.send(Err(error.into())).await;
+                let _ = sender.send(Err(error)).await;
             }
         });
         Ok(receiver)
