@@ -104,23 +104,27 @@ impl Engine {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
-        let child = command.spawn().with_context(|| format!("start {}", self.name))?;
-        let child = self.daemon.insert(child);
+        self.daemon = Some(command.spawn().with_context(|| format!("start {}", self.name))?);
         loop {
-            if let Some(status) = child.try_wait()? {
+            let ended = self.daemon.as_mut().map(Child::try_wait).transpose()?.flatten();
+            if let Some(status) = ended {
                 let log = std::fs::read_to_string(self.root.join("log")).unwrap_or_default();
                 let last: Vec<&str> = log.lines().rev().take(5).collect();
                 self.daemon = None;
                 bail!("{} ended: {status}\n{}", self.name, last.join("\n"));
             }
-            if UnixStream::connect(&self.socket).is_ok() {
-                break;
+            // A socket that accepts may be the last daemon's, or open before anything answers.
+            if UnixStream::connect(&self.socket).is_ok() && self.answers()? {
+                return Ok(start.elapsed());
             }
             ensure!(start.elapsed() < PATIENCE, "{} does not answer", self.name);
             std::thread::sleep(Duration::from_millis(2));
         }
-        self.must(&["ps", "-q"])?;
-        Ok(start.elapsed())
+    }
+
+    fn answers(&self) -> Result<bool> {
+        let mut ps = self.command(&["ps", "-q"]);
+        Ok(ps.stdout(Stdio::null()).stderr(Stdio::null()).status()?.success())
     }
 
     pub fn kill(&mut self) -> Result<()> {
