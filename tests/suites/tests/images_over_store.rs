@@ -1,4 +1,5 @@
 //! The image room over the real store and the real snapshotters: what their own tests show apart, together.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 use bytes::Bytes;
 use flate2::Compression;
