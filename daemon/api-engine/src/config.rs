@@ -199,6 +199,9 @@ pub fn filters(filters: Option<wire::Filters>) -> Filters {
 mod tests {
     use super::*;
 
+    /// A field, and what spoils it.
+    type Case<M> = (&'static str, fn(&mut M));
+
     fn config() -> wire::ContainerConfig {
         wire::ContainerConfig {
             image: "busybox".into(),
@@ -251,7 +254,7 @@ mod tests {
 
     #[test]
     fn odd_values_are_refused_by_the_fields_name() {
-        let host_cases: [(&str, fn(&mut wire::HostConfig)); 9] = [
+        let host_cases: [Case<wire::HostConfig>; 9] = [
             ("host.memory", |host| host.memory = -1),
             ("host.memory_swap", |host| host.memory_swap = -2),
             ("host.nano_cpus", |host| host.nano_cpus = -1),
@@ -270,7 +273,7 @@ mod tests {
             let error = host_in(message).unwrap_err();
             assert!(error.message().starts_with(&format!("{field}: ")), "{field}: {error}");
         }
-        let config_cases: [(&str, fn(&mut wire::ContainerConfig)); 3] = [
+        let config_cases: [Case<wire::ContainerConfig>; 3] = [
             ("config.image", |config| config.image.clear()),
             ("config.env", |config| config.env.push(String::new())),
             ("config.cmd", |config| config.cmd.push("a\0".into())),

@@ -3,6 +3,7 @@
 //!
 //! The one flow, in `main`: allocator, flags, settings, log, then [`serve::run`]: locks, engine, socket, readiness, and the end.
 
+mod cgroups;
 mod config;
 mod driver;
 mod error;

@@ -4,7 +4,7 @@ use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::lock::{self, Held};
 use crate::wiring::{self, Rooms};
-use crate::{notify, socket};
+use crate::{cgroups, notify, socket};
 use gantry_engine::Engine;
 use std::future::Future;
 use std::time::Duration;
@@ -85,6 +85,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     let listener = UnixListener::from_std(listener).map_err(Error::path("listen on", &settings.address))?;
     let outcome = serve(&settings, listener, &rooms, &mut signals).await;
     place.remove();
+    cgroups::remove_empty(&settings.cgroup_parent);
     pidfile.remove();
     outcome
 }

@@ -1,5 +1,7 @@
 //! The real daemon on roots of its own: it starts, answers, is killed and comes back, and does not share its roots.
 
+#![allow(clippy::unwrap_used, reason = "a test may give up")]
+
 use gantry_proto::gantry::v1::system_client::SystemClient;
 use gantry_proto::gantry::v1::{InfoRequest, VersionRequest};
 use hyper_util::rt::TokioIo;

@@ -23,10 +23,7 @@ fn defaults_are_the_contracts() {
     assert_eq!(settings.data_root, PathBuf::from("/var/lib/gantry"));
     assert_eq!(settings.address, PathBuf::from("/run/gantry/gantry.sock"));
     assert_eq!(settings.pidfile, PathBuf::from("/run/gantry/gantryd.pid"));
-    assert_eq!(
-        (settings.instance.as_str(), settings.cgroup_parent.as_str()),
-        ("", "/gantry")
-    );
+    assert_eq!(settings.cgroup_parent, "/gantry");
     assert!(settings.live_restore && !settings.debug);
     assert_eq!(settings.shutdown_timeout, Some(Duration::from_secs(15)));
     assert_eq!(settings.log.driver, "json-file");
