@@ -1,7 +1,7 @@
 //! Help in Docker's layout.
 
 use super::flag::Flag;
-use super::tree::{GLOBAL, GROUPS, VERBS};
+use super::tree::{GLOBAL, GROUPS, verbs};
 use super::verb::Verb;
 
 /// Columns of help when there is no terminal to ask.
@@ -49,7 +49,7 @@ pub(crate) fn usage_lines(verb: &Verb, path: &str) -> String {
 pub(crate) fn root(width: usize) -> String {
     let mut out = "Usage:  gantry [OPTIONS] COMMAND\n\nA container engine in one daemon\n".to_owned();
     let common = ["run", "exec", "ps", "pull", "images", "version", "info"];
-    let find = |name: &&str| VERBS.iter().find(|verb| verb.top && verb.name == *name);
+    let find = |name: &&str| verbs().find(|verb| verb.top && verb.name == *name);
     out.push_str("\nCommon Commands:\n");
     rows(
         common.iter().filter_map(find).map(|verb| (verb.name, verb.about)),
@@ -58,8 +58,10 @@ pub(crate) fn root(width: usize) -> String {
     out.push_str("\nManagement Commands:\n");
     rows(GROUPS.iter().copied(), &mut out);
     out.push_str("\nCommands:\n");
-    let rest = VERBS.iter().filter(|verb| verb.top && !common.contains(&verb.name));
-    rows(rest.map(|verb| (verb.name, verb.about)), &mut out);
+    let rest = verbs().filter(|verb| verb.top && !common.contains(&verb.name));
+    let mut rest: Vec<_> = rest.map(|verb| (verb.name, verb.about)).collect();
+    rest.sort_unstable();
+    rows(rest.into_iter(), &mut out);
     out.push_str("\nGlobal Options:\n");
     let shown: Vec<&Flag> = GLOBAL.iter().filter(|flag| !flag.is_unbuilt()).collect();
     out.push_str(&flags(&shown, width));
@@ -70,8 +72,7 @@ pub(crate) fn root(width: usize) -> String {
 /// The page of a management command.
 pub(crate) fn group(name: &str, about: &str) -> String {
     let mut out = format!("Usage:  gantry {name} COMMAND\n\n{about}\n\nCommands:\n");
-    let mut inside: Vec<(&str, &str)> = VERBS
-        .iter()
+    let mut inside: Vec<(&str, &str)> = verbs()
         .filter(|verb| verb.group == name)
         .filter_map(|verb| Some((*verb.names.first()?, verb.about)))
         .collect();
@@ -137,7 +138,7 @@ mod tests {
 
     #[test]
     fn every_page_names_its_usage_and_examples() {
-        for verb in VERBS {
+        for verb in verbs() {
             for path in verb.paths() {
                 let page = super::verb(verb, &path, 80);
                 assert!(page.starts_with(&format!("Usage:  gantry {path}")), "{page}");
@@ -149,7 +150,7 @@ mod tests {
 
     #[test]
     fn run_says_its_network() {
-        let run = VERBS.iter().find(|verb| verb.name == "run").unwrap();
+        let run = verbs().find(|verb| verb.name == "run").unwrap();
         assert!(super::verb(run, "run", 80).contains("(default none"));
     }
 }

@@ -1,14 +1,14 @@
 //! The command tree for programs: `gantry __commands`.
 
 use super::flag::Takes;
-use super::tree::{GLOBAL, VERBS};
+use super::tree::{GLOBAL, verbs};
 use super::{Flag, Verb};
 use crate::template::{Struct, Value};
 
 /// JSON: `{"commands":[{"name","paths","usage","arguments","flags":[{"long","short","type","takes_value","default"}],
 /// "refused":["--publish",...]}],"global":[...]}`.
 pub(crate) fn listing() -> String {
-    let commands: Vec<Value> = VERBS.iter().map(command).collect();
+    let commands: Vec<Value> = verbs().map(command).collect();
     let global = shown(GLOBAL.iter());
     let tree = Struct::new("tree").with("commands", commands).with("global", global);
     format!("{}\n", Value::from(tree).pretty_json())

@@ -14,7 +14,7 @@ use clap::{Arg, ArgAction, Command};
 
 use flag::Flag;
 pub(crate) use list::listing;
-use tree::{GLOBAL, GROUPS, VERBS};
+use tree::{GLOBAL, GROUPS, verbs};
 use verb::{Parsed, Verb};
 
 /// What argv came to.
@@ -151,9 +151,7 @@ fn find(words: &[String]) -> Result<Found<'_>, Box<Outcome>> {
         let Some(word) = words.get(1).filter(|word| !matches!(word.as_str(), "--help" | "-h")) else {
             return Err(Box::new(Outcome::Print(help::group(group, about))));
         };
-        let verb = VERBS
-            .iter()
-            .find(|verb| verb.group == *group && verb.names.contains(&word.as_str()));
+        let verb = verbs().find(|verb| verb.group == *group && verb.names.contains(&word.as_str()));
         return verb.map(|verb| (verb, format!("{group} {word}"), &words[2..])).ok_or_else(|| {
             let text = format!(
                 "gantry: unknown command: gantry {group} {word}\n\nUsage:  gantry {group} COMMAND\n\nRun 'gantry {group} --help' for more information"
@@ -161,7 +159,7 @@ fn find(words: &[String]) -> Result<Found<'_>, Box<Outcome>> {
             Box::new(Outcome::Fail(text, 1))
         });
     }
-    let verb = VERBS.iter().find(|verb| verb.top && verb.name == name);
+    let verb = verbs().find(|verb| verb.top && verb.name == name);
     verb.map(|verb| (verb, name.to_owned(), &words[1..])).ok_or_else(|| {
         let text = format!("gantry: unknown command: gantry {name}\n\nRun 'gantry --help' for more information");
         Box::new(Outcome::Fail(text, 1))

@@ -64,19 +64,14 @@ async fn find(daemon: &Daemon, name: &str, kinds: &[Kind], size: bool) -> Result
             Kind::Image => image(daemon, name).await,
         };
         match looked {
+            // Asked for one kind only, the daemon has the word.
+            other if kinds.len() == 1 => return other,
             // A name that no image can bear is no image's.
-            Err(err)
-                if err.is_not_found()
-                    || (kinds.len() > 1 && *kind == Kind::Image && err.kind() == "invalid-argument") => {}
+            Err(err) if err.is_not_found() || (*kind == Kind::Image && err.kind() == "invalid-argument") => {}
             other => return other,
         }
     }
-    let what = match kinds {
-        [Kind::Container] => "container",
-        [Kind::Image] => "image",
-        _ => "object",
-    };
-    Err(Error::refused(format!("Error: No such {what}: {name}")))
+    Err(Error::refused(format!("Error: No such object: {name}")))
 }
 
 async fn container(daemon: &Daemon, name: &str, size: bool) -> Result<Value> {

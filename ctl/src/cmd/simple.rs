@@ -204,7 +204,7 @@ pub(crate) async fn port(daemon: Daemon, parsed: Parsed) -> Result<i32> {
         .collect();
     if found.is_empty() {
         return Err(Error::refused(format!(
-            "no public port '{}' published for {}",
+            "Error: No public port '{}' published for {}",
             parsed.arg(1),
             parsed.arg(0)
         )));

@@ -1,0 +1,227 @@
+//! Commands that make, run and end containers.
+
+use super::container::{CONTAINER, CONTAINER_UNBUILT};
+use super::{BASE, DETACH_KEYS, SIG_PROXY, STOP_SIGNAL, TIMEOUT};
+use crate::cli::flag::Takes::{Bool, Env, List, Text};
+use crate::cli::flag::{flag, long, unbuilt, unbuilt_switch};
+use crate::cli::verb::Arity::{AtLeast, Exactly};
+use crate::cli::verb::Verb;
+use crate::cmd;
+
+pub(super) const VERBS: &[Verb] = &[
+    Verb {
+        name: "create",
+        names: &["create"],
+        about: "Create a new container",
+        usage: &["[OPTIONS] IMAGE [COMMAND] [ARG...]"],
+        examples: &[
+            "gantry create --name job busybox sh -c 'echo hi'",
+            "gantry create -it busybox sh",
+        ],
+        arity: AtLeast(1),
+        flags_first: true,
+        flags: &[CONTAINER, CONTAINER_UNBUILT],
+        run: |daemon, parsed| Box::pin(cmd::create::run(daemon, parsed)),
+        ..BASE
+    },
+    Verb {
+        name: "run",
+        names: &["run"],
+        about: "Create and run a new container from an image",
+        more: "Without --network the container has no network (none): bridge networks are not built yet.",
+        usage: &["[OPTIONS] IMAGE [COMMAND] [ARG...]"],
+        examples: &[
+            "gantry run --rm busybox echo hi",
+            "gantry run -it --rm -v /srv:/srv:ro busybox sh",
+            "gantry run -d --name web --network host --memory 64m --cpus 0.5 busybox httpd -f",
+        ],
+        arity: AtLeast(1),
+        flags_first: true,
+        flags: &[
+            CONTAINER,
+            &[
+                flag(
+                    "detach",
+                    'd',
+                    Bool(false),
+                    "Run container in background and print container ID",
+                ),
+                DETACH_KEYS,
+                SIG_PROXY,
+            ],
+            CONTAINER_UNBUILT,
+        ],
+        run: |daemon, parsed| Box::pin(cmd::run::run(daemon, parsed)),
+        ..BASE
+    },
+    Verb {
+        name: "start",
+        names: &["start"],
+        about: "Start one or more stopped containers",
+        usage: &["[OPTIONS] CONTAINER [CONTAINER...]"],
+        examples: &["gantry start web", "gantry start -ai job"],
+        arity: AtLeast(1),
+        flags: &[&[
+            flag("attach", 'a', Bool(false), "Attach STDOUT/STDERR and forward signals"),
+            DETACH_KEYS,
+            flag("interactive", 'i', Bool(false), "Attach container's STDIN"),
+            unbuilt("checkpoint"),
+            unbuilt("checkpoint-dir"),
+        ]],
+        run: |daemon, parsed| Box::pin(cmd::start::run(daemon, parsed)),
+        ..BASE
+    },
+    Verb {
+        name: "stop",
+        names: &["stop"],
+        about: "Stop one or more running containers",
+        usage: &["[OPTIONS] CONTAINER [CONTAINER...]"],
+        examples: &["gantry stop web", "gantry stop -t 1 -s INT web"],
+        arity: AtLeast(1),
+        flags: &[&[STOP_SIGNAL, TIMEOUT]],
+        run: |daemon, parsed| Box::pin(cmd::simple::stop(daemon, parsed)),
+        ..BASE
+    },
+    Verb {
+        name: "kill",
+        names: &["kill"],
+        about: "Kill one or more running containers",
+        usage: &["[OPTIONS] CONTAINER [CONTAINER...]"],
+        examples: &["gantry kill web", "gantry kill -s HUP web"],
+        arity: AtLeast(1),
+        flags: &[&[STOP_SIGNAL]],
+        run: |daemon, parsed| Box::pin(cmd::simple::kill(daemon, parsed)),
+        ..BASE
+    },
+    Verb {
+        name: "restart",
+        names: &["restart"],
+        about: "Restart one or more containers",
+        usage: &["[OPTIONS] CONTAINER [CONTAINER...]"],
+        examples: &["gantry restart -t 3 web"],
+        arity: AtLeast(1),
+        flags: &[&[STOP_SIGNAL, TIMEOUT]],
+        run: |daemon, parsed| Box::pin(cmd::simple::restart(daemon, parsed)),
+        ..BASE
+    },
+    Verb {
+        name: "rm",
+        names: &["rm", "remove"],
+        about: "Remove one or more containers",
+        usage: &["[OPTIONS] CONTAINER [CONTAINER...]"],
+        examples: &["gantry rm web", "gantry rm -fv $(gantry ps -aq)"],
+        arity: AtLeast(1),
+        flags: &[&[
+            flag(
+                "force",
+                'f',
+                Bool(false),
+                "Force the removal of a running container (uses SIGKILL)",
+            ),
+            flag(
+                "volumes",
+                'v',
+                Bool(false),
+                "Remove anonymous volumes associated with the container",
+            ),
+            unbuilt_switch("link").short('l'),
+        ]],
+        run: |daemon, parsed| Box::pin(cmd::simple::rm(daemon, parsed)),
+        ..BASE
+    },
+    Verb {
+        name: "rename",
+        names: &["rename"],
+        about: "Rename a container",
+        usage: &["CONTAINER NEW_NAME"],
+        examples: &["gantry rename web old-web"],
+        arity: Exactly(2),
+        run: |daemon, parsed| Box::pin(cmd::simple::rename(daemon, parsed)),
+        ..BASE
+    },
+    Verb {
+        name: "pause",
+        names: &["pause"],
+        about: "Pause all processes within one or more containers",
+        usage: &["CONTAINER [CONTAINER...]"],
+        examples: &["gantry pause web"],
+        arity: AtLeast(1),
+        run: |daemon, parsed| Box::pin(cmd::simple::pause(daemon, parsed)),
+        ..BASE
+    },
+    Verb {
+        name: "unpause",
+        names: &["unpause"],
+        about: "Unpause all processes within one or more containers",
+        usage: &["CONTAINER [CONTAINER...]"],
+        examples: &["gantry unpause web"],
+        arity: AtLeast(1),
+        run: |daemon, parsed| Box::pin(cmd::simple::unpause(daemon, parsed)),
+        ..BASE
+    },
+    Verb {
+        name: "wait",
+        names: &["wait"],
+        about: "Block until one or more containers stop, then print their exit codes",
+        usage: &["CONTAINER [CONTAINER...]"],
+        examples: &["gantry wait job"],
+        arity: AtLeast(1),
+        run: |daemon, parsed| Box::pin(cmd::simple::wait(daemon, parsed)),
+        ..BASE
+    },
+    Verb {
+        name: "exec",
+        names: &["exec"],
+        about: "Execute a command in a running container",
+        usage: &["[OPTIONS] CONTAINER COMMAND [ARG...]"],
+        examples: &[
+            "gantry exec -it web sh",
+            "gantry exec -e DEBUG=1 -w /srv web ls -l",
+            "gantry exec -d web touch /tmp/x",
+        ],
+        arity: AtLeast(2),
+        flags_first: true,
+        flags: &[&[
+            flag(
+                "detach",
+                'd',
+                Bool(false),
+                "Detached mode: run command in the background",
+            ),
+            DETACH_KEYS,
+            flag("env", 'e', Env, "Set environment variables"),
+            long("env-file", List, "Read in a file of environment variables"),
+            flag("interactive", 'i', Bool(false), "Keep STDIN open even if not attached"),
+            long("privileged", Bool(false), "Give extended privileges to the command"),
+            flag("tty", 't', Bool(false), "Allocate a pseudo-TTY"),
+            flag(
+                "user",
+                'u',
+                Text,
+                "Username or UID (format: \"<name|uid>[:<group|gid>]\")",
+            ),
+            flag("workdir", 'w', Text, "Working directory inside the container"),
+        ]],
+        run: |daemon, parsed| Box::pin(cmd::exec::run(daemon, parsed)),
+        ..BASE
+    },
+    Verb {
+        name: "attach",
+        names: &["attach"],
+        about: "Attach local standard input, output, and error streams to a running container",
+        usage: &["[OPTIONS] CONTAINER"],
+        examples: &[
+            "gantry attach web",
+            "gantry attach --no-stdin --sig-proxy=false web",
+            "gantry attach --detach-keys ctrl-x,x web",
+        ],
+        arity: Exactly(1),
+        flags: &[&[
+            DETACH_KEYS,
+            long("no-stdin", Bool(false), "Do not attach STDIN"),
+            SIG_PROXY,
+        ]],
+        run: |daemon, parsed| Box::pin(cmd::attach::run(daemon, parsed)),
+        ..BASE
+    },
+];
