@@ -17,6 +17,9 @@ pub struct Engine {
     client_line: Vec<String>,
     socket: PathBuf,
     daemon: Option<Child>,
+    /// What the daemon leans on and does not start itself.
+    helper_line: Option<Vec<String>>,
+    helper: Option<Child>,
 }
 
 impl Engine {
@@ -49,10 +52,13 @@ impl Engine {
             client_line,
             socket,
             daemon: None,
+            helper_line: None,
+            helper: None,
         })
     }
 
-    /// Debian's, if it is installed. It keeps its containers over a restart, as gantry does.
+    /// Debian's, if it is installed, with a containerd that outlives it, as systemd would run them. It keeps its containers
+    /// over a restart, as gantry does.
     pub fn dockerd(root: &Path) -> Option<Self> {
         let found = |name: &str| {
             ["/usr/bin", "/usr/sbin", "/usr/local/bin"]
@@ -60,7 +66,7 @@ impl Engine {
                 .map(|dir| format!("{dir}/{name}"))
                 .find(|path| Path::new(path).is_file())
         };
-        let (daemon, client) = (found("dockerd")?, found("docker")?);
+        let (daemon, client, containerd) = (found("dockerd")?, found("docker")?, found("containerd")?);
         let root = root.join("docker");
         let at = |name: &str| root.join(name).display().to_string();
         let socket = root.join("docker.sock");
@@ -72,6 +78,7 @@ impl Engine {
             ("--pidfile", at("pid")),
             ("--config-file", at("daemon.json")),
             ("--bridge", "none".to_owned()),
+            ("--containerd", at("containerd.sock")),
         ];
         let daemon_line = line(
             daemon,
@@ -79,6 +86,13 @@ impl Engine {
             &["--iptables=false", "--live-restore", "--storage-driver=overlay2"],
         );
         let client_line = vec![client, "-H".to_owned(), host];
+        let helper_flags = [
+            ("--config", at("containerd.toml")),
+            ("--root", at("containerd/root")),
+            ("--state", at("containerd/state")),
+            ("--address", at("containerd.sock")),
+        ];
+        let helper_line = line(containerd, &helper_flags, &[]);
         Some(Self {
             name: "dockerd",
             root,
@@ -86,16 +100,15 @@ impl Engine {
             client_line,
             socket,
             daemon: None,
+            helper_line: Some(helper_line),
+            helper: None,
         })
     }
 
     /// Starts it; answers how long until it answered a `ps`.
     pub fn start(&mut self) -> Result<Duration> {
         std::fs::create_dir_all(&self.root)?;
-        let config = self.root.join("daemon.json");
-        if !config.exists() {
-            std::fs::write(&config, "{}")?;
-        }
+        self.start_helper()?;
         let log = File::options().create(true).append(true).open(self.log())?;
         let start = Instant::now();
         let mut command = Command::new(&self.daemon_line[0]);
@@ -120,6 +133,28 @@ impl Engine {
             ensure!(start.elapsed() < PATIENCE, "{} does not answer", self.name);
             std::thread::sleep(Duration::from_millis(2));
         }
+    }
+
+    fn start_helper(&mut self) -> Result<()> {
+        std::fs::write(self.root.join("daemon.json"), "{}")?;
+        let Some(line) = self.helper_line.as_ref().filter(|_| self.helper.is_none()) else {
+            return Ok(());
+        };
+        // Without CRI, which would look for networks.
+        let config = "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n";
+        std::fs::write(self.root.join("containerd.toml"), config)?;
+        let mut command = Command::new(&line[0]);
+        command.args(&line[1..]).stdin(Stdio::null()).stdout(Stdio::null());
+        let child = command
+            .stderr(File::create(self.root.join("containerd.log"))?)
+            .spawn()?;
+        self.helper = Some(child);
+        let start = Instant::now();
+        while UnixStream::connect(self.root.join("containerd.sock")).is_err() {
+            ensure!(start.elapsed() < PATIENCE, "containerd does not answer");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
     }
 
     fn answers(&self) -> Result<bool> {
@@ -190,15 +225,16 @@ impl Engine {
                 std::thread::sleep(Duration::from_millis(20));
             }
         }
+        // Its containers are gone, so nothing is left below it; `drop` ends the helper.
         Ok(())
     }
 }
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        if let Some(mut daemon) = self.daemon.take() {
-            let _ = daemon.kill();
-            let _ = daemon.wait();
+        for mut child in [self.daemon.take(), self.helper.take()].into_iter().flatten() {
+            let _ = child.kill();
+            let _ = child.wait();
         }
     }
 }
