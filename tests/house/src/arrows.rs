@@ -156,6 +156,7 @@ mod tests {
             ("daemon/engine", "suites", "nothing looks at tests"),
             ("daemon/engine", "dev:e2e", "nothing looks at tests"),
             ("shim/protocol", "core", "both stand on floor 2"),
+            ("daemon/store", "dev:overlay", "both stand on floor 3"),
             ("daemon/core", "dev:engine", "floor 2 to floor 4"),
             ("tests/xtask", "tokio", "before anything is installed"),
         ] {

@@ -111,6 +111,8 @@ pub fn rocksdb_once() -> Result<()> {
 fn newest_library(build: &Path) -> Option<PathBuf> {
     let entries = fs::read_dir(build).ok()?.flatten();
     let ours = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("librocksdb-sys-"));
-    let libraries = ours.map(|entry| entry.path().join("out/librocksdb.a")).filter(|path| path.is_file());
+    let libraries = ours
+        .map(|entry| entry.path().join("out/librocksdb.a"))
+        .filter(|path| path.is_file());
     libraries.max_by_key(|path| path.metadata().and_then(|meta| meta.modified()).ok())
 }

@@ -11,6 +11,9 @@ use std::time::Instant;
 /// The directory of the programs with failpoints in them, below the release directory: for the fault tests only.
 const FAULTY: &str = "failpoints";
 
+/// Tests that kill their own process at a failpoint, and so are built with them.
+const WITH_FAILPOINTS: [(&str, &str); 1] = [("gantry-suites", "store_kills")];
+
 pub fn run(args: &[String]) -> Result<()> {
     if !sh::is_root() {
         bail!("the tests mount, make namespaces and cgroups: run as root");
@@ -22,7 +25,14 @@ pub fn run(args: &[String]) -> Result<()> {
     faulty_programs()?;
     sh::build()?;
     let built = start.elapsed();
-    let totals = cargo_test(args)?;
+    let mut totals = Totals::default();
+    cargo_test(&["--workspace", "--no-fail-fast"], args, &mut totals)?;
+    if args.is_empty() {
+        for (package, test) in WITH_FAILPOINTS {
+            let chosen = ["-p", package, "--features", "failpoints", "--test", test];
+            cargo_test(&chosen, &[], &mut totals)?;
+        }
+    }
     println!();
     println!(
         "tests: {} passed, {} failed, {} ignored, in {} binaries; built in {} s, run in {} s",
@@ -40,7 +50,7 @@ pub fn run(args: &[String]) -> Result<()> {
     for what in &left {
         println!("  left behind: {what}");
     }
-    if !totals.success {
+    if totals.broken {
         bail!("{} tests failed", totals.failed.max(1));
     }
     if !left.is_empty() {
@@ -81,7 +91,8 @@ struct Totals {
     ignored: u64,
     binaries: u64,
     failures: Vec<String>,
-    success: bool,
+    /// A run that did not end well, be it that it did not build.
+    broken: bool,
 }
 
 impl Totals {
@@ -110,16 +121,12 @@ impl Totals {
 }
 
 /// Runs them with their output shown, and counts.
-fn cargo_test(args: &[String]) -> Result<Totals> {
-    let mut command = sh::cargo(&["test", "--release", "--workspace", "--no-fail-fast"]);
-    command.args(args).stdout(Stdio::piped());
+fn cargo_test(chosen: &[&str], args: &[String], totals: &mut Totals) -> Result<()> {
+    let mut command = sh::cargo(&["test", "--release"]);
+    command.args(chosen).args(args).stdout(Stdio::piped());
     command.env("GANTRY_FAILPOINTS_BIN", sh::target_dir().join("release").join(FAULTY));
-    eprintln!(
-        "xtask: cargo test --release --workspace --no-fail-fast {}",
-        args.join(" ")
-    );
+    eprintln!("xtask: cargo test --release {} {}", chosen.join(" "), args.join(" "));
     let mut child = command.spawn().context("run cargo test")?;
-    let mut totals = Totals::default();
     let output = child.stdout.take().context("the output of cargo test")?;
     for line in BufReader::new(output).split(b'\n') {
         let line = line.context("read the output of cargo test")?;
@@ -127,8 +134,8 @@ fn cargo_test(args: &[String]) -> Result<Totals> {
         println!("{line}");
         totals.note(line.trim_end());
     }
-    totals.success = child.wait().context("wait for cargo test")?.success();
-    Ok(totals)
+    totals.broken |= !child.wait().context("wait for cargo test")?.success();
+    Ok(())
 }
 
 #[cfg(test)]
