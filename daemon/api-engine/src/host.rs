@@ -1,6 +1,7 @@
 //! Facts of the host that `version` and `info` print.
 
 use std::fs;
+use std::path::Path;
 
 pub fn kernel() -> String {
     line("/proc/sys/kernel/osrelease")
@@ -10,7 +11,12 @@ pub fn name() -> String {
     line("/proc/sys/kernel/hostname")
 }
 
-fn line(path: &str) -> String {
+/// The id that the daemon of a data root was given.
+pub fn daemon_id(data_root: &Path) -> String {
+    line(data_root.join(crate::ID_FILE))
+}
+
+fn line(path: impl AsRef<Path>) -> String {
     fs::read_to_string(path)
         .map(|text| text.trim().to_owned())
         .unwrap_or_default()

@@ -31,6 +31,9 @@ use tracing::Span;
 /// Largest message either way, in bytes.
 pub const MESSAGE_LIMIT: usize = 16 << 20;
 
+/// The file below the data root that holds the daemon's id, which `info` prints.
+pub const ID_FILE: &str = "engine-id";
+
 /// Names of the services, for the health service.
 pub const SERVICES: [&str; 4] = [
     "gantry.v1.Containers",

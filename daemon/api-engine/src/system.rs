@@ -64,7 +64,7 @@ fn info(engine: &Engine, found: Info) -> wire::InfoResponse {
         &config.default_runtime
     };
     wire::InfoResponse {
-        id: String::new(),
+        id: host::daemon_id(&config.data_root),
         name: host::name(),
         containers: count(found.running + found.paused + found.stopped),
         containers_running: count(found.running),

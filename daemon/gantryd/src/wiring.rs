@@ -8,7 +8,7 @@ use gantry_core::content::ContentStore;
 use gantry_core::snapshot::SnapshotService;
 use gantry_engine::{Config, Engine, Parts};
 use gantry_image::{ImageService, ImageSettings, RegistryConfig};
-use gantry_store::{BlobStore, Collector, Damage, Sharing, SnapshotStore, Store, StoreOptions};
+use gantry_store::{BlobStore, Collector, Damage, Leases, Sharing, SnapshotStore, Store, StoreOptions};
 use gantry_task::{Deadlines, Shims, ShimsConfig};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -50,7 +50,10 @@ pub async fn open(settings: &Settings) -> Result<Rooms> {
             deed: "open the store",
             source: std::io::Error::other(join),
         })??;
-    let images = ImageService::new(lower.content, lower.snapshots.clone(), image_settings(settings))?;
+    // Leases hold what is on its way in against a collection that runs meanwhile.
+    let leases = Arc::new(Leases::new(lower.store.clone()));
+    let image_settings = image_settings(settings, lower.snapshotter);
+    let images = ImageService::with_leases(lower.content, lower.snapshots.clone(), Some(leases), image_settings)?;
     let shims = Shims::new(ShimsConfig {
         exec_root: settings.exec_root.clone(),
         shim: gantry_task::find_shim().map_err(gantry_core::Error::from)?,
@@ -75,6 +78,7 @@ pub async fn open(settings: &Settings) -> Result<Rooms> {
 }
 
 fn open_lower(settings: &Settings) -> Result<Lower> {
+    identify(&settings.data_root)?;
     let store =
         Store::open(&store_dir(&settings.data_root), &StoreOptions::default()).map_err(gantry_core::Error::from)?;
     for damage in store.damage() {
@@ -96,6 +100,19 @@ fn open_lower(settings: &Settings) -> Result<Lower> {
     })
 }
 
+/// The number that tells this data root's daemon from any other, made once.
+fn identify(data_root: &Path) -> Result<()> {
+    let path = data_root.join(gantry_api_engine::ID_FILE);
+    if path.exists() {
+        return Ok(());
+    }
+    let fresh = path.with_extension("new");
+    let made = std::fs::read("/proc/sys/kernel/random/uuid")
+        .and_then(|id| std::fs::write(&fresh, id))
+        .and_then(|()| std::fs::rename(&fresh, &path));
+    made.map_err(Error::path("write", path))
+}
+
 /// Compares records with files, as a kill may have left them.
 fn finish_and_undo(content: &BlobStore, snapshots: &SnapshotStore) -> Result<()> {
     let blobs = content.reconcile().map_err(gantry_core::Error::from)?;
@@ -106,8 +123,9 @@ fn finish_and_undo(content: &BlobStore, snapshots: &SnapshotStore) -> Result<()>
     Ok(())
 }
 
-fn image_settings(settings: &Settings) -> ImageSettings {
+fn image_settings(settings: &Settings, snapshotter: &str) -> ImageSettings {
     ImageSettings {
+        snapshotter: snapshotter.to_owned(),
         registry: RegistryConfig {
             insecure: settings.insecure_registries.clone(),
             ..RegistryConfig::default()

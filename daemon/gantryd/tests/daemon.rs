@@ -136,6 +136,7 @@ async fn starts_answers_and_ends_without_a_trace() {
         .into_inner();
     assert_eq!(info.data_root, roots.path("data").to_str().unwrap());
     assert!(info.live_restore && info.containers == 0);
+    assert_eq!(info.id.len(), 36, "a number of its own: {}", info.id);
     let mut health = tonic_health::pb::health_client::HealthClient::new(channel);
     for service in ["", "gantry.v1.Containers"] {
         let request = tonic_health::pb::HealthCheckRequest {
