@@ -5,6 +5,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -95,6 +96,8 @@ impl Session {
     /// Starts to move bytes; what comes of it arrives on the channel.
     pub(crate) fn pump(self) -> Result<mpsc::Receiver<Result<End>>> {
         let (tell, told) = mpsc::channel(4);
+        // Set before the shim hears of it: that it hangs up then is no loss.
+        let left = Arc::new(AtomicBool::new(false));
         let Self {
             socket,
             writer,
@@ -103,16 +106,19 @@ impl Session {
         } = self;
         if streams.stdin {
             let watch = terminal.then(|| Watch::new(streams.detach_keys.clone()));
-            let tell = tell.clone();
+            let (tell, left) = (tell.clone(), left.clone());
             spawn("stdin", move || {
-                if feed_stdin(&writer, watch) {
+                if feed_stdin(&writer, watch, &left) {
                     // The other side may be gone; then the session has ended otherwise.
                     let _ = tell.blocking_send(Ok(End::Detached));
                 }
             })?;
         }
         spawn("output", move || {
-            let end = write_output(socket);
+            let end = match write_output(socket) {
+                Ok(End::Lost) if left.load(Ordering::SeqCst) => Ok(End::Detached),
+                end => end,
+            };
             let _ = tell.blocking_send(end);
         })?;
         Ok(told)
@@ -155,7 +161,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
 }
 
 /// Copies our stdin until its end; true if the user typed the detach keys.
-fn feed_stdin(writer: &Mutex<UnixStream>, mut watch: Option<Watch>) -> bool {
+fn feed_stdin(writer: &Mutex<UnixStream>, mut watch: Option<Watch>, left: &AtomicBool) -> bool {
     let send = |kind: Kind, payload: &[u8]| -> std::io::Result<()> {
         let Ok(mut socket) = writer.lock() else {
             return Err(ErrorKind::BrokenPipe.into());
@@ -177,6 +183,7 @@ fn feed_stdin(writer: &Mutex<UnixStream>, mut watch: Option<Watch>) -> bool {
             send(Kind::Stdin, &bytes)
         };
         if detach {
+            left.store(true, Ordering::SeqCst);
             let _ = send(Kind::Detach, &[]);
             return true;
         }

@@ -102,13 +102,7 @@ pub trait SnapshotService: Send + Sync {
     fn apply_target(&self, ns: &Namespace, snapshotter: &str, key: &str) -> Result<ApplyTarget>;
     /// Takes a committed snapshot that another namespace has under this chain id, if the daemon applied and verified it
     /// down to its base and the content policy shares; its parents come along. True if `name` is there afterwards.
-    fn adopt(
-        &self,
-        _ns: &Namespace,
-        _snapshotter: &str,
-        _name: &str,
-        _lease: Option<&LeaseId>,
-    ) -> Result<bool> {
+    fn adopt(&self, _ns: &Namespace, _snapshotter: &str, _name: &str, _lease: Option<&LeaseId>) -> Result<bool> {
         Ok(false)
     }
     /// Layers of different parents may be prepared without their parent and attached at commit.

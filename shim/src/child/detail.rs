@@ -46,7 +46,7 @@ impl tracing::Subscriber for FirstError {
         }
         let mut words = Words(String::new());
         event.record(&mut words);
-        words.0.truncate(words.0.floor_char_boundary(1000));
+        words.0 = words.0.chars().take(1000).collect();
         words.0.push('\n');
         let _ = std::io::stderr().write_all(words.0.as_bytes());
     }

@@ -75,16 +75,13 @@ impl Engine {
                 .map(|name| self.find(name))
                 .collect::<Result<Vec<_>>>()
         };
-        Ok(Bounds { before: named("before")?, since: named("since")? })
+        Ok(Bounds {
+            before: named("before")?,
+            since: named("since")?,
+        })
     }
 
-    fn matches(
-        &self,
-        record: &ContainerRecord,
-        state: &State,
-        filters: &Filters,
-        bounds: &Bounds,
-    ) -> bool {
+    fn matches(&self, record: &ContainerRecord, state: &State, filters: &Filters, bounds: &Bounds) -> bool {
         let code = state.ended().map(|ended| ended.code);
         let exited = matches!(
             state,
@@ -104,8 +101,14 @@ impl Engine {
                     .any(|bind| bind.source == value || bind.target == value)
             })
             && filters.labels(&record.config.labels)
-            && bounds.before.iter().all(|bound| record.created_at < bound.record().created_at)
-            && bounds.since.iter().all(|bound| record.created_at > bound.record().created_at)
+            && bounds
+                .before
+                .iter()
+                .all(|bound| record.created_at < bound.record().created_at)
+            && bounds
+                .since
+                .iter()
+                .all(|bound| record.created_at > bound.record().created_at)
     }
 
     fn descends(&self, record: &ContainerRecord, image: &str) -> bool {
