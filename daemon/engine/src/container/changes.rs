@@ -3,6 +3,7 @@
 use crate::Engine;
 use crate::gate::blocking;
 use gantry_core::Result;
+use std::path::Path;
 
 pub use gantry_image::{Change, ChangeKind};
 
@@ -13,10 +14,66 @@ impl Engine {
         let (context, record) = (self.context.clone(), keeper.record());
         blocking(move || {
             let parent = (!record.chain_id.is_empty()).then_some(record.chain_id.as_str());
-            context
-                .images
-                .changes(&context.namespace, &record.snapshotter, &record.snapshot_key, parent)
+            let changes =
+                context
+                    .images
+                    .changes(&context.namespace, &record.snapshotter, &record.snapshot_key, parent)?;
+            Ok(own(changes))
         })
         .await
+    }
+}
+
+/// What a start makes to mount on: not the container's doing.
+const MOUNT_POINTS: [&str; 6] = [
+    "/dev",
+    "/proc",
+    "/sys",
+    "/etc/hostname",
+    "/etc/hosts",
+    "/etc/resolv.conf",
+];
+
+/// Leaves out what a start made, and the directory that only that changed.
+fn own(changes: Vec<Change>) -> Vec<Change> {
+    let made = |change: &Change| {
+        change.kind == ChangeKind::Added && MOUNT_POINTS.iter().any(|point| change.path == Path::new(point))
+            || ["/dev", "/proc", "/sys"]
+                .iter()
+                .any(|point| change.path.starts_with(point))
+    };
+    let (hidden, rest): (Vec<Change>, Vec<Change>) = changes.into_iter().partition(made);
+    let etc = Path::new("/etc");
+    let touched = hidden.iter().any(|change| change.path.parent() == Some(etc));
+    let used = rest
+        .iter()
+        .any(|change| change.path != etc && change.path.starts_with(etc));
+    rest.into_iter()
+        .filter(|change| !(touched && !used && change.path == etc && change.kind == ChangeKind::Modified))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(kind: ChangeKind, path: &str) -> Change {
+        Change {
+            path: path.into(),
+            kind,
+        }
+    }
+
+    #[test]
+    fn what_a_start_makes_is_not_shown() {
+        use ChangeKind::{Added, Modified};
+        let made = vec![
+            change(Modified, "/etc"),
+            change(Added, "/etc/hosts"),
+            change(Added, "/proc"),
+        ];
+        assert_eq!(own(made.clone()), Vec::new());
+        let both = [made, vec![change(Added, "/etc/motd")]].concat();
+        assert_eq!(own(both), vec![change(Modified, "/etc"), change(Added, "/etc/motd")]);
     }
 }

@@ -14,7 +14,8 @@ use std::path::Path;
 pub(super) fn of(context: &Context, record: &ContainerRecord) -> Result<Option<Hooks>> {
     let dir = context.config.data_root.join("hooks");
     let dir = dir.canonicalize().unwrap_or(dir);
-    let read = |path: &str| load(path, &dir, &Files);
+    // A hook that is not there is the caller's mistake, not a missing image or container.
+    let read = |path: &str| load(path, &dir, &Files).map_err(|error| Error::invalid(error.message().to_owned()));
     let daemon = context
         .config
         .hook_spec
