@@ -14,6 +14,7 @@ mod run;
 pub use house::{House, HouseOptions};
 pub use image::busybox_tar;
 pub use programs::{program, target_dir};
+pub use pty::Terminal;
 pub use run::{Gantry, Output};
 
 use std::time::{Duration, Instant};
