@@ -13,6 +13,8 @@ use crate::error::{Error, Result};
 use crate::opts::{self, Wanted};
 use crate::out;
 
+/// How long the daemon may take to have written down an end that we know of already.
+const RECORDED: Duration = Duration::from_millis(500);
 /// How long after its exit a `--rm` container's removal is waited for.
 const REMOVAL: Duration = Duration::from_secs(60);
 
@@ -127,6 +129,9 @@ pub(super) async fn finish(daemon: &Daemon, id: &str, end: End, removed: Option<
     if let Some(removed) = removed {
         // A removal that takes longer than this goes on without us.
         let _ = tokio::time::timeout(REMOVAL, removed).await;
+    } else {
+        // The shim tells us first; who asks the daemon next should hear the same. A daemon that is away is not waited for.
+        let _ = tokio::time::timeout(RECORDED, wait(daemon, id, pb::WaitCondition::NotRunning)).await;
     }
     Ok(code)
 }

@@ -280,7 +280,10 @@ fn shim(fake: &Fake) {
 async fn run_attaches_before_it_starts_and_gives_the_exit_code() {
     let world = World::new(|fake| fake.status = 7);
     assert_eq!(world.run("run x sh -c true").await.unwrap(), 7);
-    assert_eq!(world.calls(), ["create x", "prepare", "hello", "start"]);
+    assert_eq!(
+        world.calls(),
+        ["create x", "prepare", "hello", "start", "wait NotRunning"]
+    );
 }
 
 #[tokio::test]
