@@ -6,7 +6,7 @@ use gantry_core::{Result, signal};
 use std::time::Duration;
 
 /// How long a killed container may take to be seen dead before the answer is given all the same.
-const SEEN_DEAD: Duration = Duration::from_secs(10);
+const SEEN_DEAD: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Sends a signal, SIGKILL if none is named.

@@ -10,6 +10,8 @@ use gantry_task::{Leftover, Reunion, Shim};
 use std::path::Path;
 use std::sync::Arc;
 
+const SIGKILL: u32 = 9;
+
 /// Clears what a run left: the task, the shim, the bundle, the cgroup. Safe to do again.
 pub(crate) async fn clear(context: &Arc<Context>, id: &ContainerId, shim: Option<Shim>) -> Result<()> {
     let shim = match shim {
@@ -21,6 +23,8 @@ pub(crate) async fn clear(context: &Arc<Context>, id: &ContainerId, shim: Option
     };
     failpoint!("engine::clear::task");
     if let Some(shim) = shim {
+        // A run that was broken off may still be in its making, in a hook for one; of a run that has ended this finds nothing.
+        let _ = shim.kill(None, SIGKILL, true).await;
         match shim.delete(None).await {
             Ok(_) => {
                 failpoint!("engine::clear::shim");
