@@ -90,6 +90,15 @@ fn open_lower(settings: &Settings) -> Result<Lower> {
     let content = BlobStore::open(store.clone(), &root, Sharing::Shared).map_err(gantry_core::Error::from)?;
     let snapshots = SnapshotStore::new(store.clone(), snapshotters.all, Sharing::Shared);
     finish_and_undo(&content, &snapshots)?;
+    let orphans = Leases::new(store.clone())
+        .end_orphans()
+        .map_err(gantry_core::Error::from)?;
+    if orphans > 0 {
+        info!(
+            orphans,
+            "operations of a former daemon were cut short; what only they held is collected"
+        );
+    }
     let collector = Arc::new(Collector::new(store.clone(), content.clone(), snapshots.clone()));
     Ok(Lower {
         store,

@@ -137,6 +137,20 @@ impl Leases {
         self.create(ns, None, labels).map(|(id, _)| id)
     }
 
+    /// Ends the leases of operations that a former daemon had under way: they died with it. To be called before the first
+    /// operation of this one.
+    pub fn end_orphans(&self) -> Result<usize> {
+        let all = self.store.list::<Lease>()?;
+        let orphans: Vec<_> = all
+            .into_iter()
+            .filter(|(_, lease)| lease.labels.contains_key(LABEL_OPERATION))
+            .collect();
+        for ((ns, id), _) in &orphans {
+            self.delete(ns, id)?;
+        }
+        Ok(orphans.len())
+    }
+
     pub fn get(&self, ns: &Namespace, id: &LeaseId) -> Result<Lease> {
         self.store
             .get(&(ns.clone(), id.clone()))?
@@ -217,12 +231,20 @@ impl Leases {
     }
 }
 
+/// On leases of the daemon's own operations: the pid of the daemon that has it under way.
+const LABEL_OPERATION: &str = "io.gantry.operation";
+
 /// A lease of an operation that a kill may cut short ends by itself after this.
 const OPERATION: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl LeaseKeeper for Leases {
     fn open(&self, ns: &Namespace) -> gantry_core::Result<LeaseId> {
-        Ok(self.create_for(ns, OPERATION)?)
+        let end = chrono::DateTime::<chrono::Utc>::from(SystemTime::now() + OPERATION);
+        let labels = Labels::from([
+            (gc::LABEL_EXPIRE.to_owned(), end.to_rfc3339()),
+            (LABEL_OPERATION.to_owned(), std::process::id().to_string()),
+        ]);
+        Ok(self.create(ns, None, labels)?.0)
     }
 
     fn close(&self, ns: &Namespace, lease: &LeaseId) -> gantry_core::Result<()> {
