@@ -41,6 +41,17 @@ fn long_files_are_warned_about() {
     }
 }
 
+/// A test function whose name begins with the promise's number, or with several of which it is one (`p12_p16_...`).
+fn names(line: &str, number: &str) -> bool {
+    let Some(name) = line.trim().strip_prefix("fn ") else {
+        return false;
+    };
+    let mut numbers = name
+        .split('_')
+        .take_while(|part| part.len() == 3 && part.starts_with('p'));
+    numbers.any(|part| part == number)
+}
+
 /// A row of the README's table of promises that says "holds" has a test named for its number.
 #[test]
 fn promises_that_hold_have_a_test() {
@@ -53,7 +64,7 @@ fn promises_that_hold_have_a_test() {
         let number = cells.next().expect("a row has cells").to_lowercase();
         match cells.next_back().expect("a row has a state") {
             "holds" => assert!(
-                tests.contains(&format!("fn {number}_")),
+                tests.lines().any(|line| names(line, &number)),
                 "{number} holds, but no test is named {number}_..."
             ),
             state => assert_eq!(state, "pending", "the state of {number}"),

@@ -31,6 +31,13 @@ fn overlay(options: &str, at: &Path) {
 
 struct Tree(tempfile::TempDir);
 
+impl Drop for Tree {
+    /// A tree that is still mounted cannot be removed, and its removal would fail in silence.
+    fn drop(&mut self) {
+        let _ = nix::mount::umount2(&self.at("merged"), nix::mount::MntFlags::MNT_DETACH);
+    }
+}
+
 impl Tree {
     fn at(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
