@@ -2,6 +2,7 @@
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -130,31 +131,25 @@ fn processes(root: &Path) -> Vec<(i32, String)> {
     found
 }
 
-/// Cgroups named after the house's instance: the daemon's log or its records are not asked, the kernel is.
+/// The house's own cgroup in every hierarchy, and what is in it: the daemon's clean exit takes even the empty parent away.
 fn cgroups(root: &Path) -> Vec<PathBuf> {
-    let marker = instance(root);
+    let name = instance(root);
+    let base = PathBuf::from("/sys/fs/cgroup");
     let mut found = Vec::new();
-    for hierarchy in files_in(Path::new("/sys/fs/cgroup"))
-        .into_iter()
-        .chain([PathBuf::from("/sys/fs/cgroup")])
-    {
-        for group in files_in(&hierarchy) {
-            let name = group
-                .file_name()
-                .map(|name| name.to_string_lossy().into_owned())
-                .unwrap_or_default();
-            if Some(&name) == marker.as_ref() {
-                found.extend(files_in(&group).into_iter().filter(|path| path.is_dir()));
-            }
+    for hierarchy in files_in(&base).into_iter().chain([base]) {
+        let group = hierarchy.join(&name);
+        if group.is_dir() {
+            found.extend(files_in(&group).into_iter().filter(|path| path.is_dir()));
+            found.push(group);
         }
     }
     found
 }
 
-/// The cgroup parent that the daemon of this house uses; it writes it down beside its pidfile.
-fn instance(root: &Path) -> Option<String> {
-    let text = fs::read_to_string(root.join("exec/instance")).ok()?;
-    Some(format!("gantry-{}", text.trim()))
+/// The cgroup parent of this house's daemon: `gantry-` and the first 8 hex digits of the exec root's sha256.
+fn instance(root: &Path) -> String {
+    let digest = Sha256::digest(root.join("exec").as_os_str().as_encoded_bytes());
+    format!("gantry-{}", hex::encode(&digest[..4]))
 }
 
 /// After a failed test: kill what runs and unmount what is mounted, so that the next test begins clean.

@@ -34,7 +34,10 @@ struct Tree(tempfile::TempDir);
 impl Drop for Tree {
     /// A tree that is still mounted cannot be removed, and its removal would fail in silence.
     fn drop(&mut self) {
-        let _ = nix::mount::umount2(&self.at("merged"), nix::mount::MntFlags::MNT_DETACH);
+        // At once and not detached: a filesystem that is going down by itself works in its directories until it is gone.
+        for mounted in ["merged", "base"] {
+            let _ = nix::mount::umount(&self.at(mounted));
+        }
     }
 }
 
