@@ -90,7 +90,10 @@ impl Session {
 
     /// For frames beside stdin's.
     pub(crate) fn control(&self) -> Control {
-        Control(self.writer.clone())
+        Control {
+            writer: self.writer.clone(),
+            resizing: Arc::default(),
+        }
     }
 
     /// Starts to move bytes; what comes of it arrives on the channel.
@@ -125,31 +128,56 @@ impl Session {
     }
 }
 
-/// Sends sizes and signals on a session's socket.
+/// Sends sizes and signals on a session's socket. None of it waits for input that the container does not take.
 #[derive(Clone)]
-pub(crate) struct Control(Arc<Mutex<UnixStream>>);
+pub(crate) struct Control {
+    writer: Arc<Mutex<UnixStream>>,
+    /// A size waits for its turn on the socket already; it is read when the turn comes.
+    resizing: Arc<AtomicBool>,
+}
 
 impl Control {
     /// Tells the window's size. With `nudge` a false one first, so that a full-screen program draws itself anew.
     pub(crate) fn resize(&self, nudge: bool) {
-        let Some((height, width)) = term::size() else { return };
-        if nudge {
-            self.send(
-                Kind::Resize,
-                &wire::encode_resize(height.saturating_add(1), width.saturating_add(1)),
-            );
+        if self.resizing.swap(true, Ordering::SeqCst) {
+            return;
         }
-        self.send(Kind::Resize, &wire::encode_resize(height, width));
+        let resizing = self.resizing.clone();
+        self.send(move || {
+            resizing.store(false, Ordering::SeqCst);
+            let Some((height, width)) = term::size() else {
+                return Vec::new();
+            };
+            let frame = |height, width| wire::encode(Kind::Resize, 0, &wire::encode_resize(height, width));
+            let mut frames = Vec::new();
+            if nudge {
+                frames = frame(height.saturating_add(1), width.saturating_add(1));
+            }
+            frames.extend(frame(height, width));
+            frames
+        });
     }
 
     pub(crate) fn signal(&self, number: i32) {
-        self.send(Kind::Signal, &wire::encode_signal(u32::try_from(number).unwrap_or(0)));
+        let number = u32::try_from(number).unwrap_or(0);
+        self.send(move || wire::encode(Kind::Signal, 0, &wire::encode_signal(number)));
     }
 
-    /// A socket that input blocks now is left alone: a window's size is not worth a wait.
-    fn send(&self, kind: Kind, payload: &[u8]) {
-        if let Ok(mut socket) = self.0.try_lock() {
-            let _ = socket.write_all(&wire::encode(kind, 0, payload));
+    /// Writes what `frames` makes: at once, or on a thread of its own while input holds the socket.
+    fn send(&self, frames: impl FnOnce() -> Vec<u8> + Send + 'static) {
+        if let Ok(mut socket) = self.writer.try_lock() {
+            // A shim that went away is noticed by the reader.
+            let _ = socket.write_all(&frames());
+            return;
+        }
+        let writer = self.writer.clone();
+        let wait = move || {
+            if let Ok(mut socket) = writer.lock() {
+                let _ = socket.write_all(&frames());
+            }
+        };
+        if let Err(error) = spawn("control", wait) {
+            out::warn(error);
         }
     }
 }
