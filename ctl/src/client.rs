@@ -9,10 +9,11 @@ use pb::execs_client::ExecsClient;
 use pb::images_client::ImagesClient;
 use pb::system_client::SystemClient;
 use tokio::time::Instant;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 use tonic::{Response, Status};
 
 use crate::error::{Error, KIND_KEY, Result, word_of};
+use crate::trace::Line;
 
 pub(crate) const DEFAULT_HOST: &str = "unix:///run/gantry/gantry.sock";
 /// How long what must outlive a restart of the daemon is tried again.
@@ -26,7 +27,7 @@ const MAX_MESSAGE: usize = 256 * 1024 * 1024;
 #[derive(Clone)]
 pub(crate) struct Daemon {
     host: String,
-    channel: Channel,
+    channel: Line,
 }
 
 impl Daemon {
@@ -46,23 +47,23 @@ impl Daemon {
             .map_err(|err| Error::refused(format!("unable to parse daemon host `{host}`: {err}")))?;
         Ok(Self {
             host: host.to_owned(),
-            channel: endpoint.connect_lazy(),
+            channel: Line(endpoint.connect_lazy()),
         })
     }
 
-    pub(crate) fn containers(&self) -> ContainersClient<Channel> {
+    pub(crate) fn containers(&self) -> ContainersClient<Line> {
         ContainersClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
     }
 
-    pub(crate) fn execs(&self) -> ExecsClient<Channel> {
+    pub(crate) fn execs(&self) -> ExecsClient<Line> {
         ExecsClient::new(self.channel.clone())
     }
 
-    pub(crate) fn images(&self) -> ImagesClient<Channel> {
+    pub(crate) fn images(&self) -> ImagesClient<Line> {
         ImagesClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
     }
 
-    pub(crate) fn system(&self) -> SystemClient<Channel> {
+    pub(crate) fn system(&self) -> SystemClient<Line> {
         SystemClient::new(self.channel.clone())
     }
 

@@ -18,6 +18,7 @@ mod opts;
 mod out;
 mod progress;
 mod template;
+mod trace;
 
 use std::process::exit;
 
@@ -38,7 +39,15 @@ fn main() {
             out::warn(text);
             code
         }
-        Outcome::Run { verb, parsed, host } => run(verb, parsed, &host),
+        Outcome::Run {
+            verb,
+            parsed,
+            host,
+            level,
+        } => {
+            trace::install(level);
+            run(verb, parsed, &host)
+        }
     };
     attach::term::restore();
     exit(code);

@@ -40,6 +40,7 @@ impl Attached {
     /// Connects; from here on no byte is missed. With `redraw` a full-screen program is made to draw itself anew.
     pub(crate) fn open(endpoint: &pb::AttachEndpoint, streams: Streams, proxy: Proxy, redraw: bool) -> Result<Self> {
         let raw = endpoint.tty && streams.stdin && term::stdin_is_terminal();
+        tracing::debug!(socket = endpoint.socket, exec = endpoint.exec, "attaching to the shim");
         let session = Session::open(endpoint, streams)?;
         let proxy = if endpoint.tty { Proxy::Nobody } else { proxy };
         let resize = endpoint.tty && term::stdout_is_terminal();

@@ -11,6 +11,7 @@ pub(crate) mod verb;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command};
+use tracing::level_filters::LevelFilter;
 
 use flag::Flag;
 pub(crate) use list::listing;
@@ -23,6 +24,8 @@ pub(crate) enum Outcome {
         verb: &'static Verb,
         parsed: Parsed,
         host: String,
+        /// How much the tool tells of its own doings.
+        level: LevelFilter,
     },
     /// Text for stdout, exit 0.
     Print(String),
@@ -43,6 +46,10 @@ pub(crate) fn parse(args: &[String], host_from_env: Option<String>, width: usize
                 BAD_FLAG,
             );
         }
+    };
+    let level = match level(&global) {
+        Ok(level) => level,
+        Err(message) => return Outcome::Fail(message, 1),
     };
     if global.on("version") {
         return Outcome::Print(format!("gantry version {}\n", env!("CARGO_PKG_VERSION")));
@@ -85,12 +92,12 @@ pub(crate) fn parse(args: &[String], host_from_env: Option<String>, width: usize
                 return Outcome::Fail(refusal(flag.long), if verb.flags_first { BAD_FLAG } else { 1 });
             }
             parsed.path = path;
-            parsed.debug = global.on("debug");
             let host = global.text("host").map(str::to_owned).or(host_from_env);
             Outcome::Run {
                 verb,
                 parsed,
                 host: host.unwrap_or_else(|| crate::client::DEFAULT_HOST.to_owned()),
+                level,
             }
         }
         Err(message) => {
@@ -101,6 +108,20 @@ pub(crate) fn parse(args: &[String], host_from_env: Option<String>, width: usize
             )
         }
     }
+}
+
+/// What `--log-level` and `--debug` come to; the latter outdoes the former.
+fn level(global: &Parsed) -> Result<LevelFilter, String> {
+    let word = global
+        .text("log-level")
+        .filter(|word| !word.is_empty())
+        .unwrap_or("info");
+    let level = crate::trace::level(word).ok_or_else(|| format!("Unable to parse logging level: {word}"))?;
+    Ok(if global.on("debug") {
+        level.max(LevelFilter::DEBUG)
+    } else {
+        level
+    })
 }
 
 /// Why a flag of Docker's is refused.

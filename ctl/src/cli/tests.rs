@@ -1,5 +1,5 @@
 use super::tree::verbs;
-use super::{Outcome, Parsed, parse};
+use super::{LevelFilter, Outcome, Parsed, parse};
 
 fn words(line: &str) -> Vec<String> {
     line.split_whitespace().map(str::to_owned).collect()
@@ -53,6 +53,8 @@ fn flags_of_others_may_stand_anywhere() {
 #[test]
 fn errors_and_codes_are_docker_s() {
     for (line, text, code) in [
+        ("-l loud ps", "Unable to parse logging level: loud", 1),
+        ("-l loud --version", "Unable to parse logging level: loud", 1),
         ("run --foo x", "unknown flag: --foo", 125),
         ("run -Zit x", "unknown shorthand flag: 'Z' in -Zit", 125),
         ("run -iZt x", "unknown shorthand flag: 'Z' in -Zt", 125),
@@ -119,6 +121,20 @@ fn errors_and_codes_are_docker_s() {
     ] {
         assert_eq!(bad(line), (text.to_owned(), code), "{line}");
     }
+}
+
+#[test]
+fn levels() {
+    let level = |line: &str| match parse(&words(line), None, 80) {
+        Outcome::Run { level, .. } => level,
+        _ => panic!("{line} was not taken"),
+    };
+    assert_eq!(level("ps"), LevelFilter::INFO);
+    assert_eq!(level("-l Warning ps"), LevelFilter::WARN);
+    assert_eq!(level("-D ps"), LevelFilter::DEBUG);
+    assert_eq!(level("-D -l error ps"), LevelFilter::DEBUG);
+    assert_eq!(level("-D --log-level=trace ps"), LevelFilter::TRACE);
+    assert_eq!(level("-D=false ps"), LevelFilter::INFO);
 }
 
 #[test]

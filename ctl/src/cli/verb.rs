@@ -87,7 +87,6 @@ impl Verb {
 pub(crate) struct Parsed {
     /// "run", "container run": as it was called.
     pub(crate) path: String,
-    pub(crate) debug: bool,
     pub(crate) args: Vec<String>,
     pub(crate) given: HashMap<&'static str, Vec<String>>,
     pub(crate) defaults: HashMap<&'static str, bool>,

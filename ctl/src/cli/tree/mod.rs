@@ -19,9 +19,20 @@ pub(crate) const GROUPS: &[(&str, &str)] = &[
 
 /// Flags before the command.
 pub(crate) const GLOBAL: &[Flag] = &[
-    flag("debug", 'D', Bool(false), "Enable debug mode"),
+    flag(
+        "debug",
+        'D',
+        Bool(false),
+        "Tell on stderr what is asked of the daemon (as --log-level debug)",
+    ),
     flag("host", 'H', Text, "Daemon socket to connect to (GANTRY_HOST)").default("\"unix:///run/gantry/gantry.sock\""),
-    flag("log-level", 'l', Text, "Set the logging level").default("\"info\""),
+    flag(
+        "log-level",
+        'l',
+        Text,
+        "Set the logging level (debug, info, warn, error, fatal, trace)",
+    )
+    .default("\"info\""),
     flag("version", 'v', Bool(false), "Print version information and quit"),
     flag("help", 'h', Bool(false), "Print usage"),
     unbuilt("namespace"),

@@ -479,12 +479,25 @@ fn global() -> Vec<Case> {
             "Cannot connect to the gantry daemon at unix:///nope",
         ),
         good("", "debug", |s| {
-            assert!(s.gantry.ok(&["-D", "ps"]).contains("CONTAINER ID"))
+            let output = s.gantry.run(&["-D", "ps"]).exits(0);
+            assert!(output.stdout.contains("CONTAINER ID"));
+            output.says("gantry.v1.Containers/List");
         }),
         bad("", "debug", &["-D=x", "ps"], 125, BOOL),
         good("", "log-level", |s| {
-            assert!(s.gantry.ok(&["-l", "debug", "ps"]).contains("CONTAINER ID"))
+            s.gantry
+                .run(&["-l", "debug", "ps"])
+                .exits(0)
+                .says("gantry.v1.Containers/List");
+            assert_eq!(s.gantry.run(&["-l", "warning", "ps"]).exits(0).stderr, "");
         }),
+        bad(
+            "",
+            "log-level",
+            &["-l", "loud", "ps"],
+            1,
+            "Unable to parse logging level: loud",
+        ),
         bad(
             "",
             "log-level",
