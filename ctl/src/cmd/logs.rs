@@ -27,7 +27,8 @@ pub(crate) async fn run(daemon: Daemon, parsed: Parsed) -> Result<i32> {
         stderr: true,
         follow: parsed.on("follow"),
         since: moment("since")?,
-        until: moment("until")?,
+        // Docker's "0" is no end at all.
+        until: moment("until")?.filter(|_| parsed.text("until") != Some("0")),
         tail,
     };
     follow(&daemon, request, parsed.on("timestamps")).await.map(|()| 0)

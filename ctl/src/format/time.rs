@@ -51,10 +51,11 @@ pub(crate) fn go_string(time: DateTime<Utc>) -> String {
     format!("{} {offset} {zone}", local.format("%Y-%m-%d %H:%M:%S"))
 }
 
-/// Reads a moment: a duration back from `now` ("42m"), seconds since 1970 ("1136073600.5"), or a date and time.
+/// Reads a moment: a duration back from `now` ("42m"), seconds since 1970 ("1136073600.5"), or a date and time. A bare "0" is
+/// the beginning of 1970 and no duration.
 pub(crate) fn parse(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, String> {
     let bad = || format!("failed to parse value as time or duration: {text:?}");
-    if let Some(back) = parse_duration(text) {
+    if let Some(back) = parse_duration(text).filter(|_| text != "0") {
         return now.checked_sub_signed(back).ok_or_else(bad);
     }
     if let Ok(time) = DateTime::<FixedOffset>::parse_from_rfc3339(text) {
@@ -151,6 +152,8 @@ mod tests {
             ("10m", 1_700_000_000 - 600),
             ("1h30m", 1_700_000_000 - 5400),
             ("1136073600", 1_136_073_600),
+            ("0", 0),
+            ("0s", 1_700_000_000),
             ("2013-01-02T13:23:37Z", 1_357_133_017),
             ("2013-01-02T13:23:37+01:00", 1_357_129_417),
             ("2013-01-02T13:23Z", 1_357_132_980),

@@ -404,6 +404,11 @@ fn system() -> Vec<Case> {
                 .ok(&["events", "--since", "1h", "--until", "0s", "--filter", &of]);
             assert!(told.contains("container create"), "{told}");
             is(s, &["events", "--since", "0s", "--until", "0s", "--filter", &of], "");
+            // A bare 0 is the beginning of time.
+            let told = s
+                .gantry
+                .ok(&["events", "--since", "0", "--until", "0s", "--filter", &of]);
+            assert!(told.contains("container create"), "{told}");
             s.gone(&name);
         }),
         bad(
