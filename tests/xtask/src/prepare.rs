@@ -20,6 +20,7 @@ pub const TEST: &[&str] = &[
     "procps",
     "iproute2",
     "util-linux",
+    "mount",
     "e2fsprogs",
     "xfsprogs",
     "btrfs-progs",
