@@ -107,16 +107,21 @@ fn container(it: &pb::ContainerSummary, short: bool, now: DateTime<Utc>) -> Valu
         .json_as("Label", None, Value::Method(Arc::new(label))))
 }
 
-/// A Go string literal.
+/// A Go string literal, as strconv.Quote writes it.
 fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for it in text.chars() {
         match it {
             '"' | '\\' => out.extend(['\\', it]),
+            '\x07' => out.push_str("\\a"),
+            '\x08' => out.push_str("\\b"),
+            '\x0c' => out.push_str("\\f"),
             '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
             '\r' => out.push_str("\\r"),
-            other if other.is_control() => out.push_str(&format!("\\x{:02x}", u32::from(other))),
+            '\t' => out.push_str("\\t"),
+            '\x0b' => out.push_str("\\v"),
+            other if other.is_ascii_control() => out.push_str(&format!("\\x{:02x}", u32::from(other))),
+            other if other.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(other))),
             other => out.push(other),
         }
     }
@@ -230,6 +235,15 @@ mod tests {
             text,
             "CONTAINER ID   IMAGE     COMMAND                    CREATED       STATUS                          PORTS     NAMES\n\
              0123456789ab   busybox   \"sh -c 'echo \\\"hello\\\"…\"   2 hours ago   Exited (7) About a minute ago             web\n"
+        );
+    }
+
+    #[test]
+    fn literals_are_go_s() {
+        assert_eq!(quoted("a'b\"\\"), r#""a'b\"\\""#);
+        assert_eq!(
+            quoted("\x07\x08\t\n\x0b\x0c\r\x1b\x7f\u{85}é"),
+            r#""\a\b\t\n\v\f\r\x1b\x7f\u0085é""#
         );
     }
 

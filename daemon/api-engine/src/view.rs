@@ -73,7 +73,7 @@ pub fn summary(row: Summary) -> wire::ContainerSummary {
         name: record.name.clone(),
         image: record.config.image.clone(),
         image_id: record.image_id.to_string(),
-        command: record.args.join(" "),
+        command: command(&record.args),
         created_at: Some(time::out(record.created_at)),
         state: Some(state(&row.state)),
         labels: record.config.labels.clone().into_iter().collect(),
@@ -83,6 +83,15 @@ pub fn summary(row: Summary) -> wire::ContainerSummary {
         size_root_fs: row.size.map(|(_, all)| bytes(all)),
         ports: Vec::new(),
     }
+}
+
+/// A command line as Docker shows it in a list: an argument with a blank in it stands in single quotes, the program never does.
+fn command(args: &[String]) -> String {
+    let one = |(at, arg): (usize, &String)| match arg.contains(' ') && at > 0 {
+        true => format!("'{arg}'"),
+        false => arg.clone(),
+    };
+    args.iter().enumerate().map(one).collect::<Vec<_>>().join(" ")
 }
 
 pub fn container(seen: Inspected) -> wire::Container {
@@ -288,6 +297,18 @@ mod tests {
             (dead.status(), dead.error.as_str()),
             (wire::ContainerStatus::Dead, "busy")
         );
+    }
+
+    #[test]
+    fn commands_as_docker_shows_them() {
+        let shown = |args: &[&str]| command(&args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>());
+        assert_eq!(shown(&["sh", "-c", "exit 7"]), "sh -c 'exit 7'");
+        assert_eq!(
+            shown(&["/my program", "a\tb", "", "it's so"]),
+            "/my program a\tb  'it's so'"
+        );
+        assert_eq!(shown(&["sh"]), "sh");
+        assert_eq!(shown(&[]), "");
     }
 
     #[test]

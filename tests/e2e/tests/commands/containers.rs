@@ -565,6 +565,9 @@ fn listing() -> Vec<Case> {
             let table = s.gantry.ok(&["ps"]);
             assert!(table.starts_with("CONTAINER ID   IMAGE"), "{table}");
             assert!(table.contains(UP) && !table.contains(DONE), "{table}");
+            let named = format!("name=^{DONE}$");
+            let args = ["ps", "-a", "--no-trunc", "--format", "{{.Command}}", "--filter", &named];
+            assert_eq!(s.gantry.ok(&args), r#""sh -c 'exit 3'""#);
         }),
         bad("ps", "", &["ps", "more"], 1, "accepts no arguments"),
         good("ps", "all", |s| assert!(s.gantry.ok(&["ps", "-a"]).contains(DONE))),
