@@ -157,6 +157,11 @@ fn resources(out: Struct, it: &pb::HostConfig) -> Struct {
         .with("Devices", none())
         .with("DeviceCgroupRules", none())
         .with("DeviceRequests", none())
+        .json_as(
+            "KernelMemory",
+            (it.kernel_memory != 0).then_some("KernelMemory"),
+            it.kernel_memory,
+        )
         .with("MemoryReservation", it.memory_reservation)
         .with("MemorySwap", it.memory_swap)
         .with("MemorySwappiness", none())

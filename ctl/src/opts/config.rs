@@ -117,6 +117,7 @@ fn host(parsed: &Parsed) -> Result<pb::HostConfig> {
         memory: parsed.bytes("memory").unwrap_or(0),
         memory_swap: parsed.bytes("memory-swap").unwrap_or(0),
         memory_reservation: parsed.bytes("memory-reservation").unwrap_or(0),
+        kernel_memory: parsed.bytes("kernel-memory").unwrap_or(0),
         nano_cpus,
         cpu_shares: int("cpu-shares"),
         cpuset_cpus: text("cpuset-cpus"),

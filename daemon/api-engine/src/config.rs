@@ -72,6 +72,7 @@ pub fn host_in(host: wire::HostConfig) -> Result<HostConfig> {
         memory: check::amount("host.memory", host.memory)?,
         memory_swap: check::at_least("host.memory_swap", host.memory_swap, -1)?,
         memory_reservation: check::amount("host.memory_reservation", host.memory_reservation)?,
+        kernel_memory: check::amount("host.kernel_memory", host.kernel_memory)?,
         nano_cpus: check::amount("host.nano_cpus", host.nano_cpus)?,
         cpu_shares: check::amount("host.cpu_shares", host.cpu_shares)?,
         cpuset_cpus: host.cpuset_cpus,
@@ -134,6 +135,7 @@ pub fn host_out(host: &HostConfig) -> wire::HostConfig {
         annotations: host.annotations.into_iter().collect(),
         cgroupns_mode: host.cgroupns_mode,
         memory_reservation: host.memory_reservation,
+        kernel_memory: host.kernel_memory,
         tmpfs: host.tmpfs.into_iter().collect(),
     }
 }
@@ -226,6 +228,7 @@ mod tests {
             }],
             memory: 1 << 20,
             memory_swap: -1,
+            kernel_memory: 5,
             ulimits: vec![wire::Ulimit {
                 name: "core".into(),
                 soft: 0,
@@ -254,9 +257,10 @@ mod tests {
 
     #[test]
     fn odd_values_are_refused_by_the_fields_name() {
-        let host_cases: [Case<wire::HostConfig>; 9] = [
+        let host_cases: [Case<wire::HostConfig>; 10] = [
             ("host.memory", |host| host.memory = -1),
             ("host.memory_swap", |host| host.memory_swap = -2),
+            ("host.kernel_memory", |host| host.kernel_memory = -1),
             ("host.nano_cpus", |host| host.nano_cpus = -1),
             ("host.shm_size", |host| host.shm_size = -1),
             ("host.oom_score_adj", |host| host.oom_score_adj = Some(1001)),

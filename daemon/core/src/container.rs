@@ -51,6 +51,8 @@ pub struct HostConfig {
     pub memory_swap: i64,
     /// Bytes, 0 = none.
     pub memory_reservation: i64,
+    /// Bytes; kept as asked for and never applied.
+    pub kernel_memory: i64,
     /// Billionths of a CPU, 0 = no limit.
     pub nano_cpus: i64,
     pub cpu_shares: i64,

@@ -39,7 +39,6 @@ pub fn spec(context: &Context, record: &ContainerRecord, user: ResolvedUser) -> 
             cgroups_path: PathBuf::from(context.cgroup_path(&record.id)),
             hooks,
             umask: None,
-            kernel_memory: 0,
             defaults: &context.defaults,
         },
         &context.facts,

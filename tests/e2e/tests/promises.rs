@@ -52,6 +52,26 @@ fn p02_a_name_like_an_id_is_refused() {
 }
 
 #[test]
+fn p06_a_limit_of_kernel_memory_is_ignored_with_a_warning() {
+    let house = House::new();
+    let gantry = house.gantry();
+    for verb in ["run", "create"] {
+        let args = [verb, "--kernel-memory", "50m", "--name", verb, "busybox", "echo", "up"];
+        let output = gantry
+            .run(&args)
+            .exits(0)
+            .says("WARNING: the kernel memory limit is ignored");
+        assert!(verb == "create" || output.stdout == "up\n", "{}", output.stdout);
+        assert_eq!(
+            gantry.ok(&["inspect", "-f", "{{.HostConfig.KernelMemory}}", verb]),
+            "52428800"
+        );
+    }
+    let plain = gantry.run(&["run", "--rm", "busybox", "true"]).exits(0);
+    assert!(!plain.stderr.contains("kernel memory"), "{}", plain.stderr);
+}
+
+#[test]
 fn p03_stdin_is_closed_from_birth() {
     let mut house = House::new();
     for turn in 0..10u64 {

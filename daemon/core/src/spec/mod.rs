@@ -54,8 +54,6 @@ pub struct SpecInput<'a> {
     pub hooks: Option<Hooks>,
     /// `None` = the runtime's, 0022.
     pub umask: Option<u32>,
-    /// A limit of kernel memory was asked for: accepted and ignored, with a warning.
-    pub kernel_memory: i64,
     pub defaults: &'a Defaults,
 }
 

@@ -13,9 +13,9 @@ const PERIOD: u64 = 100_000;
 
 pub(super) fn build(input: &SpecInput<'_>, facts: &HostFacts, warnings: &mut Vec<Warning>) -> Result<LinuxResources> {
     let host = input.host;
-    if input.kernel_memory != 0 {
+    if host.kernel_memory != 0 {
         warnings.push(
-            "kernel memory limits are unstable and gone from newer kernels: the limit was accepted and is ignored"
+            "the kernel memory limit is ignored: such limits are unstable and gone from newer kernels, --memory counts kernel memory too"
                 .to_owned(),
         );
     }

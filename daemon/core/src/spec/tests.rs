@@ -64,7 +64,6 @@ impl Case {
             cgroups_path: "/gantry/ab".into(),
             hooks: None,
             umask: None,
-            kernel_memory: 0,
             defaults: &self.defaults,
         };
         build(&input, &self.facts)
@@ -111,6 +110,18 @@ fn seccomp_of(spec: &Spec) -> Option<&LinuxSeccomp> {
 fn allowed<'a>(filter: &'a LinuxSeccomp, name: &str) -> Vec<&'a oci_spec::runtime::LinuxSyscall> {
     let by_name = |rule: &&oci_spec::runtime::LinuxSyscall| rule.names().iter().any(|known| known == name);
     filter.syscalls().iter().flatten().filter(by_name).collect()
+}
+
+#[test]
+fn kernel_memory_is_ignored_with_a_warning() {
+    let (plain, _) = Case::new(host()).build().unwrap();
+    let asked = HostConfig {
+        kernel_memory: 50 << 20,
+        ..host()
+    };
+    let (spec, warnings) = Case::new(asked).build().unwrap();
+    assert_eq!(spec, plain);
+    assert!(warnings[0].contains("kernel memory limit is ignored"), "{warnings:?}");
 }
 
 #[test]

@@ -211,6 +211,13 @@ static ROWS: &[Row] = &[
         SIZE,
     ),
     row(
+        "kernel-memory",
+        &["--kernel-memory", "50m"],
+        Told("{{.HostConfig.KernelMemory}}", "52428800"),
+        &["--kernel-memory", "x"],
+        SIZE,
+    ),
+    row(
         "memory-reservation",
         &["--memory-reservation", "32m"],
         Inside(
@@ -375,6 +382,7 @@ const PARSED: &[&str] = &[
     "cpus",
     "env",
     "interactive",
+    "kernel-memory",
     "label",
     "memory",
     "memory-reservation",
