@@ -1,5 +1,5 @@
 //! A container's own cgroups, found from its first process, and what the shim does with them by plain reads and writes:
-//! list, freeze, kill, count memory kills, remove. Making them and setting limits is the OCI runtime's work.
+//! list, freeze, kill, count memory kills, remove. Making them and setting limits is the work of `child::place` or of a runtime by name.
 
 use std::{
     fs, io,
@@ -248,7 +248,7 @@ pub fn read_key(path: &Path, key: &str) -> Option<u64> {
 }
 
 /// (controllers, mount point) of every cgroup hierarchy; v2's controllers are the empty string.
-fn mount_points() -> Vec<(String, PathBuf)> {
+pub fn mount_points() -> Vec<(String, PathBuf)> {
     let Ok(text) = fs::read_to_string("/proc/self/mountinfo") else {
         return Vec::new();
     };

@@ -39,6 +39,14 @@ pub struct Config {
     pub oom_score_adj: String,
 }
 
+impl Config {
+    /// Where compiled system call filters are kept: beside the directory of the sockets, if gantryd made a place for them.
+    pub fn filters(&self) -> PathBuf {
+        let sockets = self.task_socket.parent().and_then(Path::parent);
+        sockets.unwrap_or(Path::new("/run")).join(gantry_shim_protocol::FILTERS)
+    }
+}
+
 /// The shim.
 pub struct Shim {
     pub config: Config,

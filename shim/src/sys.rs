@@ -23,6 +23,47 @@ pub fn fork() -> io::Result<Forked> {
     }
 }
 
+/// Forks a child of this process's own parent (`CLONE_PARENT`). For helpers, which have one thread.
+pub fn fork_sibling() -> io::Result<Forked> {
+    let flags = libc::CLONE_PARENT as libc::c_long;
+    let none = 0 as libc::c_long;
+    // SAFETY: without CLONE_VM and without a stack this is fork(2) with another parent; this process has a single thread, so no lock
+    // is held by a thread that the child lacks.
+    match unsafe { libc::syscall(libc::SYS_clone, flags, none, none, none, none) } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Forked::Child),
+        child => Ok(Forked::Parent { child: child as i32 }),
+    }
+}
+
+/// Loads a filter of system calls (`struct sock_filter`s, 8 bytes each) into this process.
+pub fn load_system_call_filter(program: &[u8], flags: u32) -> io::Result<()> {
+    #[repr(C)]
+    struct Program {
+        count: u16,
+        instructions: *const u8,
+    }
+    let count = u16::try_from(program.len() / 8).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let filter = Program {
+        count,
+        instructions: program.as_ptr(),
+    };
+    // SAFETY: the kernel reads `count` instructions of 8 bytes from the slice, which outlives the call and is as long.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            flags,
+            &raw const filter,
+        )
+    };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
 /// Ends this process without running destructors or exit handlers of the process it was forked from.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: _exit has no preconditions.

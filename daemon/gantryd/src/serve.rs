@@ -7,6 +7,7 @@ use crate::wiring::{self, Rooms};
 use crate::{cgroups, notify, socket};
 use gantry_engine::Engine;
 use std::future::Future;
+use std::path::Path;
 use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -58,6 +59,17 @@ impl Signals {
     }
 }
 
+/// Filters of profiles that are no longer used go with the daemon that served them.
+fn make_filter_directory(path: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(err) if err.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Error::path("empty the directory of filters", path)(err));
+        }
+        _ => {}
+    }
+    lock::directory(path, 0o700)
+}
+
 /// Runs the daemon until it is told to end.
 pub async fn run(settings: Settings) -> Result<()> {
     let mut signals = Signals::listen()?;
@@ -73,6 +85,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         "exec root",
         &settings.exec_root,
     )?;
+    make_filter_directory(&settings.exec_root.join(gantry_shim_protocol::FILTERS))?;
     if let Some(parent) = settings.pidfile.parent() {
         std::fs::create_dir_all(parent).map_err(Error::path("make the directory of the pidfile", parent))?;
     }

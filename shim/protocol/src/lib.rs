@@ -19,3 +19,7 @@ pub use bootstrap::{Bootstrap, BootstrapError};
 pub use bundle::BundleState;
 pub use exit::{ExitRecord, exit_file_name};
 pub use time::{parse_rfc3339, rfc3339};
+
+/// Directory of compiled system call filters, a sibling of the sockets' directory. The daemon makes it, for root only, and empties it
+/// when it starts; a shim that finds it keeps there what took long to compile.
+pub const FILTERS: &str = "seccomp";

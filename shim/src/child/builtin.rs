@@ -5,22 +5,20 @@ use super::{
     Made, detail,
     hooks::{self, Stage},
     mounts::{self, Mount},
-    payload::Payload,
+    payload::{Payload, Rights},
+    place::Place,
+    road, seccomp,
     spec::{cgroup_path, console_size, join_namespaces, load_spec, normalise},
 };
 use crate::{
     cgroup::Cgroups,
     failure::{Failure, Kind, Result, failed},
 };
-use libcgroups::common::{CgroupConfig, CgroupManager, ControllerOpt, create_cgroup_manager};
 use libcontainer::{
     container::{Container, ContainerStatus},
     notify_socket::NotifyListener,
     oci_spec::runtime::{LinuxResources, Process, Spec},
-    process::{
-        args::{ContainerArgs, ContainerType},
-        container_main_process::container_main_process,
-    },
+    process::args::{ContainerArgs, ContainerType},
     syscall::syscall::SyscallType,
     user_ns::UserNamespaceConfig,
 };
@@ -44,6 +42,8 @@ pub struct Build<'a> {
     /// The runtime's own directory.
     pub dir: &'a Path,
     pub payload: Payload,
+    /// Where compiled filters are kept, if it is there.
+    pub filters: PathBuf,
     pub console: Option<RawFd>,
 }
 
@@ -147,7 +147,7 @@ pub fn exec(build: Build<'_>, exec_id: &str, init: u32, process: &[u8]) -> Resul
 /// The common part: give everything to libcontainer's main process and read back the pid.
 fn run(
     build: &Build<'_>,
-    spec: Spec,
+    mut spec: Spec,
     rootfs: PathBuf,
     container: Container,
     kind: ContainerType,
@@ -167,6 +167,11 @@ fn run(
         .is_some_and(|hooks| hooks.poststart().as_ref().is_some_and(|list| !list.is_empty()));
     // Nothing in the namespaces we are about to join may look into this process.
     nix::sys::prctl::set_dumpable(false).map_err(failed(Kind::Runtime, "becoming undumpable"))?;
+    let mut payload = build.payload.clone();
+    if !road::is_rare(&spec) {
+        payload.rights = Some(take_rights(&mut spec, &build.filters)?);
+    }
+    let place = Place::of(&cgroup_path, build.id);
     let args = ContainerArgs {
         container_type: kind,
         syscall: SyscallType::default(),
@@ -177,9 +182,9 @@ fn run(
         preserve_fds: 0,
         container: Some(container),
         user_ns_config,
-        cgroup_config: cgroup_config(&cgroup_path, build.id),
+        cgroup_config: place.config(),
         detached: true,
-        executor: Box::new(build.payload.clone()),
+        executor: Box::new(payload),
         no_pivot: false,
         stdin: None,
         stdout: None,
@@ -187,15 +192,7 @@ fn run(
         as_sibling: false,
         pid_file: None,
     };
-    let pid = container_main_process(&args).map_err(|err| {
-        use libcontainer::process::container_main_process::ProcessError;
-        let kind = if matches!(err, ProcessError::Hooks(_)) {
-            Kind::Hook
-        } else {
-            Kind::Runtime
-        };
-        Failure::new(kind, with_sources(&err))
-    })?;
+    let pid = road::make(&args, &place)?;
     if matches!(kind, ContainerType::InitContainer)
         && let Err(err) = restrict_devices(pid.as_raw() as u32, &cgroup_path, &args.spec)
     {
@@ -238,25 +235,27 @@ pub fn poststart(id: &str, bundle: &Path, pid: u32) -> Result<()> {
 pub fn update(id: &str, cgroup_path: &str, resources: &[u8]) -> Result<()> {
     let resources: LinuxResources =
         serde_json::from_slice(resources).map_err(failed(Kind::Spec, "reading the resources"))?;
-    let options = ControllerOpt {
-        resources: &resources,
-        freezer_state: None,
-        oom_score_adj: None,
-        disable_oom_killer: false,
-    };
-    let manager = create_cgroup_manager(cgroup_config(Path::new(cgroup_path), id))
-        .map_err(failed(Kind::Runtime, "finding the cgroup"))?;
-    manager
-        .apply(&options)
-        .map_err(failed(Kind::Runtime, "changing limits"))
+    Place::of(Path::new(cgroup_path), id).limit(&resources)
 }
 
-fn cgroup_config(path: &Path, id: &str) -> CgroupConfig {
-    CgroupConfig {
-        cgroup_path: path.to_owned(),
-        systemd_cgroup: false,
-        container_name: id.to_owned(),
+/// Takes from the spec what the program's process does itself.
+fn take_rights(spec: &mut Spec, filters: &Path) -> Result<Rights> {
+    let profile = spec.linux().as_ref().and_then(|linux| linux.seccomp().clone());
+    let filter = profile.map(|profile| seccomp::filter(&profile, filters)).transpose()?;
+    if let Some(linux) = spec.linux_mut() {
+        linux.set_seccomp(None);
     }
+    let mut rights = Rights {
+        filter,
+        capabilities: None,
+        no_new_privileges: false,
+    };
+    if let Some(process) = spec.process_mut() {
+        rights.capabilities = process.capabilities().clone();
+        rights.no_new_privileges = process.no_new_privileges() == Some(true);
+        process.set_capabilities(None);
+    }
+    Ok(rights)
 }
 
 pub fn state(

@@ -1,5 +1,5 @@
-//! Hooks of the OCI spec that run outside of create: after the start, after the stop. (Those within create are run by libcontainer, in
-//! the child, at their points.) A hook's stderr is the child's stderr, from where it reaches the caller.
+//! Hooks of the OCI spec that run in the host's namespaces: while the container is made, after the start, after the stop. (Those of the
+//! container's namespaces are run by libcontainer at their points.) A hook's stderr is the child's stderr, from where it reaches the caller.
 
 use crate::failure::{Failure, Kind, Result};
 use libcontainer::{container::Container, hooks::run_hooks, oci_spec::runtime::Spec};
@@ -7,6 +7,8 @@ use libcontainer::{container::Container, hooks::run_hooks, oci_spec::runtime::Sp
 /// When.
 #[derive(Clone, Copy, Debug)]
 pub enum Stage {
+    Prestart,
+    CreateRuntime,
     Poststart,
     Poststop,
 }
@@ -15,6 +17,8 @@ pub enum Stage {
 pub fn run(spec: &Spec, stage: Stage, container: &Container) -> Result<()> {
     let Some(hooks) = spec.hooks() else { return Ok(()) };
     let (name, list) = match stage {
+        Stage::Prestart => ("prestart", hooks.prestart()),
+        Stage::CreateRuntime => ("createRuntime", hooks.create_runtime()),
         Stage::Poststart => ("poststart", hooks.poststart()),
         Stage::Poststop => ("poststop", hooks.poststop()),
     };
@@ -24,7 +28,7 @@ pub fn run(spec: &Spec, stage: Stage, container: &Container) -> Result<()> {
         let done =
             done.map_err(|err| Failure::new(Kind::Hook, format!("{name} hook {}: {err}", hook.path().display())));
         match stage {
-            Stage::Poststart => done?,
+            Stage::Prestart | Stage::CreateRuntime | Stage::Poststart => done?,
             Stage::Poststop => first = first.and(done),
         }
     }

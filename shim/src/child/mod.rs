@@ -6,8 +6,12 @@ pub mod byname;
 mod detail;
 mod devices;
 pub mod hooks;
+mod limits;
 pub mod mounts;
 pub mod payload;
+mod place;
+mod road;
+mod seccomp;
 mod spec;
 pub mod undo;
 

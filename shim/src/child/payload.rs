@@ -1,11 +1,14 @@
 //! The last step inside the container: look the program up, put its stdio in place, say "now", and become it.
 
+use super::seccomp::Filter;
 use crate::{
-    failure::{Failure, Kind},
+    failure::{Failure, Kind, failed},
     sys,
 };
 use libcontainer::{
-    oci_spec::runtime::Spec,
+    capabilities::drop_privileges,
+    oci_spec::runtime::{LinuxCapabilities, Spec},
+    syscall::syscall::SyscallType,
     workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError},
 };
 use nix::{
@@ -39,7 +42,36 @@ pub struct Payload {
     pub terminal: bool,
     /// Where [`ABOUT_TO_EXEC`] and failures go; closes itself when the program begins.
     pub status: RawFd,
+    /// What libcontainer leaves to us: the filter and the capabilities of the program.
+    pub rights: Option<Rights>,
     home: Arc<Mutex<String>>,
+}
+
+/// What the program may do. Taken on in the process itself, before it looks for its program.
+#[derive(Clone)]
+pub struct Rights {
+    pub filter: Option<Filter>,
+    pub capabilities: Option<LinuxCapabilities>,
+    pub no_new_privileges: bool,
+}
+
+impl Rights {
+    /// Without `no_new_privs` only a privileged process may load a filter; with it, the filter comes as late as can be.
+    fn take_on(&self, find: impl FnOnce() -> Result<PathBuf, Failure>) -> Result<(), Failure> {
+        let load = || self.filter.as_ref().map_or(Ok(()), Filter::load);
+        if !self.no_new_privileges {
+            load()?;
+        }
+        if let Some(capabilities) = &self.capabilities {
+            let syscall = SyscallType::default().create_syscall();
+            drop_privileges(capabilities, syscall.as_ref()).map_err(failed(Kind::Runtime, "dropping capabilities"))?;
+        }
+        find()?;
+        if self.no_new_privileges {
+            load()?;
+        }
+        Ok(())
+    }
 }
 
 impl Payload {
@@ -48,6 +80,7 @@ impl Payload {
             stdio,
             terminal,
             status,
+            rights: None,
             home: Arc::default(),
         }
     }
@@ -108,7 +141,11 @@ impl Payload {
 
 impl Executor for Payload {
     fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
-        find_program(spec).map(drop).map_err(|failure| {
+        let done = match &self.rights {
+            Some(rights) => rights.take_on(|| find_program(spec)),
+            None => find_program(spec).map(drop),
+        };
+        done.map_err(|failure| {
             self.say_failure(&failure);
             ExecutorValidationError::ArgValidationError(failure.message)
         })

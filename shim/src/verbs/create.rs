@@ -263,6 +263,7 @@ fn run(shim: &Shim, container: &Container, plan: &Plan, ends: &Ends) -> Result<M
                 bundle: &container.bundle,
                 dir: &container.dir(),
                 payload: ends.payload(),
+                filters: shim.config.filters(),
                 console: ends.console_number(),
             };
             builtin::create(build, &plan.rootfs, container.in_host)

@@ -132,6 +132,7 @@ fn build(shim: &Shim, container: &Container, exec_id: &str, init: u32, spec: &[u
                 bundle: &container.bundle,
                 dir: &dir,
                 payload: ends.payload(),
+                filters: shim.config.filters(),
                 console: ends.console_number(),
             };
             builtin::exec(build, exec_id, init, spec)
