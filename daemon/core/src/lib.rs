@@ -12,6 +12,7 @@ pub mod id;
 pub mod label;
 pub mod lease;
 pub mod lifecycle;
+pub mod meta;
 pub mod mount;
 pub mod reference;
 pub mod signal;
