@@ -37,7 +37,7 @@ pub use events::{EventQuery, KEPT};
 pub use key::Key;
 pub use lease::{Lease, Leases, Resource};
 pub use record::{Batch, DecodeError, Event, Record};
-pub use snapshot::{SnapshotReport, SnapshotStore};
+pub use snapshot::{Forgotten, Made, Remains, SnapshotReport, SnapshotStore};
 pub use young::Step;
 
 /// Every place between an intent and its effect, or an effect and its outcome, where the fault tests end the daemon.
@@ -53,7 +53,6 @@ pub const FAILPOINTS: &[&str] = &[
     "store::snapshot::commit::intent",
     "store::snapshot::commit::recorded",
     "store::snapshot::commit::synced",
-    "store::snapshot::prepare::intent",
     "store::snapshot::prepare::made",
     "store::snapshot::prepare::recorded",
     "store::snapshot::remove::gone",

@@ -120,6 +120,9 @@ pub trait Snapshotter: Send + Sync {
     /// Brings the content of an active snapshot to disk and measures it. After this nobody writes it.
     fn commit(&self, id: Id, parents: &[Id]) -> Result<Usage>;
 
+    /// Refuses if something is mounted in it, so that [`Snapshotter::remove`] would stop half way. Quick.
+    fn refuse_mounted(&self, id: Id) -> Result<()>;
+
     /// Takes it away with all its content, never across a mount point.
     fn remove(&self, id: Id) -> Result<Removed>;
 

@@ -1,6 +1,6 @@
 //! One directory per snapshot id.
 
-use crate::{Result, measure, remove_tree, sync_dir, sync_tree};
+use crate::{Result, measure, refuse_mounted, remove_tree, sync_dir, sync_tree};
 use gantry_snapshots_api::{Id, PathError, Removed, Usage};
 use rustix::io::Errno;
 use std::collections::HashSet;
@@ -62,26 +62,37 @@ impl Home {
     pub fn make(&self, id: Id, build: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
         let path = self.path(id);
         let _busy = self.claim(id, &path)?;
-        if self.exists(id)? {
-            return sync_dir(&self.snapshots);
+        if !self.exists(id)? {
+            self.build(id, &path, build)?;
         }
+        // What is in it and then its name: both after the rename, so that a journal is written once.
+        sync_dir(&path)?;
+        sync_dir(&self.snapshots)
+    }
+
+    fn build(&self, id: Id, path: &Path, build: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
         let new = self.snapshots.join(format!("{NEW}{id}"));
         remove_tree(&new)?;
         fs::create_dir(&new).map_err(PathError::of("create", &new))?;
         let built = fs::set_permissions(&new, Permissions::from_mode(0o700))
             .map_err(PathError::of("set the mode of", &new))
             .and_then(|()| build(&new))
-            .and_then(|()| sync_dir(&new))
-            .and_then(|()| fs::rename(&new, &path).map_err(PathError::of("rename to", &path)));
+            .and_then(|()| fs::rename(&new, path).map_err(PathError::of("rename to", path)));
         if let Err(error) = built {
             // The first error is the one to tell; what stays is for the clean-up.
             let _ = remove_tree(&new);
             return Err(error);
         }
-        sync_dir(&self.snapshots)
+        Ok(())
     }
 
-    /// Removes the directory of `id` and what an earlier call left of it.
+    /// Refuses if something is mounted in the directory of `id`, so that it could not be removed.
+    pub fn refuse_mounted(&self, id: Id) -> Result<()> {
+        refuse_mounted(&self.path(id))
+    }
+
+    /// Removes the directory of `id` and what an earlier call left of it. Nothing of this is synced: whoever asks has
+    /// recorded that it goes, and asks again after a loss of power.
     pub fn remove(&self, id: Id) -> Result<Removed> {
         let path = self.path(id);
         let _busy = self.claim(id, &path)?;
@@ -93,7 +104,6 @@ impl Home {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Removed::AlreadyGone),
             Err(error) => return Err(PathError::of("rename", &path)(error)),
         }
-        sync_dir(&self.snapshots)?;
         remove_tree(&gone)?;
         Ok(Removed::Now)
     }

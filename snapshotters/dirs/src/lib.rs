@@ -8,11 +8,13 @@
 
 mod compare;
 mod home;
+mod mounted;
 mod remove;
 mod walk;
 
 pub use compare::{Teller, Xattrs, look, path_in, same_attributes, xattrs};
 pub use home::Home;
+pub use mounted::refuse_mounted;
 pub use remove::remove_tree;
 pub use walk::{Entry, MAX_DEPTH, measure, names, open_child, open_root, walk};
 

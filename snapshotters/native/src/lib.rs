@@ -137,6 +137,12 @@ impl Snapshotter for Native {
         self.home.settle(id, "fs").map_err(|source| Error::Sync { id, source })
     }
 
+    fn refuse_mounted(&self, id: Id) -> Result<()> {
+        self.home
+            .refuse_mounted(id)
+            .map_err(|source| Error::Remove { id, source })
+    }
+
     fn remove(&self, id: Id) -> Result<Removed> {
         self.home.remove(id).map_err(|source| Error::Remove { id, source })
     }

@@ -65,6 +65,10 @@ impl Snapshotter for Liar {
         self.0.commit(id, parents)
     }
 
+    fn refuse_mounted(&self, id: Id) -> Result<()> {
+        self.0.refuse_mounted(id)
+    }
+
     fn remove(&self, id: Id) -> Result<Removed> {
         self.0.remove(id)
     }

@@ -22,7 +22,7 @@ use lock::DirLock;
 use parking_lot::Mutex;
 use quarantine::Quarantined;
 use repair::RepairReport;
-use rocksdb::{ColumnFamily, DB, IteratorMode, WriteBatch};
+use rocksdb::{ColumnFamily, DB, IteratorMode, WriteBatch, WriteOptions};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -137,6 +137,16 @@ impl Store {
 
     /// Makes the batch durable, all of it or nothing. Returns when it is synced, with the numbers of its events.
     pub fn commit(&self, batch: Batch) -> Result<Vec<u64>> {
+        self.commit_by(batch, &options::synced())
+    }
+
+    /// The same without waiting for the disk: the batch outlives this process, and the machine's next sync takes it along.
+    /// For what the next start finds out by itself, and for what is true until the next boot only.
+    pub fn commit_unsynced(&self, batch: Batch) -> Result<Vec<u64>> {
+        self.commit_by(batch, &options::unsynced())
+    }
+
+    fn commit_by(&self, batch: Batch, how: &WriteOptions) -> Result<Vec<u64>> {
         let _step = self.young.step(&batch.touched);
         let mut writes = WriteBatch::default();
         for op in &batch.ops {
@@ -147,13 +157,13 @@ impl Store {
             }
         }
         if batch.events.is_empty() {
-            self.write(writes)?;
+            self.write(writes, how)?;
             return Ok(Vec::new());
         }
         let numbered = self.log.number(batch.events.len() as u64);
         let written = self
             .add_events(&mut writes, numbered.first, &batch.events, numbered.trim.clone())
-            .and_then(|()| self.write(writes));
+            .and_then(|()| self.write(writes, how));
         self.log.landed(&numbered);
         written.map(|()| numbered.numbers().collect())
     }
@@ -177,9 +187,9 @@ impl Store {
         Ok(())
     }
 
-    fn write(&self, writes: WriteBatch) -> Result<()> {
+    fn write(&self, writes: WriteBatch, how: &WriteOptions) -> Result<()> {
         self.db
-            .write_opt(writes, &options::synced())
+            .write_opt(writes, how)
             .map_err(|source| match self.disk_is_full() {
                 true => Error::Full {
                     dir: self.dir.clone(),
@@ -275,7 +285,7 @@ impl Store {
         let mut writes = WriteBatch::default();
         writes.put_cf(self.cf(quarantine::TABLE)?, kept_key, kept);
         writes.delete_cf(cf, key);
-        self.write(writes)?;
+        self.write(writes, &options::synced())?;
         let key = hex::encode(key);
         tracing::warn!(table, key, reason, "a damaged record is in quarantine");
         self.damage.lock().push(Damage::Value {

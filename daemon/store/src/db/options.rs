@@ -60,6 +60,11 @@ pub fn synced() -> WriteOptions {
     options
 }
 
+/// Handed to the kernel: a kill of this process does not lose it.
+pub fn unsynced() -> WriteOptions {
+    WriteOptions::default()
+}
+
 /// For scans of everything: no block pushes another out of the cache.
 pub fn scan(verify: bool) -> ReadOptions {
     let mut options = ReadOptions::default();

@@ -1,23 +1,41 @@
 //! What changes snapshots: create, commit, remove.
 
 use super::records::{Layer, LayerState, SharedLayer, Snapshot};
-use super::{At, Inner, Parent, TARGET, failed, wrong_kind};
+use super::{At, Inner, Made, Parent, TARGET, failed, wrong_kind};
 use crate::error::{Error, Result};
 use crate::record::Batch;
 use gantry_core::snapshot::{CommitOptions, SnapshotKind, SnapshotOptions, Usage};
 use gantry_core::{Digest, Mount, label};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 impl Inner {
     /// An active snapshot or a view.
     pub(super) fn create(
-        &self,
+        self: &Arc<Self>,
         at: At<'_>,
         kind: SnapshotKind,
         parent: Option<&str>,
         options: SnapshotOptions,
     ) -> Result<Vec<Mount>> {
-        self.backend(at.sn)?;
+        let mut made = self.make(at, kind, parent, options)?;
+        let mut batch = Batch::new();
+        made.record_in(&mut batch)?;
+        self.store.commit(batch)?;
+        failpoint!("store::snapshot::prepare::recorded");
+        made.keep();
+        self.mounts(at, &self.snapshot(at)?)
+    }
+
+    /// The effect of a prepare: the layer is there, for whoever records it.
+    pub(super) fn make(
+        self: &Arc<Self>,
+        at: At<'_>,
+        kind: SnapshotKind,
+        parent: Option<&str>,
+        options: SnapshotOptions,
+    ) -> Result<Made> {
+        let backend = self.backend(at.sn)?;
         if at.name.is_empty() {
             return Err(Error::NoSnapshotKey);
         }
@@ -25,7 +43,7 @@ impl Inner {
         self.leases.require(at.ns, options.lease.as_ref())?;
         let parent = parent.filter(|parent| !parent.is_empty());
         self.refuse_existing_target(at, &options)?;
-        let _claim = self.store.claims().claim(at.claim())?;
+        let claim = self.store.claims().claim(at.claim())?;
         if self.find(at)?.is_some() {
             self.keep(at, options.lease.as_ref())?;
             return Err(exists(at));
@@ -42,37 +60,16 @@ impl Inner {
             verified: false,
             usage: Usage::default(),
         };
-        let parents = below.as_ref().map_or(Vec::new(), |parent| parent.chain.clone());
-        let layer = self.make_layer(at, &snapshot, parents)?;
-        let mut batch = Batch::new();
-        batch.put(&(at.sn.to_owned(), snapshot.id), &layer)?;
-        self.record_in(&mut batch, at, &snapshot)?;
-        self.leases
-            .add_in(&mut batch, at.ns, options.lease.as_ref(), &at.resource())?;
-        self.store.commit(batch)?;
-        failpoint!("store::snapshot::prepare::recorded");
-        self.mounts(at, &snapshot)
-    }
-
-    /// Intent and effect: the layer is recorded, then made by the backend.
-    fn make_layer(&self, at: At<'_>, snapshot: &Snapshot, parents: Vec<u64>) -> Result<Layer> {
-        let backend = self.backend(at.sn)?;
         let wanted = snapshot.options().map_err(failed("prepare", at.name))?;
-        let layer = self.intend(at.sn, snapshot.id, parents)?;
-        failpoint!("store::snapshot::prepare::intent");
-        let made = match snapshot.kind {
-            SnapshotKind::View => backend.view(snapshot.id, &layer.parents, &wanted),
-            SnapshotKind::Active | SnapshotKind::Committed => backend.prepare(snapshot.id, &layer.parents, &wanted),
-        };
-        if let Err(error) = made {
-            self.undo_intended(backend.as_ref(), at.sn, snapshot.id);
-            return Err(failed("prepare", at.name)(error));
+        // From here on what is on disk under that number goes with `made`, unless it is recorded.
+        let made = Made::new(self, at, snapshot, (claim, below), options.lease);
+        match kind {
+            SnapshotKind::View => backend.view(made.id(), made.parents(), &wanted),
+            SnapshotKind::Active | SnapshotKind::Committed => backend.prepare(made.id(), made.parents(), &wanted),
         }
+        .map_err(failed("prepare", at.name))?;
         failpoint!("store::snapshot::prepare::made");
-        Ok(Layer {
-            state: LayerState::Ready,
-            ..layer
-        })
+        Ok(made)
     }
 
     /// The snapshot that the client means to end up with is there, or another namespace has it to share.
@@ -94,34 +91,6 @@ impl Inner {
             return Err(exists(target));
         }
         Ok(())
-    }
-
-    fn intend(&self, sn: &str, id: u64, parents: Vec<u64>) -> Result<Layer> {
-        let layer = Layer {
-            state: LayerState::Intended,
-            parents,
-            chain: None,
-            usage: Usage::default(),
-        };
-        let mut batch = Batch::new();
-        batch.put(&(sn.to_owned(), id), &layer)?;
-        self.store.commit(batch)?;
-        Ok(layer)
-    }
-
-    /// After a failure of the backend: what cannot be undone now is undone at the next start.
-    fn undo_intended(&self, backend: &dyn gantry_snapshots_api::Snapshotter, sn: &str, id: u64) {
-        let undone = backend
-            .remove(id)
-            .map_err(failed("undo", &id.to_string()))
-            .and_then(|_| {
-                let mut batch = Batch::new();
-                batch.delete::<Layer>(&(sn.to_owned(), id));
-                self.store.commit(batch)
-            });
-        if let Err(error) = undone {
-            tracing::warn!(err = %error, snapshot = id, "a half made layer stays until the next start");
-        }
     }
 
     /// Turns an active snapshot into a committed one of another name.
@@ -205,15 +174,9 @@ impl Inner {
     /// Removes a snapshot and, if nobody else has it, its layer. If the layer's directory cannot be removed the record
     /// stays and a further removal goes on.
     pub(super) fn remove(&self, at: At<'_>) -> Result<()> {
-        let backend = self.backend(at.sn)?;
+        self.backend(at.sn)?;
         let _claim = self.store.claims().claim(at.claim())?;
-        let snapshot = self.snapshot(at)?;
-        if let Some(child) = self.first_child(at)? {
-            return Err(Error::SnapshotHasChildren {
-                key: at.name.to_owned(),
-                child,
-            });
-        }
+        let snapshot = self.childless(at)?;
         let _layer_claim = self.store.claims().claim(layer_claim(at.sn, snapshot.id))?;
         let mut last = Batch::new();
         self.forget_in(&mut last, at, &snapshot);
@@ -224,18 +187,43 @@ impl Inner {
             return self.store.commit(last).map(drop);
         };
         self.doom(at.sn, snapshot.id, &layer)?;
+        self.take_away(at.sn, snapshot.id, last)
+    }
+
+    /// The snapshot, if nothing is built on it.
+    pub(super) fn childless(&self, at: At<'_>) -> Result<Snapshot> {
+        let snapshot = self.snapshot(at)?;
+        match self.first_child(at)? {
+            Some(child) => Err(Error::SnapshotHasChildren {
+                key: at.name.to_owned(),
+                child,
+            }),
+            None => Ok(snapshot),
+        }
+    }
+
+    /// Removes the directory of a doomed layer, then its record and what else is in the batch. That batch need not be
+    /// synced: the next start does the same with a doomed layer.
+    pub(super) fn take_away(&self, sn: &str, id: u64, mut last: Batch) -> Result<()> {
         failpoint!("store::snapshot::remove::intent");
-        backend.remove(snapshot.id).map_err(failed("remove", at.name))?;
+        let backend = self.backend(sn)?;
+        backend.remove(id).map_err(failed("remove", &id.to_string()))?;
         failpoint!("store::snapshot::remove::gone");
-        last.delete::<Layer>(&(at.sn.to_owned(), snapshot.id));
-        self.store.commit(last)?;
+        last.delete::<Layer>(&(sn.to_owned(), id));
+        self.store.commit_unsynced(last)?;
         failpoint!("store::snapshot::remove::recorded");
         Ok(())
     }
 
-    /// Records that a layer is about to go. Nobody may share it from now on.
+    /// Records that a layer is about to go.
     pub(super) fn doom(&self, sn: &str, id: u64, layer: &Layer) -> Result<()> {
         let mut batch = Batch::new();
+        self.doom_in(&mut batch, sn, id, layer)?;
+        self.store.commit(batch).map(drop)
+    }
+
+    /// A layer that is about to go: nobody may share it from now on.
+    pub(super) fn doom_in(&self, batch: &mut Batch, sn: &str, id: u64, layer: &Layer) -> Result<()> {
         if let Some(chain) = &layer.chain {
             let key = (sn.to_owned(), chain.clone());
             if self
@@ -251,8 +239,7 @@ impl Inner {
             chain: None,
             ..layer.clone()
         };
-        batch.put(&(sn.to_owned(), id), &doomed)?;
-        self.store.commit(batch).map(drop)
+        batch.put(&(sn.to_owned(), id), &doomed)
     }
 }
 

@@ -40,7 +40,7 @@ impl Numbers {
 /// What a look over all layers at the start found.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct SnapshotReport {
-    /// Layers removed: half made, half removed, or nobody's.
+    /// Layers removed: half removed, or nobody's.
     pub removed: usize,
     /// Directories of the backends that no record names, removed.
     pub strays: usize,
@@ -89,10 +89,7 @@ impl SnapshotStore {
                 let Some(_claim) = inner.store.claims().try_claim(layer_claim(sn, id)) else {
                     continue;
                 };
-                let layer = inner.layer(sn, id)?;
-                // An intended one is being made right now: its owner comes with its readiness, in one batch.
-                let layer = layer.filter(|layer| layer.state != LayerState::Intended);
-                let Some(layer) = layer else { continue };
+                let Some(layer) = inner.layer(sn, id)? else { continue };
                 if inner.owners(sn, id)? == 0 {
                     match inner.remove_layer(backend, id, &layer) {
                         Ok(()) => removed += 1,
@@ -155,7 +152,7 @@ impl Inner {
                 report.left.push(format!("{sn} {id}: something is in quarantine"));
                 return Ok(());
             }
-            LayerState::Ready | LayerState::Intended | LayerState::Doomed => {}
+            LayerState::Ready | LayerState::Doomed => {}
         }
         if let Err(error) = self.remove_layer(backend, id, layer) {
             tracing::warn!(err = %error, "a layer stays for the next start");

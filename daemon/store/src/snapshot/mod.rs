@@ -1,18 +1,23 @@
 //! Snapshots by name over backends that only know numbers; semantics of containerd's snapshots service.
 //!
 //! A snapshot is a record of one namespace; the directory behind it is a layer, which several namespaces may name if the
-//! daemon itself applied and verified it. The one flow of `prepare`: the name is claimed, a layer is recorded as
-//! intended, the backend makes it, then name and layer are recorded as there. Removal runs the other way: the layer is
-//! recorded as doomed, the directory goes, the name goes last, so that a removal that fails can be tried again.
+//! daemon itself applied and verified it. The one flow of `prepare`: the name is claimed, the backend makes a layer under
+//! a number that was never given before, then name and layer are recorded together; a layer that no record names is
+//! nobody's, and goes at the next start. Removal runs the other way: the layer is recorded as doomed, the directory goes,
+//! the name goes last, so that a removal that fails can be tried again.
+//!
+//! Who records something of their own along with a snapshot does both in one batch ([`Made`], [`Forgotten`]).
 
 mod change;
 mod layers;
 mod records;
 mod share;
+mod together;
 
 pub use layers::SnapshotReport;
 pub(crate) use records::Snapshot;
 use records::{Layer, LayerState, SnapshotChild, SnapshotOwner};
+pub use together::{Forgotten, Made, Remains};
 
 use crate::blob::Sharing;
 use crate::db::{Claim, Store};

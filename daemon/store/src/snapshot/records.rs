@@ -69,12 +69,10 @@ impl Snapshot {
     }
 }
 
-/// Where a layer is in its life. `Intended` > `Ready` > `Doomed` > gone.
+/// Where a layer is in its life. `Ready` > `Doomed` > gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LayerState {
-    /// Its directory is about to be made.
-    Intended,
     Ready,
     /// Its directory is about to be removed.
     Doomed,
