@@ -46,7 +46,11 @@ pub(crate) async fn version(daemon: Daemon, parsed: Parsed) -> Result<i32> {
     let shown = server.as_ref().map(|it| {
         Struct::new("*server.Version")
             .with("Version", &it.version)
-            .with("GitCommit", &it.git_commit)
+            .json_as(
+                "GitCommit",
+                Some("GitCommit").filter(|_| !it.git_commit.is_empty()),
+                it.git_commit.as_str(),
+            )
             .with("Os", &it.os)
             .with("Arch", &it.arch)
             .with("KernelVersion", &it.kernel_version)
@@ -63,18 +67,27 @@ pub(crate) async fn version(daemon: Daemon, parsed: Parsed) -> Result<i32> {
             go_arch()
         ));
         if let Some(it) = &server {
-            let commit = if it.git_commit.is_empty() {
-                "unknown"
-            } else {
-                &it.git_commit
-            };
-            out::line(format!(
-                "\nServer:\n Engine:\n  Version:          {}\n  Git commit:       {commit}\n  OS/Arch:          {}/{}\n  Kernel version:   {}\n  Rust version:     {}",
-                it.version, it.os, it.arch, it.kernel_version, it.rust_version
-            ));
+            out::put(server_page(it));
         }
     }
     failure.map_or(Ok(0), Err)
+}
+
+/// A daemon built outside of a git checkout knows no commit, and none is shown.
+fn server_page(it: &pb::VersionResponse) -> String {
+    let platform = format!("{}/{}", it.os, it.arch);
+    let rows = [
+        ("Version:", it.version.as_str()),
+        ("Git commit:", &it.git_commit),
+        ("OS/Arch:", &platform),
+        ("Kernel version:", &it.kernel_version),
+        ("Rust version:", &it.rust_version),
+    ];
+    let mut page = "\nServer:\n Engine:\n".to_owned();
+    for (name, value) in rows.iter().filter(|(_, value)| !value.is_empty()) {
+        page.push_str(&format!("  {name:<17} {value}\n"));
+    }
+    page
 }
 
 /// The machine as Go and OCI call it.
@@ -210,6 +223,24 @@ fn tidy(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_commit_is_shown_if_known() {
+        let mut it = pb::VersionResponse {
+            version: "1".into(),
+            git_commit: "abc1234".into(),
+            os: "linux".into(),
+            arch: "amd64".into(),
+            ..pb::VersionResponse::default()
+        };
+        let page = server_page(&it);
+        assert!(
+            page.contains("  Version:          1\n  Git commit:       abc1234\n  OS/Arch:          linux/amd64\n"),
+            "{page}"
+        );
+        it.git_commit.clear();
+        assert!(!server_page(&it).contains("commit"));
+    }
 
     #[test]
     fn the_page_and_the_value_name_the_same() {

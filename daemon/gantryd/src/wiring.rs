@@ -181,7 +181,7 @@ fn engine_config(settings: &Settings, snapshotter: &str, born_with: Option<gantr
         live_restore: settings.live_restore,
         debug: settings.debug,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        git_commit: option_env!("GANTRY_GIT_COMMIT").unwrap_or_default().to_owned(),
+        git_commit: env!("GANTRY_GIT_COMMIT").to_owned(),
     }
 }
 

@@ -455,6 +455,10 @@ fn system() -> Vec<Case> {
                 .ok(&["version", "-f", "{{.Client.Version}} {{.Server.Version}}"]);
             let (client, server) = both.split_once(' ').expect("two versions");
             assert!(!client.is_empty() && client == server, "{both}");
+            let commit = s.gantry.ok(&["version", "-f", "{{.Server.GitCommit}}"]);
+            assert!(commit.bytes().all(|digit| digit.is_ascii_hexdigit()), "{commit}");
+            let page = s.gantry.ok(&["version"]);
+            assert_eq!(page.contains("Git commit:"), !commit.is_empty(), "{page}");
         }),
         bad("version", "format", &["version", "-f", "{{"], 1, OPEN),
     ]
