@@ -109,6 +109,7 @@ mod tests {
         assert_eq!(wing("snapshotters/api"), Some(Wing::Floor(2)));
         assert_eq!(wing("snapshotters/erofs"), Some(Wing::Floor(3)));
         assert_eq!(wing("proto/shim"), Some(Wing::Floor(1)));
+        assert_eq!(wing("proto/containerd"), Some(Wing::Floor(1)));
         assert_eq!(wing("shim"), Some(Wing::Shim));
         assert_eq!(wing("tests/vm"), Some(Wing::Tests));
         assert_eq!(wing("daemon/attic"), None);

@@ -60,7 +60,8 @@ fn obstacle(member: &Crate, dependency: &Dependency, wing: Wing) -> Option<&'sta
     }
     if name.starts_with("tonic") {
         let client = matches!(dir, "ctl" | "snapshotters/proxy" | "daemon/network");
-        let generated = dir == "proto" || (dependency.kind == Kind::Build && dir.starts_with("proto"));
+        let generated =
+            matches!(dir, "proto" | "proto/containerd") || (dependency.kind == Kind::Build && dir.starts_with("proto"));
         return (!serves && !client && !generated)
             .then_some("tonic is for doors, gantryd, ctl, snapshotters/proxy and the cluster store");
     }
