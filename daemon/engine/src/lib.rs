@@ -23,6 +23,7 @@ mod records;
 mod registry;
 mod strangers;
 mod system;
+mod tasks;
 
 pub use config::Config;
 pub use container::start::{AttachEndpoint, Started};
@@ -34,6 +35,10 @@ pub use filters::Filters;
 pub use image::*;
 pub use keeper::{Keeper, View};
 pub use system::{EventStream, Info};
+pub use tasks::{
+    Blob, Deleted, Metric, NewCheckpoint, NewExec, NewTask, Pid, Process, ProcessExit, ProcessStatus, Stdio, TaskUpdate,
+    Tasks,
+};
 
 use context::Context;
 use gantry_core::{Error, Result};
