@@ -1,16 +1,16 @@
 //! What every use case leans on, made once at start.
 
+use crate::background::Background;
 use crate::events::{Bus, Event};
 use crate::gate::blocking;
 use crate::records;
 use crate::registry::Registry;
 use crate::{Config, Parts, host};
 use gantry_core::container::ContainerRecord;
-use gantry_core::snapshot::SnapshotService;
 use gantry_core::spec::{Defaults, HostFacts};
 use gantry_core::{ContainerId, Labels, Namespace, Result};
 use gantry_image::ImageService;
-use gantry_store::Store;
+use gantry_store::{SnapshotStore, Store};
 use gantry_task::Shims;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub struct Context {
     pub config: Config,
     pub namespace: Namespace,
     pub store: Arc<Store>,
-    pub snapshots: Arc<dyn SnapshotService>,
+    pub snapshots: SnapshotStore,
     pub images: ImageService,
     pub shims: Shims,
     pub registry: Registry,
@@ -29,6 +29,7 @@ pub struct Context {
     pub facts: HostFacts,
     pub defaults: Defaults,
     pub collector: Arc<gantry_store::Collector>,
+    pub(crate) background: Background,
 }
 
 impl Context {
@@ -47,6 +48,7 @@ impl Context {
             bus: Bus::default(),
             facts,
             collector: parts.collector,
+            background: Background::new(),
         })
     }
 

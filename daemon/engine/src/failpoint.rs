@@ -3,7 +3,7 @@
 
 /// Names of the failpoints of this room, in the order a container's life passes them.
 pub const FAILPOINTS: &[&str] = &[
-    "engine::create::leased",
+    "engine::create::claimed",
     "engine::create::snapshot",
     "engine::create::files",
     "engine::create::recorded",
@@ -18,9 +18,10 @@ pub const FAILPOINTS: &[&str] = &[
     "engine::clear::task",
     "engine::clear::shim",
     "engine::delete",
+    "engine::delete::records",
+    "engine::delete::recorded",
     "engine::delete::snapshot",
     "engine::delete::files",
-    "engine::delete::records",
     "engine::image::pulled",
     "engine::image::recorded",
     "engine::image::removed",

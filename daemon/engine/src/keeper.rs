@@ -50,6 +50,8 @@ pub(crate) enum Message {
     Ask(Event, Request, oneshot::Sender<Result<()>>),
     /// What became of an effect.
     News(Event),
+    /// Nothing of the container is left in the books; what is to be told of it.
+    Deleted(Vec<crate::events::Event>),
     /// The shim made the container.
     Made { shim: Shim, pid: u32 },
     /// A restart is under way: do not remove the container between its two halves.

@@ -5,6 +5,7 @@
 //! [`keeper`](crate::keeper), which decides with the pure step of `gantry_core::lifecycle`, writes one batch, and acts through
 //! `daemon/task`. News (exits) comes back into the keeper's inbox. Listing and inspecting read published state.
 
+mod background;
 mod config;
 mod container;
 mod context;
@@ -54,7 +55,7 @@ pub struct Engine {
 pub struct Parts {
     pub config: Config,
     pub store: Arc<gantry_store::Store>,
-    pub snapshots: Arc<dyn gantry_core::snapshot::SnapshotService>,
+    pub snapshots: gantry_store::SnapshotStore,
     pub images: gantry_image::ImageService,
     pub shims: gantry_task::Shims,
     pub collector: Arc<gantry_store::Collector>,
@@ -99,6 +100,11 @@ impl Engine {
             });
         }
         while tasks.join_next().await.is_some() {}
+    }
+
+    /// Waits until the files of what was removed are deleted, at most `limit`: the last thing before an orderly end.
+    pub async fn close(&self, limit: std::time::Duration) {
+        self.context.background.close(limit).await;
     }
 
     fn find(&self, name: &str) -> Result<Arc<Keeper>> {

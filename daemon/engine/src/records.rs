@@ -7,8 +7,8 @@ use crate::image::ImageRecord;
 use gantry_core::container::ContainerRecord;
 use gantry_core::gc::{Facts, Node};
 use gantry_core::lifecycle::State;
-use gantry_core::{ContainerId, Error, ExecId, Labels, Namespace, Result};
-use gantry_store::{Batch, Claim, Collector, Record};
+use gantry_core::{ContainerId, Error, ErrorKind, ExecId, Labels, Namespace, Result};
+use gantry_store::{Batch, Claim, Collector, Forgotten, Made, Record, Remains};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, SystemTime};
 
@@ -110,6 +110,9 @@ pub fn sources(collector: &Collector) {
 
 /// Commits a batch with its events and answers the events with their numbers.
 fn commit(context: &Context, mut batch: Batch, events: Vec<Event>) -> Result<Vec<Event>> {
+    if batch.is_empty() && events.is_empty() {
+        return Ok(events);
+    }
     for event in &events {
         let payload =
             serde_json::to_value(event).map_err(|error| Error::internal(format!("encode an event: {error}")))?;
@@ -185,9 +188,10 @@ pub fn claim_name(context: &Context, record: &ContainerRecord) -> Result<Claim> 
     }
 }
 
-/// Writes a new container; its name must be claimed.
-pub fn create(context: &Context, record: &ContainerRecord, events: Vec<Event>) -> Result<Vec<Event>> {
+/// Writes a new container and its layer; its name must be claimed.
+pub fn create(context: &Context, record: &ContainerRecord, mut layer: Made, events: Vec<Event>) -> Result<Vec<Event>> {
     let mut batch = Batch::new();
+    layer.record_in(&mut batch)?;
     batch.put(&key(context, &record.id), &Container(record.clone()))?;
     batch.put(&key(context, &record.id), &ContainerState(State::Created))?;
     batch.put(
@@ -196,7 +200,9 @@ pub fn create(context: &Context, record: &ContainerRecord, events: Vec<Event>) -
             container: record.id.clone(),
         },
     )?;
-    commit(context, batch, events)
+    let told = commit(context, batch, events)?;
+    layer.keep();
+    Ok(told)
 }
 
 pub fn rename(context: &Context, id: &ContainerId, new: &str) -> Result<(ContainerRecord, Vec<Event>)> {
@@ -220,18 +226,57 @@ pub fn rename(context: &Context, id: &ContainerId, new: &str) -> Result<(Contain
     Ok((record, told))
 }
 
-/// Writes where a container is now. One that is removed has no record any more: only the events are written.
+/// Writes where a container is now.
 pub fn write_state(context: &Context, id: &ContainerId, state: &State, events: Vec<Event>) -> Result<Vec<Event>> {
     let mut batch = Batch::new();
-    if *state != State::Removed {
-        batch.put(&key(context, id), &ContainerState(state.clone()))?;
+    match state {
+        // Nothing is touched in it before the batch that deletes the records: a daemon that dies finds the container as it was.
+        State::Removing { .. } => {}
+        // The records are gone.
+        State::Removed => {}
+        // Not waited for: it is true until the next boot at most, and the kernel tells it too.
+        State::Prepared { .. } | State::Starting { .. } if events.is_empty() => {
+            batch.put(&key(context, id), &ContainerState(state.clone()))?;
+            context.store.commit_unsynced(batch)?;
+            return Ok(events);
+        }
+        State::Created
+        | State::Preparing { .. }
+        | State::Prepared { .. }
+        | State::Starting { .. }
+        | State::Running { .. }
+        | State::Pausing { .. }
+        | State::Paused { .. }
+        | State::Resuming { .. }
+        | State::Clearing { .. }
+        | State::Exited { .. }
+        | State::Dead { .. } => batch.put(&key(context, id), &ContainerState(state.clone()))?,
     }
     commit(context, batch, events)
 }
 
-/// Deletes all records of a container, its execs' too.
-pub fn delete(context: &Context, record: &ContainerRecord) -> Result<()> {
+/// Deletes all records of a container, its layer's and its execs' too. Answers the events, and the layer's directory, to be removed.
+pub fn delete(
+    context: &Context,
+    record: &ContainerRecord,
+    events: Vec<Event>,
+) -> Result<(Vec<Event>, Option<Remains>)> {
     let mut batch = Batch::new();
+    let layer = context
+        .snapshots
+        .forget_in(
+            &mut batch,
+            &context.namespace,
+            &record.snapshotter,
+            &record.snapshot_key,
+        )
+        .map_err(Error::from);
+    let layer = match layer {
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        layer => Some(
+            layer.map_err(|error| error.context(format!("remove the root filesystem of container {}", record.id)))?,
+        ),
+    };
     batch.delete::<Container>(&key(context, &record.id));
     batch.delete::<ContainerState>(&key(context, &record.id));
     let current = context
@@ -241,9 +286,12 @@ pub fn delete(context: &Context, record: &ContainerRecord) -> Result<()> {
     batch.delete::<Name>(&(context.namespace.clone(), current));
     for exec in context.execs.all_of(&record.id) {
         batch.delete::<Exec>(&(context.namespace.clone(), exec.clone()));
+    }
+    let told = commit(context, batch, events)?;
+    for exec in context.execs.all_of(&record.id) {
         context.execs.remove(exec.as_str());
     }
-    commit(context, batch, Vec::new()).map(drop)
+    Ok((told, layer.and_then(Forgotten::remains)))
 }
 
 pub fn put_exec(context: &Context, record: &ExecRecord) -> Result<()> {

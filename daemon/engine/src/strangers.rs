@@ -1,6 +1,7 @@
 //! What no record names: bundles and directories left by a daemon that was killed between making and recording.
 
 use crate::Engine;
+use crate::background::Job;
 use crate::container::teardown;
 use crate::context::Context;
 use crate::gate::blocking;
@@ -12,9 +13,17 @@ impl Engine {
     /// Finds strangers now, before the daemon serves and makes things of its own, and clears them beside everything else.
     pub(crate) async fn sweep_strangers(&self) -> Result<()> {
         let context = self.context.clone();
-        let (bundles, dirs) = blocking(move || Ok((bundles(&context)?, dirs(&context)))).await?;
+        let (leaving, bundles, dirs) =
+            blocking(move || Ok((context.shims.leaving()?, bundles(&context)?, dirs(&context)))).await?;
         let context = self.context.clone();
         tokio::spawn(async move {
+            for bundle in leaving {
+                let what = "removing a bundle that a former daemon was removing";
+                context
+                    .background
+                    .hand(Job::new(what, move || Ok(bundle.remove()?)))
+                    .await;
+            }
             for id in bundles.iter().chain(&dirs) {
                 info!(container = %id, "clearing what a former daemon left of an unknown container");
                 if let Err(error) = clear(&context, id).await {

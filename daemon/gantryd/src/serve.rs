@@ -21,6 +21,8 @@ use tracing::{info, warn};
 const FAREWELL: Duration = Duration::from_millis(300);
 /// What stopping containers may take beyond their own time: SIGKILL needs a moment too.
 const AFTER_KILL: Duration = Duration::from_secs(10);
+/// Time for deleting the files of what was removed last.
+const SWEEPING: Duration = Duration::from_secs(10);
 /// Bytes a client may send ahead on one stream, and on its connection.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 2 << 20;
@@ -130,11 +132,13 @@ async fn serve(settings: &Settings, listener: UnixListener, rooms: &Rooms, signa
         }
     }
     drop(stop);
-    match tokio::time::timeout(FAREWELL, server).await {
+    let outcome = match tokio::time::timeout(FAREWELL, server).await {
         Ok(outcome) => outcome,
         // Streams that have no end of their own are cut here.
         Err(_) => Ok(()),
-    }
+    };
+    rooms.engine.close(SWEEPING).await;
+    outcome
 }
 
 async fn stop_containers(engine: &Engine, limit: Option<Duration>) {

@@ -5,7 +5,6 @@ use crate::driver;
 use crate::error::{Error, Result};
 use crate::{libc_unsafe, limits};
 use gantry_core::content::ContentStore;
-use gantry_core::snapshot::SnapshotService;
 use gantry_engine::{Config, Engine, Parts};
 use gantry_image::{ImageService, ImageSettings, RegistryConfig};
 use gantry_store::{BlobStore, Collector, Damage, Leases, Sharing, SnapshotStore, Store, StoreOptions};
@@ -36,7 +35,7 @@ pub fn store_dir(data_root: &Path) -> PathBuf {
 struct Lower {
     store: Arc<Store>,
     content: Arc<dyn ContentStore>,
-    snapshots: Arc<dyn SnapshotService>,
+    snapshots: SnapshotStore,
     collector: Arc<Collector>,
     snapshotter: &'static str,
 }
@@ -53,7 +52,12 @@ pub async fn open(settings: &Settings) -> Result<Rooms> {
     // Leases hold what is on its way in against a collection that runs meanwhile.
     let leases = Arc::new(Leases::new(lower.store.clone()));
     let image_settings = image_settings(settings, lower.snapshotter);
-    let images = ImageService::with_leases(lower.content, lower.snapshots.clone(), Some(leases), image_settings)?;
+    let images = ImageService::with_leases(
+        lower.content,
+        Arc::new(lower.snapshots.clone()),
+        Some(leases),
+        image_settings,
+    )?;
     let shims = Shims::new(ShimsConfig {
         exec_root: settings.exec_root.clone(),
         shim: gantry_task::find_shim().map_err(gantry_core::Error::from)?,
@@ -103,7 +107,7 @@ fn open_lower(settings: &Settings) -> Result<Lower> {
     Ok(Lower {
         store,
         content: Arc::new(content),
-        snapshots: Arc::new(snapshots),
+        snapshots,
         collector,
         snapshotter: snapshotters.default,
     })

@@ -107,23 +107,51 @@ impl Bundle {
         String::from_utf8_lossy(tail).trim().to_owned()
     }
 
-    /// Renames it out of the way, then removes it. Absence is fine. `rootfs` is never emptied: what is in there is not ours.
-    pub(crate) fn remove(&self) -> Result<()> {
+    /// Renames it out of the way, so that a new one can be made, and answers what is to be removed. Absence is fine.
+    pub(crate) fn leave(&self) -> Result<Leaving> {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
-        let leaving = self.parent.join(format!("{LEAVING}{name}"));
+        let leaving = Leaving {
+            path: self.parent.join(format!("{LEAVING}{name}")),
+        };
         let fail = |source| TaskError::RemoveBundle {
             path: self.path.clone(),
             source,
         };
         fail::fail_point!("task::bundle::rename");
-        // A bundle that was already leaving when the daemon died.
-        remove_tree(&leaving).map_err(fail)?;
-        match fs::rename(&self.path, &leaving) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            renamed => renamed.map_err(fail)?,
+        let renamed = match fs::rename(&self.path, &leaving.path) {
+            // One of the same name is still leaving.
+            Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {
+                leaving.remove()?;
+                fs::rename(&self.path, &leaving.path)
+            }
+            renamed => renamed,
+        };
+        match renamed {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(leaving),
+            renamed => renamed.map(|()| leaving).map_err(fail),
         }
+    }
+
+    /// Renames it out of the way, then removes it, and one that was leaving when a former daemon died.
+    pub(crate) fn remove(&self) -> Result<()> {
+        self.leave()?.remove()
+    }
+}
+
+/// A bundle that nobody looks for under its name any more.
+#[derive(Debug)]
+pub struct Leaving {
+    path: PathBuf,
+}
+
+impl Leaving {
+    /// Removes it; may be called again after a failure. `rootfs` is never emptied: what is in there is not ours. Blocks.
+    pub fn remove(&self) -> Result<()> {
         fail::fail_point!("task::bundle::remove");
-        remove_tree(&leaving).map_err(fail)
+        remove_tree(&self.path).map_err(|source| TaskError::RemoveBundle {
+            path: self.path.clone(),
+            source,
+        })
     }
 }
 
@@ -139,6 +167,25 @@ fn remove_tree(path: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Every bundle below an exec root that a former daemon was removing.
+pub(crate) fn leaving(exec_root: &Path) -> Result<Vec<Leaving>> {
+    let fail = |source| TaskError::ListBundles {
+        path: exec_root.to_owned(),
+        source,
+    };
+    let mut found = Vec::new();
+    for namespace in entries(exec_root).map_err(fail)? {
+        if Namespace::new(namespace.clone()).is_err() {
+            continue;
+        }
+        let dir = exec_root.join(namespace);
+        let names = entries(&dir).map_err(fail)?.into_iter();
+        let gone = names.filter(|name| name.starts_with(LEAVING));
+        found.extend(gone.map(|name| Leaving { path: dir.join(name) }));
+    }
+    Ok(found)
 }
 
 /// Every bundle below an exec root, also those that were leaving. Other directories there are no bundles: they hold no spec.
@@ -217,6 +264,21 @@ mod tests {
         one.remove().unwrap();
         one.remove().unwrap();
         assert!(list(root.path()).unwrap().is_empty() && !one.exists());
+    }
+
+    #[test]
+    fn one_that_leaves_makes_room_at_once() {
+        let root = tempfile::tempdir().unwrap();
+        let one = bundle(root.path(), "one");
+        one.make(b"{}").unwrap();
+        let first = one.leave().unwrap();
+        one.make(b"{}").unwrap();
+        one.leave().unwrap();
+        let left = leaving(root.path()).unwrap();
+        assert_eq!(left.len(), 1, "two of a name do not pile up");
+        left[0].remove().unwrap();
+        first.remove().unwrap();
+        assert!(list(root.path()).unwrap().is_empty());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Leaving nothing of a task: politely after its end, or by force after its shim died.
 
-use crate::bundle::Bundle;
+use crate::bundle::{self, Bundle, Leaving};
 use crate::cgroup::{Cgroup, Hierarchies};
 use crate::error::{Result, TaskError};
 use crate::process::ProcessMark;
@@ -26,11 +26,20 @@ pub struct Leftover {
 }
 
 impl Shims {
-    /// Removes the bundle of a task that was deleted and whose shim was told to shut down. The shim may live on for clients that
-    /// still drain; nothing is killed.
-    pub async fn release(&self, shim: &Shim) -> Result<()> {
+    /// Takes the bundle of a task that was deleted out of the way, to be removed when there is time. Its shim was told to shut
+    /// down and may live on for clients that still drain; nothing is killed. A bundle with a mount in it is refused as busy.
+    pub async fn release(&self, shim: &Shim) -> Result<Leaving> {
         let bundle = shim.bundle().clone();
-        blocking("remove a bundle", move || bundle.remove()).await
+        blocking("remove a bundle", move || {
+            refuse_mounted(bundle.path())?;
+            bundle.leave()
+        })
+        .await
+    }
+
+    /// Bundles that a former daemon was removing when it died. Blocks.
+    pub fn leaving(&self) -> Result<Vec<Leaving>> {
+        bundle::leaving(&self.config().exec_root)
     }
 
     /// Ends whatever is left of a task and removes it: the shim, the processes, the cgroups, mounts below the bundle, the sockets,
@@ -130,18 +139,32 @@ fn end(mark: &ProcessMark, id: &str, deadline: Instant) -> Result<()> {
 
 /// Unmounts whatever is mounted below a directory, the deepest first. Never lazily: a tree with a mount in it must not be removed.
 fn unmount_below(dir: &Path, deadline: Instant) -> Result<()> {
-    let fail = |path: &Path, source| TaskError::Unmount {
-        path: path.to_owned(),
-        source,
-    };
-    let text = fs::read("/proc/self/mountinfo").map_err(|source| fail(dir, source))?;
-    let text = String::from_utf8_lossy(&text);
-    let mut points: Vec<PathBuf> = mount_points(&text).filter(|point| point.starts_with(dir)).collect();
+    let mut points = mounted_below(dir)?;
     points.sort();
     for point in points.iter().rev() {
-        unmount_one(point, deadline).map_err(|source| fail(point, source))?;
+        unmount_one(point, deadline).map_err(|source| cannot_unmount(point, source))?;
     }
     Ok(())
+}
+
+fn refuse_mounted(dir: &Path) -> Result<()> {
+    match mounted_below(dir)?.first() {
+        Some(point) => Err(cannot_unmount(point, ErrorKind::ResourceBusy.into())),
+        None => Ok(()),
+    }
+}
+
+fn cannot_unmount(path: &Path, source: io::Error) -> TaskError {
+    TaskError::Unmount {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn mounted_below(dir: &Path) -> Result<Vec<PathBuf>> {
+    let text = fs::read("/proc/self/mountinfo").map_err(|source| cannot_unmount(dir, source))?;
+    let text = String::from_utf8_lossy(&text);
+    Ok(mount_points(&text).filter(|point| point.starts_with(dir)).collect())
 }
 
 fn unmount_one(point: &Path, deadline: Instant) -> io::Result<()> {

@@ -12,6 +12,11 @@ pub fn exit_record(state_dir: &Path, exec: Option<&str>) -> Result<Option<ExitRe
     read(&state_dir.join(exit_file_name(exec)))
 }
 
+/// Whether the task's own end is written down.
+pub fn has_exit_record(state_dir: &Path) -> bool {
+    state_dir.join(exit_file_name(None)).exists()
+}
+
 /// Every record in a state directory.
 pub fn exit_records(state_dir: &Path) -> Result<Vec<ExitRecord>> {
     let fail = |source| TaskError::ReadRecord {

@@ -26,10 +26,10 @@ pub mod stats;
 pub mod top;
 mod words;
 
-pub use bundle::{Bundle, BundleName};
+pub use bundle::{Bundle, BundleName, Leaving};
 pub use cleanup::Leftover;
 pub use error::{Result, TaskError};
-pub use exits::{exit_record, exit_records, forget_exits};
+pub use exits::{exit_record, exit_records, forget_exits, has_exit_record};
 pub use process::ProcessMark;
 pub use reconnect::{Lookup, Reunion};
 pub use shim::Shim;

@@ -30,9 +30,9 @@ pub struct Lookup {
 pub enum Reunion {
     /// Its shim answers and has it.
     Found { shim: Shim, state: TaskState },
-    /// Its shim answers but has no such task: it was never made, or is deleted already.
+    /// Its shim answers but has no such task, and nothing says how one ended: it was never made.
     Idle { shim: Shim },
-    /// Its shim is gone; the record says how the task ended.
+    /// Its shim is gone, or has deleted it; the record says how the task ended.
     Ended(Exit),
     /// Its shim is gone and left no record: whatever still runs of it must be cleaned up ([`Shims::cleanup`]).
     Gone,
@@ -93,7 +93,11 @@ impl Shims {
                 state: self.with_oom(lookup, state).await,
                 shim,
             }),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Reunion::Idle { shim }),
+            Err(error) if error.kind() == ErrorKind::NotFound => match self.after_the_end(lookup).await? {
+                // Deleted already: a former daemon got that far.
+                Reunion::Ended(exit) => Ok(Reunion::Ended(exit)),
+                _ => Ok(Reunion::Idle { shim }),
+            },
             Err(error) if error.is_lost() => self.after_the_end(lookup).await,
             Err(error) => Ok(Reunion::Unanswered(error)),
         }

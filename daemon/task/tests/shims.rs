@@ -172,7 +172,7 @@ impl Bed {
     async fn end(self, shim: &Shim) {
         shim.delete(None).await.unwrap();
         shim.shutdown().await.unwrap();
-        self.shims.release(shim).await.unwrap();
+        self.shims.release(shim).await.unwrap().remove().unwrap();
         self.nothing_is_left();
     }
 
@@ -459,7 +459,7 @@ async fn what_each_step_costs() {
         let ended = begun.elapsed();
         shim.delete(None).await.unwrap();
         shim.shutdown().await.unwrap();
-        bed.shims.release(&shim).await.unwrap();
+        bed.shims.release(&shim).await.unwrap().remove().unwrap();
         total += begun.elapsed();
         println!(
             "round {round}: shim {shimmed:?}, created {created:?}, ended {ended:?}, gone {:?}",

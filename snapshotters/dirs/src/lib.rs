@@ -18,7 +18,8 @@ pub use mounted::refuse_mounted;
 pub use remove::remove_tree;
 pub use walk::{Entry, MAX_DEPTH, measure, names, open_child, open_root, walk};
 
-use gantry_snapshots_api::PathError;
+pub use gantry_snapshots_api::PathError;
+
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::path::Path;
 

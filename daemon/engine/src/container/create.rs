@@ -6,7 +6,6 @@ use crate::image::Image;
 use crate::keeper::Keeper;
 use crate::{Engine, failpoint, host, names, records};
 use gantry_core::container::{ContainerConfig, ContainerRecord, HostConfig};
-use gantry_core::gc::Node;
 use gantry_core::lifecycle::State;
 use gantry_core::snapshot::SnapshotOptions;
 use gantry_core::{ContainerId, Error, ErrorKind, Result, error::io_kind, spec};
@@ -161,15 +160,12 @@ fn check_binds(record: &ContainerRecord) -> Result<()> {
     Ok(())
 }
 
-/// Makes the writable layer, the directory and the record; takes back what was made if a later step fails.
+/// Makes the writable layer, the directory, and then in one batch their records; takes back what was made if a later step fails.
 fn build(context: &Arc<Context>, record: ContainerRecord) -> Result<(ContainerRecord, Vec<crate::events::Event>)> {
     let claim = records::claim_name(context, &record)?;
-    // Holds the layer against collection until the record does.
-    let node = Node::snapshot(&context.namespace, &record.snapshotter, &record.snapshot_key);
-    let pin = context.store.step(std::slice::from_ref(&node));
-    failpoint!("engine::create::leased");
+    failpoint!("engine::create::claimed");
     let parent = (!record.chain_id.is_empty()).then_some(record.chain_id.as_str());
-    context.snapshots.prepare(
+    let layer = context.snapshots.make(
         &context.namespace,
         &record.snapshotter,
         &record.snapshot_key,
@@ -180,20 +176,17 @@ fn build(context: &Arc<Context>, record: ContainerRecord) -> Result<(ContainerRe
     let written = make_dir(context, &record).and_then(|()| {
         failpoint!("engine::create::files");
         let event = context.container_event(&record, "create", Default::default());
-        records::create(context, &record, vec![event])
+        // A layer that is not recorded takes itself away.
+        records::create(context, &record, layer, vec![event])
     });
     failpoint!("engine::create::recorded");
     drop(claim);
-    match written {
-        Ok(told) => {
-            drop(pin);
-            Ok((record, told))
-        }
-        Err(error) => {
-            undo(context, &record);
-            Err(error)
-        }
+    if written.is_err()
+        && let Err(error) = super::teardown::remove_tree(&context.state_dir(&record.id))
+    {
+        tracing::warn!(err = %error, "the directory of a container that was not created stays for the next start");
     }
+    Ok((record, written?))
 }
 
 fn make_dir(context: &Context, record: &ContainerRecord) -> Result<()> {
@@ -203,16 +196,4 @@ fn make_dir(context: &Context, record: &ContainerRecord) -> Result<()> {
         .mode(0o710)
         .create(&dir)
         .map_err(|error| Error::new(io_kind(&error), format!("make {}: {error}", dir.display())))
-}
-
-fn undo(context: &Context, record: &ContainerRecord) {
-    if let Err(error) = context
-        .snapshots
-        .remove(&context.namespace, &record.snapshotter, &record.snapshot_key)
-    {
-        tracing::warn!(err = %error, "the layer of a container that was not created stays for the next collection");
-    }
-    if let Err(error) = super::teardown::remove_tree(&context.state_dir(&record.id)) {
-        tracing::warn!(err = %error, "the directory of a container that was not created stays for the next start");
-    }
 }

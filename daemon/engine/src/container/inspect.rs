@@ -3,6 +3,7 @@
 use crate::Engine;
 use crate::keeper::View;
 use gantry_core::container::ContainerRecord;
+use gantry_core::snapshot::SnapshotService;
 use gantry_core::{Mount, Result};
 use gantry_task::attach::AttachState;
 use std::path::PathBuf;

@@ -6,6 +6,7 @@ use crate::gate::blocking;
 use crate::keeper::Keeper;
 use gantry_core::container::ContainerRecord;
 use gantry_core::lifecycle::State;
+use gantry_core::snapshot::SnapshotService;
 use gantry_core::{Error, Result};
 use std::sync::Arc;
 

@@ -5,6 +5,7 @@ use crate::gate::blocking;
 use crate::keeper::{ended_by, ended_from};
 use crate::{failpoint, files, host};
 use gantry_core::container::{ContainerRecord, Ended};
+use gantry_core::snapshot::SnapshotService;
 use gantry_core::{ContainerId, Error, Mount, Result};
 use gantry_task::{CreateTask, HeldStdin, LogConfig, Lookup, Reunion, Rotation, Shim, StartShim};
 use std::collections::BTreeMap;

@@ -1,11 +1,14 @@
 //! Taking down: what a run leaves in the kernel, and what a container leaves on disk.
 
+use crate::background::Job;
 use crate::container::make;
 use crate::context::Context;
+use crate::events::Event;
 use crate::gate::blocking;
 use crate::{failpoint, records};
 use gantry_core::container::ContainerRecord;
-use gantry_core::{ContainerId, Error, ErrorKind, Result, error::io_kind};
+use gantry_core::{ContainerId, Error, Result, error::io_kind};
+use gantry_snapshots_dirs::refuse_mounted;
 use gantry_task::{Leftover, Reunion, Shim};
 use std::path::Path;
 use std::sync::Arc;
@@ -29,8 +32,14 @@ pub(crate) async fn clear(context: &Arc<Context>, id: &ContainerId, shim: Option
             Ok(_) => {
                 failpoint!("engine::clear::shim");
                 // It lives on until clients have read what is theirs, then ends by itself.
-                let _ = shim.shutdown().await;
-                return Ok(context.shims.release(&shim).await?);
+                let (_, released) = tokio::join!(shim.shutdown(), context.shims.release(&shim));
+                let leaving = released?;
+                let what = format!("removing the bundle of container {id}");
+                context
+                    .background
+                    .hand(Job::new(what, move || Ok(leaving.remove()?)))
+                    .await;
+                return Ok(());
             }
             Err(error) => tracing::debug!(err = %error, "the shim could not delete its task; cleaning up without it"),
         }
@@ -50,36 +59,41 @@ pub(crate) async fn cleanup(context: &Arc<Context>, id: &ContainerId) -> Result<
     Ok(context.shims.cleanup(leftover).await?)
 }
 
-/// Deletes everything a container has, the record last, so that a failure leaves something to try again with.
-pub(crate) async fn delete(context: &Arc<Context>, record: &Arc<ContainerRecord>) -> Result<()> {
-    cleanup(context, &record.id).await?;
-    let (context, record) = (context.clone(), record.clone());
-    blocking(move || {
+/// Takes a container that does not run out of the books, all of it in one batch, and has its files deleted in the background: its
+/// id is never given again, so nobody looks for them under their names. Whatever is mounted among them is noticed before
+/// anything is touched. Answers what is to be told.
+pub(crate) async fn delete(context: &Arc<Context>, record: &Arc<ContainerRecord>) -> Result<Vec<Event>> {
+    let (worker, subject) = (context.clone(), record.clone());
+    let (told, remains) = blocking(move || {
+        let context = worker;
+        refuse_mounted(&context.state_dir(&subject.id)).map_err(from_path)?;
+        failpoint!("engine::delete::records");
+        let destroyed = context.container_event(&subject, "destroy", Default::default());
+        records::delete(&context, &subject, vec![destroyed])
+    })
+    .await?;
+    failpoint!("engine::delete::recorded");
+    let (dir, what) = (
+        context.state_dir(&record.id),
+        format!("deleting the files of container {}", record.id),
+    );
+    let files = Job::new(what, move || {
         failpoint!("engine::delete::snapshot");
-        match context
-            .snapshots
-            .remove(&context.namespace, &record.snapshotter, &record.snapshot_key)
-        {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(error.context(format!("remove the root filesystem of container {}", record.id)));
-            }
-            Ok(()) | Err(_) => {}
+        if let Some(remains) = &remains {
+            remains.remove()?;
         }
         failpoint!("engine::delete::files");
-        remove_tree(&context.state_dir(&record.id))?;
-        failpoint!("engine::delete::records");
-        records::delete(&context, &record)
-    })
-    .await
+        remove_tree(&dir)
+    });
+    context.background.hand(files).await;
+    Ok(told)
 }
 
-/// Removes a directory with all in it; already gone is as good.
+/// Removes a directory with all in it, but nothing that is mounted there; already gone is as good.
 pub(crate) fn remove_tree(dir: &Path) -> Result<()> {
-    match std::fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::new(
-            io_kind(&error),
-            format!("remove {}: {error}", dir.display()),
-        )),
-        Ok(()) | Err(_) => Ok(()),
-    }
+    gantry_snapshots_dirs::remove_tree(dir).map_err(from_path)
+}
+
+fn from_path(error: gantry_snapshots_dirs::PathError) -> Error {
+    Error::wrap(io_kind(&error.source), error)
 }

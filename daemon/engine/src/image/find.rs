@@ -5,6 +5,7 @@ use crate::context::Context;
 use crate::gate::blocking;
 use crate::{Engine, records};
 use gantry_core::reference::Reference;
+use gantry_core::snapshot::SnapshotService;
 use gantry_core::{Digest, Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;

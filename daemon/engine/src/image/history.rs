@@ -2,6 +2,7 @@
 
 use crate::Engine;
 use crate::gate::blocking;
+use gantry_core::snapshot::SnapshotService;
 use gantry_core::{Digest, Result};
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use super::ImageRecord;
 use crate::{Engine, failpoint};
 use gantry_core::reference::Reference;
+use gantry_core::snapshot::SnapshotService;
 use gantry_core::{Digest, Error, Result};
 use gantry_image::{Progress, PullOptions};
 use tokio::sync::mpsc;

@@ -63,6 +63,8 @@ impl Actor {
     }
 
     async fn serve(mut self) {
+        // The former daemon ended between the end of the run and the removal.
+        self.remove_if_done().await;
         while let Some(message) = self.messages.recv().await {
             match message {
                 Message::Ask(event, request, reply) => {
@@ -70,6 +72,10 @@ impl Actor {
                     self.apply(event).await;
                 }
                 Message::News(event) => self.apply(event).await,
+                Message::Deleted(told) => {
+                    self.apply(Event::Gone).await;
+                    self.context.bus.publish(told);
+                }
                 Message::Made { shim, pid } => {
                     self.shim = Some(shim);
                     self.apply(Event::Prepared { pid }).await;
@@ -84,7 +90,6 @@ impl Actor {
                 break;
             }
         }
-        self.context.registry.remove(self.keeper.id());
     }
 
     pub(super) fn state(&self) -> State {
@@ -95,9 +100,15 @@ impl Actor {
     pub(super) async fn apply(&mut self, event: Event) {
         let before = self.state();
         let event = with_beginning(&before, event);
-        let (next, effects) = step(before.clone(), event.clone());
+        let (mut next, mut effects) = step(before.clone(), event.clone());
         if next != before {
             let told = self.told(&before, &event, &next);
+            if self.is_done(&next) {
+                let (removing, more) = step(next, Event::Remove);
+                next = removing;
+                effects.extend(more);
+            }
+            self.clear_early(&event, &mut effects);
             if let Err(refused) = self.persist(&next, told).await {
                 return self.could_not_write(event, refused);
             }
@@ -109,6 +120,18 @@ impl Actor {
             self.perform(effect);
         }
         self.remove_if_done().await;
+    }
+
+    /// The only effect that does not wait for the record: what is left of a run is taken down while its end is being written. The
+    /// shim wrote that end down before it told us, so the next start finds it there.
+    fn clear_early(&mut self, event: &Event, effects: &mut Vec<Effect>) {
+        let ended = matches!(event, Event::Exit { .. });
+        let clear = effects.iter().position(|effect| *effect == Effect::Clear);
+        if let (true, Some(clear)) = (ended, clear)
+            && gantry_task::has_exit_record(&self.context.state_dir(self.keeper.id()))
+        {
+            self.perform(effects.remove(clear));
+        }
     }
 
     /// The store refused (a full disk): a request fails, news is brought again later.
@@ -129,6 +152,10 @@ impl Actor {
         );
         if idle {
             self.shim = None;
+        }
+        if next == State::Removed {
+            // First, so that who hears of it finds the name free.
+            self.context.registry.remove(self.keeper.id());
         }
         let shim = self.shim.clone();
         self.publish.send_modify(|view| {
@@ -162,7 +189,6 @@ impl Actor {
     async fn persist(&self, state: &State, told: Vec<Told>) -> Result<()> {
         let (context, id, state) = (self.context.clone(), self.keeper.id().clone(), state.clone());
         let bus = self.context.clone();
-        // `Removed` is never written: the deletion of the records was the last effect.
         let told = blocking(move || records::write_state(&context, &id, &state, told)).await?;
         bus.bus.publish(told);
         Ok(())
@@ -196,7 +222,6 @@ impl Actor {
             }
             (Event::Exit { ended }, State::Clearing { .. }) if before.is_running() => told.extend(self.death(ended)),
             (Event::Failed { ended, .. }, State::Clearing { .. }) => told.extend(self.death(ended)),
-            (Event::Gone, State::Removed) => told.push(self.event("destroy", [])),
             (Event::Kill { signal }, _) => told.push(self.event("kill", [("signal".to_owned(), signal.to_string())])),
             _ => {}
         }
@@ -252,10 +277,14 @@ impl Actor {
 
     /// `--rm`: a run that is over and cleared, and not half of a restart, ends the container.
     async fn remove_if_done(&mut self) {
-        let over = matches!(self.state(), State::Exited { .. });
-        if over && !self.hold && self.keeper.record().host.auto_remove {
+        if self.is_done(&self.state()) {
             Box::pin(self.apply(Event::Remove)).await;
         }
+    }
+
+    fn is_done(&self, state: &State) -> bool {
+        let over = matches!(state, State::Exited { .. });
+        over && !self.hold && self.keeper.record().host.auto_remove
     }
 }
 

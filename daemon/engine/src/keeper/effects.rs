@@ -174,7 +174,7 @@ impl Actor {
         self.beside(async move {
             failpoint!("engine::delete");
             match teardown::delete(&context, &record).await {
-                Ok(()) => Message::News(Event::Gone),
+                Ok(told) => Message::Deleted(told),
                 Err(error) => {
                     warn!(err = %error, "the container could not be removed yet");
                     Message::News(Event::Stuck {
