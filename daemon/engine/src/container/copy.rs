@@ -1,5 +1,6 @@
 //! Copy between a container and a tar stream. Nothing else waits for it (P21).
 
+mod kernel;
 mod read;
 mod write;
 
@@ -48,7 +49,11 @@ impl Engine {
         tokio::spawn(async move {
             let failure = chunks.clone();
             let work = move |root: BorrowedFd<'_>| {
-                let place = match locate(root, &path, follow_link) {
+                let located = locate(root, &path, follow_link).and_then(|place| {
+                    kernel::refuse(&place, &path)?;
+                    Ok(place)
+                });
+                let place = match located {
                     Ok(place) => place,
                     Err(error) => {
                         let _ = found.send(Err(error));
@@ -58,7 +63,7 @@ impl Engine {
                 if found.send(Ok(place.stat.clone())).is_err() {
                     return Ok(());
                 }
-                read::archive(&place, chunks)
+                read::archive(root, &place, chunks)
             };
             if let Err(error) = engine.in_rootfs(&keeper, work).await {
                 let _ = failure.send(Err(error)).await;

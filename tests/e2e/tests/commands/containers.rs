@@ -362,6 +362,22 @@ fn copy() -> Vec<Case> {
             let from = format!("{name}:/owned");
             let owner = |flags: &[&str]| {
                 let to = s.path(&s.name());
+        good("cp", "", move |s| {
+            let whole = s.path(&s.name());
+            s.gantry.ok(&["cp", &format!("{UP}:/"), &text(&whole)]);
+            assert!(whole.join("file").exists() && whole.join("etc/hosts").exists());
+            for shown in ["proc", "sys", "dev"] {
+                let mut inside = std::fs::read_dir(whole.join(shown)).expect("a directory");
+                assert!(inside.next().is_none(), "what the kernel shows in /{shown} was copied");
+            }
+        }),
+        bad(
+            "cp",
+            "",
+            &["cp", "upright:/proc/version", "/tmp/x"],
+            1,
+            "it is shown by the kernel (proc)",
+        ),
                 let mut args = vec!["cp"];
                 args.extend(flags);
                 let path = text(&to);

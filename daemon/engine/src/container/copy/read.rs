@@ -1,6 +1,6 @@
 //! From a container's files to a tar stream.
 
-use super::{Place, open_place};
+use super::{Place, kernel, open_place};
 use bytes::Bytes;
 use gantry_core::{Error, Result};
 use rustix::fs::{AtFlags, Dir, FileType, OFlags, Stat};
@@ -30,10 +30,11 @@ impl Write for Sender {
     }
 }
 
-pub(super) fn archive(place: &Place, chunks: mpsc::Sender<Result<Bytes>>) -> Result<()> {
+pub(super) fn archive(root: BorrowedFd<'_>, place: &Place, chunks: mpsc::Sender<Result<Bytes>>) -> Result<()> {
     let mut writer = Writer {
         tar: Builder::new(BufWriter::with_capacity(CHUNK, Sender(chunks))),
         seen: HashMap::new(),
+        nodes: kernel::nodes(root),
     };
     let written = writer
         .place(place)
@@ -50,6 +51,8 @@ struct Writer {
     tar: Builder<BufWriter<Sender>>,
     /// First name of each file that has several.
     seen: HashMap<(u64, u64), Vec<u8>>,
+    /// Device and inode of the container's own `/dev`.
+    nodes: Option<(u64, u64)>,
 }
 
 impl Writer {
@@ -101,6 +104,9 @@ impl Writer {
         let mut header = header(stat, EntryType::Directory, 0);
         self.tar
             .append_data(&mut header, OsStr::from_bytes(relative(&slashed)), io::empty())?;
+        if kernel::holds(fd).is_some() || self.nodes == Some((stat.st_dev, stat.st_ino)) {
+            return Ok(());
+        }
         let mut names = Vec::new();
         for item in Dir::read_from(fd)? {
             let name = item?.file_name().to_bytes().to_vec();
