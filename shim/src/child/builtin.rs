@@ -9,6 +9,7 @@ use super::{
     place::Place,
     road, seccomp,
     spec::{cgroup_path, console_size, join_namespaces, load_spec, normalise},
+    workdir,
 };
 use crate::{
     cgroup::Cgroups,
@@ -76,6 +77,7 @@ fn create_mounted(build: Build<'_>) -> Result<Made> {
         Kind::Spec,
         format_args!("finding the root {}", rootfs.display()),
     ))?;
+    workdir::make(&spec, &rootfs)?;
     fs::create_dir_all(build.dir).map_err(failed(Kind::Runtime, format_args!("making {}", build.dir.display())))?;
     let container = state(
         build.id,
@@ -115,6 +117,7 @@ fn tell_start(dir: &Path, name: &str) -> std::io::Result<()> {
 pub fn exec(build: Build<'_>, exec_id: &str, init: u32, process: &[u8]) -> Result<Made> {
     detail::install();
     let process: Process = serde_json::from_slice(process).map_err(failed(Kind::Spec, "reading the process to run"))?;
+    workdir::demand(init, process.cwd())?;
     let mut spec = load_spec(build.bundle, build.id)?;
     spec.set_process(Some(process)).set_hooks(None);
     normalise(&mut spec);

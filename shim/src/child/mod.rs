@@ -14,6 +14,7 @@ mod road;
 mod seccomp;
 mod spec;
 pub mod undo;
+mod workdir;
 
 use crate::{
     failure::{Failure, Kind, Result},

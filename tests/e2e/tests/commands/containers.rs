@@ -331,6 +331,20 @@ fn exec() -> Vec<Case> {
             1,
             "it needs to be an absolute path",
         ),
+        bad(
+            "exec",
+            "workdir",
+            &["exec", "-w", "/nope", UP, "pwd"],
+            127,
+            "chdir to cwd (\"/nope\") failed: no such file or directory",
+        ),
+        bad(
+            "exec",
+            "workdir",
+            &["exec", "-w", "/file", UP, "pwd"],
+            126,
+            "chdir to cwd (\"/file\") failed: not a directory",
+        ),
     ]
 }
 

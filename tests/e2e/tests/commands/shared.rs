@@ -365,6 +365,13 @@ static ROWS: &[Row] = &[
         &["-w", "rel"],
         "the working directory 'rel' is invalid",
     ),
+    row(
+        "workdir",
+        &["-u", "app", "-w", "/made/for/it"],
+        Inside("pwd; stat -c %u%a .", "/made/for/it\n0755"),
+        &["-w", "rel/too"],
+        "the working directory 'rel/too' is invalid",
+    ),
 ];
 
 /// Flags whose wrong value the command refuses before it asks the daemon.
