@@ -345,8 +345,8 @@ static ROWS: &[Row] = &[
     ),
     row(
         "ulimit",
-        &["--ulimit", "nofile=55:66"],
-        Inside("echo $(ulimit -Sn) $(ulimit -Hn)", "55 66"),
+        &[],
+        By(ulimit),
         &["--ulimit", "nope=1"],
         "invalid ulimit type: nope",
     ),
@@ -663,6 +663,23 @@ fn stop_timeout(stage: &Stage, verb: &str) {
     assert!((900..6000).contains(&took), "{took} ms");
     assert_eq!(stage.look(&name, "{{.State.ExitCode}}"), "137");
     stage.gone(&name);
+}
+
+/// The container's program has the limits, and what is run in it later.
+fn ulimit(stage: &Stage, verb: &str) {
+    let shown = "echo $(ulimit -Sn) $(ulimit -Hn)";
+    let flags = ["--ulimit", "nofile=55:66"];
+    assert_eq!(stage.made(verb, &flags, shown).line(), "55 66");
+    for runtime in ["gantry", "runc"] {
+        let flags = ["--runtime", runtime, flags[0], flags[1]];
+        let name = running(stage, verb, &flags, "exec sleep 1000");
+        assert_eq!(
+            stage.gantry.ok(&["exec", &name, "sh", "-c", shown]),
+            "55 66",
+            "{runtime}"
+        );
+        stage.gone(&name);
+    }
 }
 
 fn volume(stage: &Stage, verb: &str) {
