@@ -4,8 +4,8 @@ use super::actor::Actor;
 use super::{Message, ended_by};
 use crate::container::{make, teardown};
 use crate::failpoint;
-use gantry_core::container::Ended;
-use gantry_core::lifecycle::{Effect, Event, Request};
+use gantry_core::container::{ContainerRecord, Ended};
+use gantry_core::lifecycle::{Effect, Event, Request, State};
 use gantry_core::{Error, ErrorKind};
 use gantry_task::{Exit, Shim};
 use std::time::{Duration, SystemTime};
@@ -73,7 +73,8 @@ impl Actor {
             self.beside(async move { news });
             return;
         };
-        self.watch(shim.clone());
+        self.watch(shim.clone(), true);
+        let keeper = self.keeper.clone();
         let handle = self.beside(async move {
             failpoint!("engine::start");
             match shim.start(None).await.map_err(Error::from) {
@@ -84,17 +85,23 @@ impl Actor {
         self.making = Some(handle);
     }
 
-    /// Waits for the end of the container's process.
-    pub(super) fn watch(&self, shim: Shim) {
-        let (context, id) = (self.context.clone(), self.keeper.id().clone());
+    /// Waits for the end of the container's process. With `starting` the answer to the start comes first: a short program may end
+    /// while its poststart hooks still run, and whether they fail decides whether it was started at all.
+    pub(super) fn watch(&self, shim: Shim, starting: bool) {
+        let (context, keeper) = (self.context.clone(), self.keeper.clone());
         self.beside(async move {
             let ended = match shim.wait(None).await {
                 Ok(exit) => ended_from(exit),
                 Err(error) => {
                     warn!(err = %error, "the shim went away");
-                    make::outcome(&context, &id).await
+                    make::outcome(&context, keeper.id()).await
                 }
             };
+            if starting {
+                keeper
+                    .until(None, |view| !matches!(view.state, State::Starting { .. }))
+                    .await;
+            }
             Message::News(Event::Exit { ended })
         });
     }

@@ -106,10 +106,10 @@ impl Actor {
             Status::Created => self.adopt_created(pid).await,
             Status::Running | Status::Pausing | Status::Paused => {
                 self.adopt_running(pid, run == Status::Paused).await;
-                self.watch(shim);
+                self.watch(shim, false);
             }
             // The exit is still to be told; the watch brings it.
-            Status::Stopped | Status::Unknown => self.watch(shim),
+            Status::Stopped | Status::Unknown => self.watch(shim, false),
         }
     }
 
