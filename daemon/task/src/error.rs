@@ -68,6 +68,14 @@ pub enum TaskError {
         kind: ErrorKind,
         message: String,
     },
+    /// The shim could not bring a process to life. The words are for whoever asked for it; callers add what they call it.
+    #[error("{message}")]
+    NotStarted {
+        deed: &'static str,
+        id: String,
+        kind: ErrorKind,
+        message: String,
+    },
     /// The connection to the shim is gone, and with it, most likely, the shim.
     #[error("{deed} {id}: the connection to its shim is closed: {cause}")]
     Lost {
@@ -208,9 +216,10 @@ impl TaskError {
                 ErrorKind::Unavailable
             }
             Self::ShimSilent { .. } | Self::Late { .. } | Self::StillAlive { .. } => ErrorKind::DeadlineExceeded,
-            Self::Refused { kind, .. } | Self::AttachRefused { kind, .. } | Self::DescriptorsRefused { kind, .. } => {
-                *kind
-            }
+            Self::Refused { kind, .. }
+            | Self::NotStarted { kind, .. }
+            | Self::AttachRefused { kind, .. }
+            | Self::DescriptorsRefused { kind, .. } => *kind,
             Self::DecodeRecord { .. } => ErrorKind::DataLoss,
             Self::CgroupPath { .. } | Self::PsArguments { .. } => ErrorKind::InvalidArgument,
         }
@@ -233,11 +242,21 @@ impl TaskError {
                     None | Some(Told::RUNTIME) => read().unwrap_or_else(|| kind_of_code(status.code())),
                     Some(told) => kind_of_failure(told),
                 };
-                Self::Refused {
-                    deed,
-                    id,
-                    kind,
-                    message: status.message,
+                let message = status.message;
+                if starting {
+                    Self::NotStarted {
+                        deed,
+                        id,
+                        kind,
+                        message,
+                    }
+                } else {
+                    Self::Refused {
+                        deed,
+                        id,
+                        kind,
+                        message,
+                    }
                 }
             }
             // The client says all else about a broken connection in several ways; none of them is an answer of the shim.
@@ -364,6 +383,13 @@ mod tests {
         let error = TaskError::from_call("kill", "c1", false, status);
         assert_eq!((error.kind(), error.is_lost()), (ErrorKind::NotFound, false));
         assert_eq!(error.to_string(), "kill c1: no such process");
+        let status = ttrpc::Error::RpcStatus(ttrpc::get_status(
+            ttrpc::Code::UNKNOWN,
+            "exec: \"x\": permission denied",
+        ));
+        let error = TaskError::from_call("create", "c1", true, status);
+        assert_eq!(error.kind(), ErrorKind::CommandNotExecutable);
+        assert_eq!(error.to_string(), "exec: \"x\": permission denied");
         let error = TaskError::from_call("kill", "c1", false, ttrpc::Error::RemoteClosed);
         assert_eq!((error.kind(), error.is_lost()), (ErrorKind::Unavailable, true));
     }

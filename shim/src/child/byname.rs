@@ -304,7 +304,15 @@ fn failure_of(name: &str, log: &str, status: &str) -> Failure {
     } else {
         Kind::Runtime
     };
-    Failure::new(kind, format!("{name}: {message}"))
+    let (message, name) = (
+        message.trim(),
+        Path::new(name).file_name().unwrap_or_default().to_string_lossy(),
+    );
+    let text = match message.starts_with(&*name) {
+        true => message.to_owned(),
+        false => format!("{name}: {message}"),
+    };
+    Failure::new(kind, text)
 }
 
 #[cfg(test)]
@@ -330,6 +338,8 @@ mod tests {
         );
         let runc_hook = "runc create failed: unable to start container process: error during container init: error running hook #0: error running hook: exit status 3, stdout: , stderr: no";
         assert_eq!(failure_of("runc", &sample(runc_hook), "").kind, Kind::Hook);
+        let twice = failure_of("/usr/sbin/runc", &sample("runc create failed: no luck\n\n"), "");
+        assert_eq!(twice.message, "runc create failed: no luck");
         let crun_missing = "executable file `nope` not found in $PATH: No such file or directory";
         assert_eq!(
             failure_of("crun", &sample(crun_missing), "").kind,

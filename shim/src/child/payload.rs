@@ -193,7 +193,7 @@ impl Payload {
             Kind::CommandNotExecutable
         };
         let why = if errno == Errno::ENOEXEC {
-            "exec format error".to_owned()
+            "exec format error: it must be made for this machine, and a script must begin with #!".to_owned()
         } else {
             errno.desc().to_lowercase()
         };
@@ -247,16 +247,17 @@ fn check(path: &Path) -> Result<(), Errno> {
 fn unusable(name: &str, errno: Errno) -> Failure {
     match errno {
         Errno::ENOENT | Errno::ENOTDIR if name.contains('/') => {
-            let text = format!(
-                "exec: {name:?}: no such file or directory: executable file not found in $PATH or at that path"
-            );
+            let text = format!("exec: {name:?}: no such file or directory: check the path, and that the image has it");
             Failure::new(Kind::CommandNotFound, text)
         }
         Errno::ENOENT | Errno::ENOTDIR => Failure::new(
             Kind::CommandNotFound,
-            format!("exec: {name:?}: executable file not found in $PATH"),
+            format!("exec: {name:?}: executable file not found in $PATH: check the name, or give the whole path"),
         ),
-        Errno::EACCES => Failure::new(Kind::CommandNotExecutable, format!("exec: {name:?}: permission denied")),
+        Errno::EACCES => Failure::new(
+            Kind::CommandNotExecutable,
+            format!("exec: {name:?}: permission denied: it must be a program that the container's user may execute"),
+        ),
         other => Failure::new(
             Kind::CommandNotExecutable,
             format!("exec: {name:?}: {}", other.desc().to_lowercase()),

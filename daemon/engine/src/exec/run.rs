@@ -56,6 +56,7 @@ impl Engine {
                     Ok(pid)
                 }
                 Err(error) => {
+                    let error = error.context(format!("failed to exec in container {}", keeper.record().name));
                     let code = i32::from(error.kind().exit_code()).max(126);
                     let ended = ended_by(code, None, error.to_string());
                     store(&context, &entry, ExecState::Exited { ended }).await;

@@ -60,7 +60,7 @@ impl Actor {
         let handle = self.beside(async move {
             match make::make(&context, &record).await {
                 Ok((shim, pid)) => Message::Made { shim, pid },
-                Err(error) => failed(&error, start_code(error.kind())),
+                Err(error) => not_started(&record, error),
             }
         });
         self.making = Some(handle);
@@ -79,7 +79,7 @@ impl Actor {
             failpoint!("engine::start");
             match shim.start(None).await.map_err(Error::from) {
                 Ok(_) => Message::News(Event::Started { at: SystemTime::now() }),
-                Err(error) => failed(&error, start_code(error.kind())),
+                Err(error) => not_started(&keeper.record(), error),
             }
         });
         self.making = Some(handle);
@@ -200,6 +200,15 @@ fn start_code(kind: ErrorKind) -> i32 {
         ErrorKind::CommandNotExecutable => 126,
         _ => 128,
     }
+}
+
+/// What whoever asked for the start is told, and `inspect` tells later.
+fn not_started(record: &ContainerRecord, error: Error) -> Message {
+    let code = start_code(error.kind());
+    failed(
+        &error.context(format!("failed to start container {}", record.name)),
+        code,
+    )
 }
 
 fn failed(error: &Error, code: i32) -> Message {
