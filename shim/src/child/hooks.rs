@@ -2,7 +2,11 @@
 //! container's namespaces are run by libcontainer at their points.) A hook's stderr is the child's stderr, from where it reaches the caller.
 
 use crate::failure::{Failure, Kind, Result};
-use libcontainer::{container::Container, hooks::run_hooks, oci_spec::runtime::Spec};
+use libcontainer::{
+    container::Container,
+    hooks::{HookError, run_hooks},
+    oci_spec::runtime::{Hook, Spec},
+};
 
 /// When.
 #[derive(Clone, Copy, Debug)]
@@ -25,12 +29,24 @@ pub fn run(spec: &Spec, stage: Stage, container: &Container) -> Result<()> {
     let mut first = Ok(());
     for hook in list.iter().flatten() {
         let done = run_hooks(Some(&vec![hook.clone()]), Some(&container.state), None, None, None);
-        let done =
-            done.map_err(|err| Failure::new(Kind::Hook, format!("{name} hook {}: {err}", hook.path().display())));
+        let done = done.map_err(|err| {
+            Failure::new(
+                Kind::Hook,
+                format!("{name} hook {}: {}", hook.path().display(), words(&err, hook)),
+            )
+        });
         match stage {
             Stage::Prestart | Stage::CreateRuntime | Stage::Poststart => done?,
             Stage::Poststop => first = first.and(done),
         }
     }
     first
+}
+
+fn words(err: &HookError, hook: &Hook) -> String {
+    match (err, hook.timeout()) {
+        (HookError::Timeout, Some(seconds)) => format!("it was killed after its timeout of {seconds} s"),
+        (HookError::CommandExecute(source), _) => format!("it could not be run: {source}"),
+        _ => err.to_string(),
+    }
 }
