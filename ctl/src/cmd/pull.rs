@@ -32,8 +32,8 @@ pub(crate) async fn run(daemon: Daemon, parsed: Parsed) -> Result<i32> {
         auth: None,
     };
     let result = transfer(&daemon, request, if quiet { Show::Nothing } else { Show::OnStdout }).await?;
-    if let Some(result) = result {
-        out::line(&result.reference);
+    if let Some((reference, _)) = result {
+        out::line(reference);
     }
     Ok(0)
 }
@@ -47,31 +47,49 @@ pub(super) async fn pull(daemon: &Daemon, image: &str, show: Show) -> Result<()>
     transfer(daemon, request, show).await.map(drop)
 }
 
-async fn transfer(daemon: &Daemon, request: pb::PullRequest, show: Show) -> Result<Option<pb::PullResult>> {
+/// Follows a pull to its end: what was pulled, by its whole name, and whether all of it was here before.
+async fn transfer(daemon: &Daemon, request: pb::PullRequest, show: Show) -> Result<Option<(String, bool)>> {
+    let all_tags = request.all_tags;
     let mut news = daemon.take(daemon.images().pull(request).await)?;
     let mut progress = Progress::new(if show == Show::OnStdout { To::Stdout } else { To::Stderr });
-    let (mut result, mut digest_said) = (None, false);
+    let mut results: Vec<pb::PullResult> = Vec::new();
+    let mut digests_said = 0;
     while let Some(piece) = news.message().await.map_err(|status| daemon.error(status))? {
         if show != Show::Nothing && !piece.status.is_empty() {
-            digest_said |= piece.status.starts_with("Digest: ");
+            digests_said += usize::from(piece.status.starts_with("Digest: "));
             progress.show(&piece.id, &piece.status, piece.current, piece.total);
         }
-        result = piece.result.or(result);
+        if let Some(result) = piece.result {
+            results.push(result);
+            if show != Show::Nothing && digests_said < results.len() {
+                digests_said += 1;
+                let digest = results.last().map_or("", |result| &result.digest);
+                progress.show("", &format!("Digest: {digest}"), 0, 0);
+            }
+        }
     }
-    if show != Show::Nothing
-        && let Some(result) = &result
-    {
-        let word = if result.up_to_date {
+    let Some(pulled) = conclusion(&results, all_tags) else {
+        return Ok(None);
+    };
+    if show != Show::Nothing {
+        let word = if pulled.1 {
             "Image is up to date"
         } else {
             "Downloaded newer image"
         };
-        if !digest_said {
-            progress.show("", &format!("Digest: {}", result.digest), 0, 0);
-        }
-        progress.show("", &format!("Status: {word} for {}", familiar(&result.reference)), 0, 0);
+        progress.show("", &format!("Status: {word} for {}", familiar(&pulled.0)), 0, 0);
     }
-    Ok(result)
+    Ok(Some(pulled))
+}
+
+/// The last image's name; of many tags their repository's.
+fn conclusion(results: &[pb::PullResult], all_tags: bool) -> Option<(String, bool)> {
+    let name = &results.last()?.reference;
+    let repository = match name.rsplit_once(':') {
+        Some((repository, tag)) if all_tags && !tag.contains('/') => repository,
+        _ => name,
+    };
+    Some((repository.to_owned(), results.iter().all(|result| result.up_to_date)))
 }
 
 /// "docker.io/library/busybox:1" as people write it.
@@ -94,6 +112,19 @@ pub(super) fn with_tag(image: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_tags_are_concluded_as_their_repository() {
+        let result = |reference: &str, up_to_date| pb::PullResult {
+            reference: reference.into(),
+            up_to_date,
+            ..pb::PullResult::default()
+        };
+        let two = [result("host:5000/b:1", true), result("host:5000/b:2", false)];
+        assert_eq!(conclusion(&two, true), Some(("host:5000/b".into(), false)));
+        assert_eq!(conclusion(&two[..1], false), Some(("host:5000/b:1".into(), true)));
+        assert_eq!(conclusion(&[], true), None);
+    }
 
     #[test]
     fn names_get_the_default_tag() {

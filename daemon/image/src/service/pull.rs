@@ -68,15 +68,13 @@ impl ImageService {
             .job(ns, options.lease, &options.snapshotter, progress.into())
             .await?;
         let repository = self.inner.registries.repository(&reference, options.credentials)?;
-        let shown = reference
-            .tag()
-            .map(str::to_owned)
-            .or_else(|| reference.digest().map(ToString::to_string));
-        let from = match reference.domain() {
-            gantry_core::reference::DEFAULT_DOMAIN => reference.path().to_owned(),
-            _ => reference.name(),
+        // As Docker says it: the tag, or the whole of a reference by digest; the repository without its host.
+        let shown = match (reference.digest(), reference.tag()) {
+            (None, Some(tag)) => tag.to_owned(),
+            _ => reference.to_string(),
         };
-        job.progress.tell(&shown.unwrap_or_default(), Status::PullingFrom(from));
+        job.progress
+            .tell(&shown, Status::PullingFrom(reference.path().to_owned()));
         let resolved = self.fetch(&job, &repository, &platform).await?;
         self.materialise(&job, plans(&resolved), Some(&repository)).await?;
         let pulled = self.finish(&job, resolved, hold).await?;

@@ -278,17 +278,29 @@ fn pull() -> Vec<Case> {
             let _turn = s.alone();
             let image = s.registry().image("box:one");
             let said = s.gantry.ok(&["pull", &image]);
-            assert!(
-                said.contains("Pulling from") && said.contains("Digest: sha256:"),
-                "{said}"
-            );
+            let lines: Vec<&str> = said.lines().collect();
+            let [from, .., digest, status, name] = lines[..] else {
+                panic!("{said}");
+            };
+            assert_eq!(from, "one: Pulling from box");
+            assert!(digest.starts_with("Digest: sha256:"), "{said}");
+            assert_eq!(status, format!("Status: Downloaded newer image for {image}"));
+            assert_eq!(name, image);
+            let again = s.gantry.ok(&["pull", &image]);
+            let end = format!("{digest}\nStatus: Image is up to date for {image}\n{image}");
+            assert!(again.ends_with(&end), "{again}");
+            let exact = format!("{}@{}", s.registry().image("box"), &digest["Digest: ".len()..]);
+            let said = s.gantry.ok(&["pull", &exact]);
+            assert!(said.starts_with(&format!("{exact}: Pulling from box\n")), "{said}");
             is(s, &["run", "--rm", &image, "echo", "pulled"], "pulled");
         }),
         bad("pull", "", &["pull", "UPPER"], 1, "repository name must be lowercase"),
         good("pull", "all-tags", |s| {
             let _turn = s.alone();
             let repository = s.registry().image("box");
-            s.gantry.ok(&["pull", "-a", &repository]);
+            let said = s.gantry.ok(&["pull", "-a", &repository]);
+            assert_eq!(said.matches("Digest: sha256:").count(), 3, "{said}");
+            assert!(said.ends_with(&format!(" for {repository}\n{repository}")), "{said}");
             let tags = s.gantry.ok(&["images", "--format", "{{.Tag}}", &repository]);
             assert!(tags.contains("one") && tags.contains("two"), "{tags}");
         }),
