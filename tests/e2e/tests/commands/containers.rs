@@ -362,20 +362,6 @@ fn copy() -> Vec<Case> {
             assert_eq!(std::fs::read_to_string(back).expect("the copy"), "carried\n");
             s.gone(&name);
         }),
-        bad(
-            "cp",
-            "",
-            &["cp", "upright:/nope", "/tmp/x"],
-            1,
-            "Could not find the file /nope",
-        ),
-        good("cp", "archive", move |s| {
-            use std::os::unix::fs::MetadataExt;
-            let name = s.up(&[], "echo x >/owned; chown 1000:2000 /owned; echo up; exec sleep 1000");
-            eventually("the file is owned", LIMIT, || s.gantry.ok(&["logs", &name]) == "up");
-            let from = format!("{name}:/owned");
-            let owner = |flags: &[&str]| {
-                let to = s.path(&s.name());
         good("cp", "", move |s| {
             let whole = s.path(&s.name());
             s.gantry.ok(&["cp", &format!("{UP}:/"), &text(&whole)]);
@@ -392,6 +378,20 @@ fn copy() -> Vec<Case> {
             1,
             "it is shown by the kernel (proc)",
         ),
+        bad(
+            "cp",
+            "",
+            &["cp", "upright:/nope", "/tmp/x"],
+            1,
+            "Could not find the file /nope",
+        ),
+        good("cp", "archive", move |s| {
+            use std::os::unix::fs::MetadataExt;
+            let name = s.up(&[], "echo x >/owned; chown 1000:2000 /owned; echo up; exec sleep 1000");
+            eventually("the file is owned", LIMIT, || s.gantry.ok(&["logs", &name]) == "up");
+            let from = format!("{name}:/owned");
+            let owner = |flags: &[&str]| {
+                let to = s.path(&s.name());
                 let mut args = vec!["cp"];
                 args.extend(flags);
                 let path = text(&to);
