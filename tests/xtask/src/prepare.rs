@@ -17,6 +17,7 @@ pub const TEST: &[&str] = &[
     "tar",
     "gzip",
     "zstd",
+    "xz-utils",
     "procps",
     "iproute2",
     "util-linux",
