@@ -23,7 +23,7 @@ use std::time::{Duration, SystemTime};
 /// Victims that go in one batch.
 const SWEEP: usize = 64;
 /// Tables whose references decide what lives: not to be collected over blindly.
-const MUST_READ: [&str; 2] = ["containers", "images"];
+const MUST_READ: [&str; 4] = ["client_containers", "containers", "images", "sandboxes"];
 /// How long a request waits for others like it.
 const GATHER: Duration = Duration::from_millis(100);
 /// A collection comes at least this often.

@@ -130,6 +130,11 @@ impl Store {
         })
     }
 
+    /// The number of the oldest event that is surely kept; asked for after a reading, it tells what that may have missed.
+    pub fn oldest_event(&self) -> u64 {
+        self.log().state.lock().oldest
+    }
+
     /// Tells the newest readable number whenever it grows.
     pub fn watch_events(&self) -> watch::Receiver<u64> {
         self.log().horizon.subscribe()

@@ -171,7 +171,8 @@ impl Leases {
         self.store.commit(batch).map(drop)
     }
 
-    pub(crate) fn delete_in(&self, batch: &mut Batch, ns: &Namespace, id: &LeaseId) -> Result<()> {
+    /// Ends a lease in a batch of something else.
+    pub fn delete_in(&self, batch: &mut Batch, ns: &Namespace, id: &LeaseId) -> Result<()> {
         batch.delete::<Lease>(&(ns.clone(), id.clone()));
         for (key, _) in self.store.scan::<Leased>(&(ns.clone(), id.clone()))? {
             batch.delete::<Leased>(&key);
@@ -186,7 +187,7 @@ impl Leases {
     }
 
     /// Adds to the lease in a batch of something else; nothing without a lease.
-    pub(crate) fn add_in(
+    pub fn add_in(
         &self,
         batch: &mut Batch,
         ns: &Namespace,
@@ -199,7 +200,8 @@ impl Leases {
         batch.put(&resource.key(ns, id), &Leased {})
     }
 
-    pub(crate) fn remove_in(&self, batch: &mut Batch, ns: &Namespace, id: Option<&LeaseId>, resource: &Resource) {
+    /// Takes it from the lease in a batch of something else.
+    pub fn remove_in(&self, batch: &mut Batch, ns: &Namespace, id: Option<&LeaseId>, resource: &Resource) {
         if let Some(id) = id {
             batch.delete::<Leased>(&resource.key(ns, id));
         }

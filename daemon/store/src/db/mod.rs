@@ -33,6 +33,7 @@ use std::time::Duration;
 pub const TABLES: &[&str] = &[
     "blob_owners",
     "blobs",
+    "client_containers",
     "container_states",
     "containers",
     "events",
@@ -47,6 +48,7 @@ pub const TABLES: &[&str] = &[
     "namespaces",
     "networks",
     "quarantine",
+    "sandboxes",
     "shared_layers",
     "snapshot_children",
     "snapshot_owners",

@@ -74,6 +74,30 @@ impl Store {
         self.walk(ReadOptions::default(), &start.to_bytes(), &[], visit)
     }
 
+    /// Shows the keys of `table` that begin with `prefix`, whoever's records they are. One of another shape is left out.
+    pub fn visit_keys<K: Key>(
+        &self,
+        table: &'static str,
+        prefix: &impl Key,
+        mut visit: impl FnMut(K) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let prefix = prefix.to_bytes();
+        let mut rows = self.db.raw_iterator_cf(self.cf(table)?);
+        rows.seek(&prefix);
+        while let Some(key) = rows.key() {
+            if !key.starts_with(&prefix) {
+                break;
+            }
+            if let Some(key) = K::from_bytes(key)
+                && visit(key).is_break()
+            {
+                break;
+            }
+            rows.next();
+        }
+        rows.status().map_err(|source| Error::Read { table, source })
+    }
+
     fn walk<R: Record>(
         &self,
         read: ReadOptions,
