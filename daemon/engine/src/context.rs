@@ -2,7 +2,9 @@
 
 use crate::background::Background;
 use crate::events::{Bus, Event};
+use crate::exchange::Exchange;
 use crate::gate::blocking;
+use crate::meta::Meta;
 use crate::records;
 use crate::registry::Registry;
 use crate::{Config, Parts, host};
@@ -26,6 +28,8 @@ pub struct Context {
     pub registry: Registry,
     pub execs: crate::exec::Execs,
     pub bus: Bus,
+    pub exchange: Exchange,
+    pub meta: Meta,
     pub facts: HostFacts,
     pub defaults: Defaults,
     pub collector: Arc<gantry_store::Collector>,
@@ -39,6 +43,8 @@ impl Context {
             defaults: host::defaults(&parts.config),
             config: parts.config,
             namespace: Namespace::engine(),
+            exchange: Exchange::new(parts.store.clone()),
+            meta: Meta::new(parts.store.clone(), parts.collector.clone()),
             store: parts.store,
             snapshots: parts.snapshots,
             images: parts.images,

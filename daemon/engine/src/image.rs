@@ -52,7 +52,11 @@ impl ImageRecord {
     }
 
     pub fn is_dangling(&self) -> bool {
-        self.name.starts_with(DANGLING)
+        Self::is_dangling_name(&self.name)
+    }
+
+    pub(crate) fn is_dangling_name(name: &str) -> bool {
+        name.starts_with(DANGLING)
     }
 }
 

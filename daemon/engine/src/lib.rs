@@ -10,6 +10,7 @@ mod config;
 mod container;
 mod context;
 mod events;
+mod exchange;
 mod exec;
 mod failpoint;
 mod files;
@@ -19,6 +20,7 @@ mod host;
 mod image;
 mod keeper;
 mod layered;
+pub mod meta;
 mod names;
 mod records;
 mod registry;
@@ -30,11 +32,13 @@ pub use config::Config;
 pub use container::start::{AttachEndpoint, Started};
 pub use container::*;
 pub use events::Event;
+pub use exchange::{Envelopes, Exchange};
 pub use exec::{CreateExec, CreatedExec, ExecView};
 pub use failpoint::FAILPOINTS;
 pub use filters::Filters;
 pub use image::*;
 pub use keeper::{Keeper, View};
+pub use meta::Meta;
 pub use system::{EventStream, Info};
 pub use tasks::{
     Blob, Deleted, Metric, NewCheckpoint, NewExec, NewTask, Pid, Process, ProcessExit, ProcessStatus, Stdio, TaskUpdate,
@@ -79,6 +83,16 @@ impl Engine {
         let engine = Self { context };
         engine.sweep_strangers().await?;
         Ok(engine)
+    }
+
+    /// Namespaces, containers, images and sandboxes as containerd's clients keep them.
+    pub fn meta(&self) -> &Meta {
+        &self.context.meta
+    }
+
+    /// The events of the containerd API.
+    pub fn exchange(&self) -> &Exchange {
+        &self.context.exchange
     }
 
     /// Stops every running container, at most `limit` in all (`live-restore: false`).

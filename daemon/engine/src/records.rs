@@ -7,15 +7,20 @@ use crate::image::ImageRecord;
 use gantry_core::container::ContainerRecord;
 use gantry_core::gc::{Facts, Node};
 use gantry_core::lifecycle::State;
+<<<<<<< Updated upstream
 use gantry_core::{ContainerId, Error, ErrorKind, ExecId, Labels, Namespace, Result};
 use gantry_store::{Batch, Claim, Collector, Forgotten, Made, Record, Remains};
+=======
+use gantry_core::{ContainerId, Error, ExecId, Labels, Namespace, Result};
+use gantry_store::{Batch, Claim, Collector, Record, Store};
+>>>>>>> Stashed changes
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, SystemTime};
 
 /// How long a claim of a name may wait for another claimant.
 const CLAIM: Duration = Duration::from_secs(10);
 /// Topic of the engine's own events in the store's history.
-const TOPIC: &str = "/gantry/event";
+pub const TOPIC: &str = "/gantry/event";
 
 type ContainerKey = (Namespace, ContainerId);
 
@@ -43,7 +48,7 @@ struct Exec(ExecRecord);
 /// What an image name points at.
 #[derive(Serialize, Deserialize)]
 #[serde(transparent)]
-struct Image(ImageRecord);
+pub struct Image(pub ImageRecord);
 
 impl Record for Container {
     type Key = ContainerKey;
@@ -106,6 +111,7 @@ impl Record for Image {
 pub fn sources(collector: &Collector) {
     collector.read::<Container>();
     collector.read::<Image>();
+    crate::meta::sources(collector);
 }
 
 /// Commits a batch with its events and answers the events with their numbers.
@@ -150,6 +156,16 @@ pub fn events_since(context: &Context, since: SystemTime) -> Result<Vec<Event>> 
 
 fn key(context: &Context, id: &ContainerId) -> ContainerKey {
     (context.namespace.clone(), id.clone())
+}
+
+/// Whether the engine has a container of this id.
+pub fn is_container(store: &Store, key: &ContainerKey) -> Result<bool> {
+    Ok(store.contains::<Container>(key)?)
+}
+
+/// Claims the names of a namespace's images.
+pub fn claim_images(store: &Store, ns: &Namespace) -> Result<Claim> {
+    Ok(store.claim(format!("image/{ns}"), CLAIM)?)
 }
 
 /// Every container with its state.
@@ -338,7 +354,7 @@ pub fn image(context: &Context, name: &str) -> Result<Option<ImageRecord>> {
 
 /// Gives an image a name. If another image loses its last name by that, it stays as a dangling one.
 pub fn name_image(context: &Context, record: ImageRecord, events: Vec<Event>) -> Result<Vec<Event>> {
-    let _claim = context.store.claim(format!("image/{}", context.namespace), CLAIM)?;
+    let _claim = claim_images(&context.store, &context.namespace)?;
     let mut batch = Batch::new();
     let all = images(context)?;
     let mut record = record;
@@ -374,7 +390,7 @@ pub fn unname_images(
     keep: Option<ImageRecord>,
     events: Vec<Event>,
 ) -> Result<Vec<Event>> {
-    let _claim = context.store.claim(format!("image/{}", context.namespace), CLAIM)?;
+    let _claim = claim_images(&context.store, &context.namespace)?;
     let mut batch = Batch::new();
     for record in going {
         batch.delete::<Image>(&(context.namespace.clone(), record.name.clone()));
