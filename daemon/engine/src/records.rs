@@ -7,13 +7,8 @@ use crate::image::ImageRecord;
 use gantry_core::container::ContainerRecord;
 use gantry_core::gc::{Facts, Node};
 use gantry_core::lifecycle::State;
-<<<<<<< Updated upstream
 use gantry_core::{ContainerId, Error, ErrorKind, ExecId, Labels, Namespace, Result};
-use gantry_store::{Batch, Claim, Collector, Forgotten, Made, Record, Remains};
-=======
-use gantry_core::{ContainerId, Error, ExecId, Labels, Namespace, Result};
-use gantry_store::{Batch, Claim, Collector, Record, Store};
->>>>>>> Stashed changes
+use gantry_store::{Batch, Claim, Collector, Forgotten, Made, Record, Remains, Store};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, SystemTime};
 
