@@ -7,6 +7,7 @@ pub mod container;
 pub mod content;
 pub mod digest;
 pub mod error;
+pub mod filter;
 pub mod gc;
 pub mod id;
 pub mod label;
