@@ -107,12 +107,12 @@ impl Log {
     /// A stream has ended: what is left of its last line is written.
     pub fn end(&mut self, stream: u8) {
         let rest = std::mem::take(&mut self.partial[usize::from(stream == 2)]);
+        let now = now();
+        let mut batch = Batch::default();
         if !rest.is_empty() {
-            let now = now();
-            let mut batch = Batch::default();
             self.add(&mut batch, stream, &rest, &now);
-            self.flush(batch, &now);
         }
+        self.flush(batch, &now);
     }
 
     /// Puts a line into the batch, rotating before it if it would not fit. True when rotated.
@@ -140,8 +140,9 @@ impl Log {
         rotated
     }
 
+    /// Writes the batch, and before it the mark of what was lost, if anything was.
     fn flush(&mut self, batch: Batch, now: &str) {
-        if batch.bytes.is_empty() {
+        if batch.bytes.is_empty() && self.lost == 0 {
             return;
         }
         let marked;
@@ -174,10 +175,12 @@ impl Log {
         }
     }
 
-    /// Moves every file one number up and begins a new one.
+    /// Moves every file one number up and begins a new one. Nothing is moved before the new one is there.
     fn rotate(&mut self) -> io::Result<()> {
+        let fresh = PathBuf::from(format!("{}.new", self.path.to_string_lossy()));
+        open_live(&fresh)?;
         if self.max_file < 2 {
-            fs::remove_file(&self.path)?;
+            fs::rename(&fresh, &self.path)?;
             return self.reopen();
         }
         for number in (1..self.max_file).rev() {
@@ -197,11 +200,9 @@ impl Log {
                 *number + 1
             };
         }
-        let first = self.rotated(1, false);
-        fs::rename(&self.path, &first)?;
-        self.reopen().inspect_err(|_| {
-            let _ = fs::rename(&first, &self.path);
-        })
+        fs::rename(&self.path, self.rotated(1, false))?;
+        fs::rename(&fresh, &self.path)?;
+        self.reopen()
     }
 
     fn rotated(&self, number: u32, compressed: bool) -> PathBuf {
@@ -386,10 +387,35 @@ mod tests {
         let good = std::mem::replace(&mut log.file, File::options().write(true).open("/dev/full").unwrap());
         log.write(1, b"gone\n");
         log.write(1, b"gone too\n");
-        log.file = good;
+        let full = std::mem::replace(&mut log.file, good);
         log.write(1, b"after\n");
         assert_eq!(joined(&log.path, "stdout"), "before\nafter\n");
         assert_eq!(joined(&log.path, "stderr"), format!("{LOST_MARK}14\n"));
         assert_eq!(log.lost_ever, 14);
+        // What is lost last is marked with the end, though nothing else comes.
+        let good = std::mem::replace(&mut log.file, full);
+        log.write(1, b"last\n");
+        log.file = good;
+        log.end(1);
+        assert_eq!(joined(&log.path, "stderr"), format!("{LOST_MARK}14\n{LOST_MARK}5\n"));
+    }
+
+    #[test]
+    fn no_file_is_moved_when_there_is_no_room_for_a_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = open(dir.path(), 300, 3);
+        while !log.write(1, b"0123456789\n") {}
+        let older = fs::read(log.rotated(1, false)).unwrap();
+        // A directory in the new file's place: it cannot be opened for writing.
+        let place = dir.path().join("c-json.log.new");
+        fs::create_dir(&place).unwrap();
+        for _ in 0..20 {
+            assert!(!log.write(1, b"abcdefghij\n"));
+        }
+        assert_eq!(fs::read(log.rotated(1, false)).unwrap(), older);
+        assert_eq!(joined(&log.path, "stdout").matches("abc").count(), 20);
+        fs::remove_dir(&place).unwrap();
+        assert!(log.write(1, b"last\n"));
+        assert_eq!(joined(&log.path, "stdout"), "last\n");
     }
 }

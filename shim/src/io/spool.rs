@@ -15,11 +15,14 @@ const LIMIT: u64 = 64 * 1024 * 1024;
 /// The size of one piece.
 const PIECE: usize = 64 * 1024;
 
-/// A queue of bytes, first in memory, then on disk.
+/// A queue of bytes, first in memory, then on disk, then, when the disk takes no more, in memory again.
 pub struct Spool {
     memory: VecDeque<Vec<u8>>,
     in_memory: usize,
     disk: Option<Disk>,
+    /// What the disk had no room for: it comes after what is on disk.
+    tail: VecDeque<Vec<u8>>,
+    in_tail: usize,
     dir: PathBuf,
 }
 
@@ -36,13 +39,15 @@ impl Spool {
             memory: VecDeque::new(),
             in_memory: 0,
             disk: None,
+            tail: VecDeque::new(),
+            in_tail: 0,
             dir: dir.to_owned(),
         }
     }
 
     /// Bytes waiting.
     pub fn waiting(&self) -> u64 {
-        self.in_memory as u64 + self.on_disk()
+        (self.in_memory + self.in_tail) as u64 + self.on_disk()
     }
 
     /// Bytes waiting on disk.
@@ -55,9 +60,9 @@ impl Spool {
         self.waiting() == 0
     }
 
-    /// Whether the writer has to wait for this client.
+    /// Whether the writer has to wait for this client: there is much already, or the disk did not take the last of it.
     pub fn is_full(&self) -> bool {
-        self.waiting() >= LIMIT
+        self.waiting() >= LIMIT || self.in_memory > MEMORY || self.in_tail > 0
     }
 
     /// Adds bytes. Never refuses: the caller asks [`Self::is_full`] before it reads more. A file that cannot be
@@ -65,14 +70,19 @@ impl Spool {
     pub fn push(&mut self, parts: [&[u8]; 2]) {
         let len = parts[0].len() + parts[1].len();
         let to_disk = self.disk.is_some() || self.in_memory + len > MEMORY;
-        if to_disk && self.push_to_disk(parts).is_ok() {
+        if to_disk && self.in_tail == 0 && self.push_to_disk(parts).is_ok() {
             return;
         }
-        match self.memory.back_mut() {
+        let (queue, count) = if self.disk.is_some() {
+            (&mut self.tail, &mut self.in_tail)
+        } else {
+            (&mut self.memory, &mut self.in_memory)
+        };
+        match queue.back_mut() {
             Some(last) if last.len() + len <= PIECE => parts.iter().for_each(|part| last.extend_from_slice(part)),
-            _ => self.memory.push_back(parts.concat()),
+            _ => queue.push_back(parts.concat()),
         }
-        self.in_memory += len;
+        *count += len;
     }
 
     fn push_to_disk(&mut self, parts: [&[u8]; 2]) -> io::Result<()> {
@@ -87,12 +97,18 @@ impl Spool {
             return Err(io::ErrorKind::NotFound.into());
         };
         let mut at = disk.written;
-        for part in parts {
+        let wrote = parts.into_iter().try_for_each(|part| {
             disk.file.write_all_at(part, at)?;
             at += part.len() as u64;
+            Ok(())
+        });
+        match wrote {
+            Ok(()) => disk.written = at,
+            // An empty file is no queue.
+            Err(_) if disk.read == disk.written => self.disk = None,
+            Err(_) => {}
         }
-        disk.written = at;
-        Ok(())
+        wrote
     }
 
     /// Takes the next piece.
@@ -106,15 +122,13 @@ impl Spool {
         }
         let Some(disk) = &mut self.disk else { return Ok(None) };
         let len = (disk.written - disk.read).min(PIECE as u64) as usize;
-        if len == 0 {
-            self.disk = None;
-            return Ok(None);
-        }
         let mut piece = vec![0; len];
         disk.file.read_exact_at(&mut piece, disk.read)?;
         disk.read += len as u64;
         if disk.read == disk.written {
             self.disk = None;
+            self.memory = std::mem::take(&mut self.tail);
+            self.in_memory = std::mem::take(&mut self.in_tail);
         } else if disk.read.is_multiple_of(1024 * 1024) {
             give_back(&disk.file, disk.read);
         }
@@ -172,6 +186,49 @@ mod tests {
         assert!(spool.is_empty() && spool.disk.is_none());
         assert!(wanted == got);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn bytes_keep_their_order_when_the_disk_is_full() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spool = Spool::new(dir.path());
+        let mut wanted = Vec::new();
+        let push = |spool: &mut Spool, wanted: &mut Vec<u8>, byte: u8| {
+            let piece = vec![byte; MEMORY / 2];
+            spool.push([&piece[..9], &piece[9..]]);
+            wanted.extend(piece);
+        };
+        (1..=4).for_each(|byte| push(&mut spool, &mut wanted, byte));
+        assert!(spool.on_disk() > 0 && !spool.is_full());
+        // The same file, but it can only be read.
+        let disk = spool.disk.as_mut().unwrap();
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&disk.file));
+        disk.file = File::open(path).unwrap();
+        (5..=6).for_each(|byte| push(&mut spool, &mut wanted, byte));
+        assert!(spool.is_full());
+        assert_eq!(spool.waiting(), wanted.len() as u64);
+        let mut got = Vec::new();
+        while spool.disk.is_some() {
+            got.extend(spool.take().unwrap().unwrap());
+        }
+        assert!(!spool.is_full());
+        push(&mut spool, &mut wanted, 7);
+        while let Some(piece) = spool.take().unwrap() {
+            got.extend(piece);
+        }
+        assert!(wanted == got);
+    }
+
+    #[test]
+    fn without_a_disk_memory_is_all() {
+        let mut spool = Spool::new(Path::new("/nowhere"));
+        let piece = [1; MEMORY];
+        spool.push([&piece, &[]]);
+        assert!(!spool.is_full());
+        spool.push([&piece, &[]]);
+        assert!(spool.is_full() && spool.waiting() == 2 * MEMORY as u64);
+        while spool.take().unwrap().is_some() {}
+        assert!(!spool.is_full() && spool.is_empty());
     }
 
     #[test]
