@@ -1,8 +1,10 @@
 //! `--hook-spec`: a file of OCI hooks that run with a container.
 //!
 //! The file is JSON `{prestart[], poststart[], poststop[]}` (the other OCI kinds are taken too); an entry is
-//! `{path, args, env, timeout}`. A hook is a program of the administrator's: it lies below `<data-root>/hooks`, belongs to
-//! root and nobody else may write it. Files are looked at through [`HookFiles`], so that the rules are pure.
+//! `{path, args, env, timeout}`. OCI lets `args` and `env` be left out; openEuler's docker, whose flag this is, demands both
+//! in its manual, and so do we: a file that works here works there. A hook is a program of the administrator's: it lies
+//! below `<data-root>/hooks`, belongs to root and nobody else may write it. Files are looked at through [`HookFiles`], so
+//! that the rules are pure.
 
 use crate::{Error, Result};
 use oci_spec::runtime::{Hook, Hooks};
@@ -43,8 +45,8 @@ pub trait HookFiles {
 #[serde(deny_unknown_fields)]
 struct Entry {
     path: String,
-    args: Vec<String>,
-    env: Vec<String>,
+    args: Option<Vec<String>>,
+    env: Option<Vec<String>>,
     timeout: Option<i64>,
 }
 
@@ -105,6 +107,13 @@ fn hook(entry: Entry, hooks_dir: &Path, files: &impl HookFiles) -> Result<Hook> 
     if !entry.path.starts_with('/') {
         return invalid("the path must be absolute".to_owned());
     }
+    for (field, given) in [("args", &entry.args), ("env", &entry.env)] {
+        if given.is_none() {
+            return invalid(format!(
+                "missing field `{field}`: it is mandatory, [] says that there are none"
+            ));
+        }
+    }
     if let Some(timeout) = entry.timeout.filter(|timeout| !(1..=MAX_TIMEOUT).contains(timeout)) {
         return invalid(format!("timeout {timeout} is not from 1 to {MAX_TIMEOUT} seconds"));
     }
@@ -131,8 +140,8 @@ fn hook(entry: Entry, hooks_dir: &Path, files: &impl HookFiles) -> Result<Hook> 
     }
     let mut hook = Hook::default();
     hook.set_path(file.canonical);
-    hook.set_args(Some(entry.args));
-    hook.set_env(Some(entry.env));
+    hook.set_args(entry.args);
+    hook.set_env(entry.env);
     hook.set_timeout(Some(entry.timeout.unwrap_or(MAX_TIMEOUT)));
     Ok(hook)
 }
@@ -280,11 +289,11 @@ mod tests {
             (entry("/d/hooks/missing"), "no such file"),
             (
                 r#"{"prestart":[{"path":"/d/hooks/a","args":[]}]}"#.into(),
-                "missing field `env`",
+                "prestart[0]: hook /d/hooks/a: missing field `env`: it is mandatory",
             ),
             (
                 r#"{"prestart":[{"path":"/d/hooks/a","env":[]}]}"#.into(),
-                "missing field `args`",
+                "missing field `args`: it is mandatory",
             ),
             (
                 r#"{"prestart":[{"path":"/d/hooks/a","args":[],"env":[],"timeout":0}]}"#.into(),
