@@ -620,6 +620,11 @@ fn security_options() {
 fn an_exec_is_like_its_container() {
     let mut case = Case::new(HostConfig {
         security_opt: strings(&["no-new-privileges"]),
+        ulimits: vec![Ulimit {
+            name: "nofile".into(),
+            soft: 55,
+            hard: 66,
+        }],
         ..host()
     });
     case.config.env = strings(&["A=1", "B=2"]);
@@ -643,6 +648,8 @@ fn an_exec_is_like_its_container() {
     assert_eq!(exec.cwd().to_str(), Some("/srv"));
     assert_eq!(exec.no_new_privileges(), Some(true));
     assert_eq!(exec.capabilities(), process(&spec).capabilities());
+    let limit = &exec.rlimits().as_ref().unwrap()[0];
+    assert_eq!((limit.soft(), limit.hard()), (55, 66));
     assert_eq!(
         exec.env().as_ref().unwrap(),
         &strings(&[env::PATH, "HOSTNAME=abababababab", "TERM=xterm", "B=3", "HOME=/root"])
