@@ -245,8 +245,9 @@ pub fn write_state(context: &Context, id: &ContainerId, state: &State, events: V
         State::Removing { .. } => {}
         // The records are gone.
         State::Removed => {}
-        // Not waited for: it is true until the next boot at most, and the kernel tells it too.
-        State::Prepared { .. } | State::Starting { .. } if events.is_empty() => {
+        // On its way to run, nothing of it outlives a boot: it is written before anything is made, and a killed daemon finds it, but
+        // the disk is not waited for.
+        State::Preparing { .. } | State::Prepared { .. } | State::Starting { .. } if events.is_empty() => {
             batch.put(&key(context, id), &ContainerState(state.clone()))?;
             context.store.commit_unsynced(batch)?;
             return Ok(events);

@@ -1,4 +1,5 @@
-//! What no record names: bundles and directories left by a daemon that was killed between making and recording.
+//! What no record names: bundles and directories left by a daemon that was killed between recording and removing, or by a
+//! machine that lost its power before it knew of them.
 
 use crate::Engine;
 use crate::background::Job;
@@ -10,12 +11,18 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 impl Engine {
-    /// Finds strangers now, before the daemon serves and makes things of its own, and clears them beside everything else.
+    /// Finds strangers now, before the daemon serves and makes things of its own, and clears them beside everything else. Only what
+    /// stands in the way of a known container's next start is cleared first.
     pub(crate) async fn sweep_strangers(&self) -> Result<()> {
         let context = self.context.clone();
         let (leaving, bundles, dirs) =
             blocking(move || Ok((context.shims.leaving()?, bundles(&context)?, dirs(&context)))).await?;
         let context = self.context.clone();
+        for id in &bundles.idle {
+            if let Err(error) = teardown::cleanup(&context, id).await {
+                warn!(container = %id, err = %error, "what was left of a start that the records do not know could not be cleared");
+            }
+        }
         tokio::spawn(async move {
             for bundle in leaving {
                 let what = "removing a bundle that a former daemon was removing";
@@ -24,7 +31,7 @@ impl Engine {
                     .hand(Job::new(what, move || Ok(bundle.remove()?)))
                     .await;
             }
-            for id in bundles.iter().chain(&dirs) {
+            for id in bundles.unknown.iter().chain(&dirs) {
                 info!(container = %id, "clearing what a former daemon left of an unknown container");
                 if let Err(error) = clear(&context, id).await {
                     warn!(container = %id, err = %error, "what a former daemon left could not be cleared");
@@ -41,13 +48,28 @@ async fn clear(context: &Arc<Context>, id: &ContainerId) -> Result<()> {
     blocking(move || teardown::remove_tree(&dir)).await
 }
 
-fn bundles(context: &Context) -> Result<Vec<ContainerId>> {
-    let all = context.shims.list_bundles()?;
-    let own = all
-        .into_iter()
-        .filter(|name| name.namespace == context.namespace)
-        .map(|name| name.id);
-    Ok(own.filter(|id| context.registry.get(id).is_none()).collect())
+/// Bundles that should not be there.
+#[derive(Default)]
+struct Bundles {
+    /// Nobody knows the container.
+    unknown: Vec<ContainerId>,
+    /// By its record it has nothing in the kernel: that it was being started was written, but lost with the machine's power.
+    idle: Vec<ContainerId>,
+}
+
+fn bundles(context: &Context) -> Result<Bundles> {
+    let mut found = Bundles::default();
+    for name in context.shims.list_bundles()? {
+        if name.namespace != context.namespace {
+            continue;
+        }
+        match context.registry.get(&name.id) {
+            None => found.unknown.push(name.id),
+            Some(keeper) if !keeper.state().may_hold_resources() => found.idle.push(name.id),
+            Some(_) => {}
+        }
+    }
+    Ok(found)
 }
 
 fn dirs(context: &Context) -> Vec<ContainerId> {
