@@ -138,7 +138,7 @@ fn end(mark: &ProcessMark, id: &str, deadline: Instant) -> Result<()> {
 }
 
 /// Unmounts whatever is mounted below a directory, the deepest first. Never lazily: a tree with a mount in it must not be removed.
-fn unmount_below(dir: &Path, deadline: Instant) -> Result<()> {
+pub(crate) fn unmount_below(dir: &Path, deadline: Instant) -> Result<()> {
     let mut points = mounted_below(dir)?;
     points.sort();
     for point in points.iter().rev() {

@@ -5,7 +5,8 @@
 //!
 //! The one flow: [`Shims::start`] makes a bundle and a shim beside it, the [`Shim`] handle creates and starts the task, [`Shim::wait`]
 //! gives its end, [`Shims::cleanup`] leaves nothing of it. After a restart of the daemon [`Shims::reconnect`] answers what became of each
-//! task meanwhile. Beside that road: [`logs`] reads what shims wrote, [`stats`] samples cgroups, [`top`] lists
+//! task meanwhile. Tasks of containerd's clients take the same road under whatever shim they name: [`Shims::launch`], [`Shims::mourn`].
+//! Beside that road: [`logs`] reads what shims wrote, [`stats`] samples cgroups, [`top`] lists
 //! processes, [`attach`] joins a process's stdio, [`descriptors`] travel to a shim and back.
 
 pub mod attach;
@@ -16,8 +17,10 @@ mod connect;
 pub mod descriptors;
 mod error;
 mod exits;
+mod foreign;
 pub mod logs;
 pub mod process;
+mod program;
 mod reconnect;
 mod shim;
 mod shims;
@@ -30,11 +33,16 @@ pub use bundle::{Bundle, BundleName, Leaving};
 pub use cleanup::Leftover;
 pub use error::{Result, TaskError};
 pub use exits::{exit_record, exit_records, forget_exits, has_exit_record};
+pub use foreign::{LaunchShim, Mourned};
 pub use process::ProcessMark;
+pub use program::{find_shim, shim_program};
 pub use reconnect::{Lookup, Reunion};
 pub use shim::Shim;
-pub use shims::{Deadlines, Shims, ShimsConfig, StartShim, find_shim};
-pub use words::{CreateTask, ExecSpec, Exit, HeldStdin, LogConfig, Rotation, Status, TaskState};
+pub use shims::{Deadlines, Shims, ShimsConfig, StartShim};
+pub use words::{
+    CreateTask, Deleted, ExecSpec, Exit, ForeignExec, ForeignTask, HeldStdin, LogConfig, ProcessInfo, ProcessState,
+    Rotation, Status, Stdio, TaskState,
+};
 
 /// Every named stop of this room, in the order of a container's life.
 pub const FAILPOINTS: &[&str] = &[

@@ -1,20 +1,24 @@
 //! The handle of one shim: its verbs, each with a deadline.
 
+mod link;
+mod seam;
+
 use crate::bundle::Bundle;
-use crate::connect::connect;
 use crate::error::{Result, TaskError};
+use crate::foreign::log::Pipe;
 use crate::process::ProcessMark;
 use crate::shims::Deadlines;
 use crate::stats::Stats;
 use crate::words::{CreateTask, ExecSpec, Exit, TaskState, moment};
 use gantry_core::{ContainerId, ExecId, Namespace};
-use gantry_proto_shim::{ExtrasClient, TaskClient, TaskVersion, api, extras};
+use gantry_proto_shim::{api, extras};
 use gantry_shim_protocol::Bootstrap;
+use link::Link;
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
-use ttrpc::r#async::{Client, transport::Socket};
+use tokio::task::AbortHandle;
 use ttrpc::context::Context;
 
 /// Cheap to clone; calls may overlap. Dropping it ends the connection, never the shim.
@@ -31,13 +35,16 @@ struct Inner {
     deadlines: Deadlines,
     link: Mutex<Link>,
     attach: Mutex<Option<PathBuf>>,
+    /// Reads what the shim has to say of itself.
+    log: Mutex<Option<AbortHandle>>,
 }
 
-/// One connection. A call broken off in the middle of being written ends it, so there may be another after it.
-#[derive(Clone)]
-struct Link {
-    task: TaskClient,
-    extras: ExtrasClient,
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(reader) = lock(&self.log).take() {
+            reader.abort();
+        }
+    }
 }
 
 impl std::fmt::Debug for Shim {
@@ -59,7 +66,7 @@ impl Shim {
         deadlines: Deadlines,
         limit: Duration,
     ) -> Result<Self> {
-        let link = Mutex::new(Link::open(id.as_str(), &bootstrap, limit).await?);
+        let link = Mutex::new(Link::open(id.as_str(), namespace.as_str(), &bootstrap, limit).await?);
         let inner = Inner {
             namespace,
             id,
@@ -68,8 +75,14 @@ impl Shim {
             deadlines,
             link,
             attach: Mutex::new(None),
+            log: Mutex::new(None),
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Reads its log for as long as this handle lives.
+    pub(crate) fn keep_log(&self, pipe: Pipe) {
+        *lock(&self.inner.log) = pipe.follow(self);
     }
 
     pub fn namespace(&self) -> &Namespace {
@@ -225,21 +238,7 @@ impl Shim {
 
     /// Waits for the end of a process, however long that takes; ends with an error when the shim is gone. Its record is durable by then.
     pub async fn wait(&self, exec: Option<&ExecId>) -> Result<Exit> {
-        let mut request = api::WaitRequest::new();
-        request.id = self.key().to_owned();
-        request.exec_id = name(exec);
-        let ended = loop {
-            let client = self.link().task;
-            match client.wait(Context::default(), &request).await {
-                Ok(ended) => break ended,
-                Err(error) => {
-                    let error = TaskError::from_call("wait for", self.key(), false, error);
-                    if !error.is_lost() || self.relink().await.is_err() {
-                        return Err(error);
-                    }
-                }
-            }
-        };
+        let ended = self.wait_wire(exec).await?;
         let at = ended.exited_at.as_ref().map_or_else(SystemTime::now, moment);
         let oom = self.was_oom(exec).await;
         Ok(Exit {
@@ -247,6 +246,26 @@ impl Shim {
             at,
             oom,
         })
+    }
+
+    async fn wait_wire(&self, exec: Option<&ExecId>) -> Result<api::WaitResponse> {
+        let mut request = api::WaitRequest::new();
+        request.id = self.key().to_owned();
+        request.exec_id = name(exec);
+        loop {
+            let link = self.link();
+            let answer = tokio::select! {
+                biased;
+                answer = link.task.wait(Context::default(), &request) => {
+                    answer.map_err(|error| TaskError::from_call("wait for", self.key(), false, error))
+                }
+                () = link.closed() => Err(self.lost("wait for")),
+            };
+            match answer {
+                Err(error) if error.is_lost() && self.relink().await.is_ok() => {}
+                answer => return answer,
+            }
+        }
     }
 
     async fn was_oom(&self, exec: Option<&ExecId>) -> bool {
@@ -418,8 +437,10 @@ impl Shim {
 
     /// Connects again after a broken connection; an error means that the shim is not there any more.
     async fn relink(&self) -> Result<()> {
-        let link = Link::open(self.key(), &self.inner.bootstrap, self.inner.deadlines.reconnect).await?;
-        *lock(&self.inner.link) = link;
+        let (namespace, version) = (self.inner.namespace.as_str(), self.link().version);
+        let limit = self.inner.deadlines.reconnect;
+        let link = Link::open(self.key(), namespace, &self.inner.bootstrap, limit).await?;
+        *lock(&self.inner.link) = link.speaking(version, namespace);
         Ok(())
     }
 
@@ -439,40 +460,25 @@ impl Shim {
         starting: bool,
         call: impl Future<Output = ttrpc::Result<T>>,
     ) -> Result<T> {
-        match tokio::time::timeout(after, call).await {
-            Ok(answer) => answer.map_err(|error| TaskError::from_call(deed, self.key(), starting, error)),
-            Err(_) => Err(TaskError::Late {
+        let link = self.link();
+        tokio::select! {
+            biased;
+            answer = call => answer.map_err(|error| TaskError::from_call(deed, self.key(), starting, error)),
+            () = link.closed() => Err(self.lost(deed)),
+            () = tokio::time::sleep(after) => Err(TaskError::Late {
                 deed,
                 id: self.key().to_owned(),
                 after,
             }),
         }
     }
-}
 
-impl Link {
-    async fn open(id: &str, bootstrap: &Bootstrap, limit: Duration) -> Result<Self> {
-        let fail = |source| TaskError::Connect {
-            id: id.to_owned(),
-            address: bootstrap.address.clone(),
-            source,
-        };
-        let path = bootstrap.socket_path().ok_or_else(|| TaskError::ShimSpeaks {
-            id: id.to_owned(),
-            protocol: bootstrap.protocol.clone(),
-            address: bootstrap.address.clone(),
-        })?;
-        let stream = connect(Path::new(path), limit).await.map_err(fail)?;
-        let client = Client::new(Socket::from(stream));
-        let version = if bootstrap.version >= 3 {
-            TaskVersion::V3
-        } else {
-            TaskVersion::V2
-        };
-        Ok(Self {
-            task: TaskClient::new(client.clone(), version),
-            extras: ExtrasClient::new(client),
-        })
+    fn lost(&self, deed: &'static str) -> TaskError {
+        TaskError::Lost {
+            deed,
+            id: self.key().to_owned(),
+            cause: "the shim closed it".to_owned(),
+        }
     }
 }
 

@@ -6,18 +6,15 @@ use crate::shim::Shim;
 use crate::spawn::Invocation;
 use gantry_core::{ContainerId, Namespace};
 use gantry_shim_protocol::Bootstrap;
-use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-
-const PROGRAM: &str = "containerd-shim-gantry-v1";
 
 /// Where everything of one daemon's shims is.
 #[derive(Clone, Debug)]
 pub struct ShimsConfig {
     pub exec_root: PathBuf,
-    /// The shim program: see [`find_shim`].
+    /// The shim program: see [`crate::find_shim`].
     pub shim: PathBuf,
     /// The daemon's gRPC socket, which names it to its shims: sockets of other daemons' shims have other names.
     pub grpc_address: String,
@@ -109,6 +106,7 @@ impl Shims {
             publish_binary: &config.shim,
             socket_dir: &self.socket_dir(),
             debug: config.debug,
+            stdin: Vec::new(),
         }
         .run(config.deadlines.spawn)
         .map_err(|error| with_shim_log(error, &bundle))
@@ -149,29 +147,6 @@ fn with_shim_log(error: TaskError, bundle: &Bundle) -> TaskError {
         },
         error => error,
     }
-}
-
-/// Finds the shim program: beside this program, else on PATH.
-pub fn find_shim() -> Result<PathBuf> {
-    let beside = env::current_exe()
-        .ok()
-        .and_then(|exe| Some(exe.parent()?.join(PROGRAM)));
-    let path = env::var_os("PATH").unwrap_or_default();
-    let candidates = beside
-        .into_iter()
-        .chain(env::split_paths(&path).map(|dir| dir.join(PROGRAM)));
-    candidates
-        .into_iter()
-        .find(|candidate| is_program(candidate))
-        .ok_or_else(|| TaskError::FindShim {
-            program: PROGRAM.to_owned(),
-        })
-}
-
-fn is_program(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    path.metadata()
-        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 /// Runs what blocks on a thread for it. Once begun it goes on to its end, whether or not anyone still waits for it.

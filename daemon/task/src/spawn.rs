@@ -4,7 +4,7 @@ use crate::error::{Result, TaskError};
 use gantry_shim_protocol::{Bootstrap, socket};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -25,10 +25,12 @@ pub(crate) struct Invocation<'a> {
     pub publish_binary: &'a Path,
     pub socket_dir: &'a Path,
     pub debug: bool,
+    /// What it reads: the runtime's options as a message, or nothing.
+    pub stdin: Vec<u8>,
 }
 
 impl Invocation<'_> {
-    fn command(&self) -> Command {
+    fn command(&self, verb: &str) -> Command {
         let mut command = Command::new(self.program);
         command.args(["-namespace", self.namespace, "-address", self.grpc_address]);
         command
@@ -38,7 +40,10 @@ impl Invocation<'_> {
         if self.debug {
             command.arg("-debug");
         }
-        command.arg("start").current_dir(self.bundle);
+        if verb == "delete" {
+            command.arg("-bundle").arg(self.bundle);
+        }
+        command.arg(verb).current_dir(self.bundle);
         command
             .env("GRPC_ADDRESS", self.grpc_address)
             .env("TTRPC_ADDRESS", self.ttrpc_address);
@@ -60,7 +65,11 @@ impl Invocation<'_> {
         // A group of its own: a ^C at the daemon's terminal is not for it.
         command
             .process_group(0)
-            .stdin(Stdio::null())
+            .stdin(if self.stdin.is_empty() {
+                Stdio::null()
+            } else {
+                Stdio::piped()
+            })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         command
@@ -68,25 +77,48 @@ impl Invocation<'_> {
 
     /// Runs `start` to its end, within `limit`. Blocks.
     pub(crate) fn run(&self, limit: Duration) -> Result<Bootstrap> {
-        let deadline = Instant::now() + limit;
-        let failed = |source| TaskError::SpawnShim {
-            program: self.program.to_owned(),
-            id: self.id.to_owned(),
-            source,
-        };
+        let failed = |source| self.failed(source);
         fail::fail_point!("task::shim::spawn");
-        let mut child = self.command().spawn().map_err(failed)?;
+        let child = self.command("start").spawn().map_err(failed)?;
         fail::fail_point!("task::shim::spawned");
+        let (heard, status) = self.hear_out(child, limit).map_err(failed)?;
+        let heard = self.accept(heard, status, limit)?;
+        self.judge(&heard)
+    }
+
+    /// Runs `delete`, by which a shim's program clears what a dead shim left. Answers what it printed. Blocks.
+    pub(crate) fn delete(&self, limit: Duration) -> Result<Vec<u8>> {
+        let failed = |source| self.failed(source);
+        let child = self.command("delete").spawn().map_err(failed)?;
+        let (heard, status) = self.hear_out(child, limit).map_err(failed)?;
+        Ok(self.accept(heard, status, limit)?.answer)
+    }
+
+    fn hear_out(&self, mut child: Child, limit: Duration) -> io::Result<(Heard, ExitStatus)> {
+        let deadline = Instant::now() + limit;
+        if let Some(mut stdin) = child.stdin.take() {
+            let told = self.stdin.clone();
+            // It may not read at all, and then must not be waited for.
+            std::thread::spawn(move || stdin.write_all(&told));
+        }
         let heard = listen(&mut child, deadline);
         if !matches!(&heard, Ok(Heard { ended: true, .. })) {
             // Not done in time: neither shall it be done later.
             let _ = child.kill();
         }
-        let status = child.wait().map_err(failed)?;
-        self.judge(heard.map_err(failed)?, status, limit)
+        let status = child.wait()?;
+        Ok((heard?, status))
     }
 
-    fn judge(&self, heard: Heard, status: ExitStatus, limit: Duration) -> Result<Bootstrap> {
+    fn failed(&self, source: io::Error) -> TaskError {
+        TaskError::SpawnShim {
+            program: self.program.to_owned(),
+            id: self.id.to_owned(),
+            source,
+        }
+    }
+
+    fn accept(&self, heard: Heard, status: ExitStatus, limit: Duration) -> Result<Heard> {
         let id = self.id.to_owned();
         let said = said(&heard);
         if !heard.ended {
@@ -99,6 +131,11 @@ impl Invocation<'_> {
                 said,
             });
         }
+        Ok(heard)
+    }
+
+    fn judge(&self, heard: &Heard) -> Result<Bootstrap> {
+        let id = self.id.to_owned();
         let bootstrap =
             Bootstrap::parse(&heard.answer).map_err(|source| TaskError::ShimReply { id: id.clone(), source })?;
         if bootstrap.protocol != "ttrpc" || bootstrap.socket_path().is_none() {
@@ -213,6 +250,7 @@ mod tests {
             publish_binary: Path::new("gantryd"),
             socket_dir: dir.path(),
             debug: false,
+            stdin: b"options".to_vec(),
         };
         loop {
             // Another test's child may hold the script open for writing at this moment.
@@ -231,6 +269,12 @@ mod tests {
         let said = run("echo unix:///run/$NAMESPACE/$8; sleep 3 &", LONG).unwrap();
         assert_eq!((said.version, said.socket_path()), (2, Some("/run/ns/c1")));
         assert!(begun.elapsed() < Duration::from_secs(2));
+    }
+
+    #[test]
+    fn options_are_read() {
+        let said = run("echo unix:///$(cat)", LONG).unwrap();
+        assert_eq!(said.socket_path(), Some("/options"));
     }
 
     #[test]

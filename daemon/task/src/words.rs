@@ -2,6 +2,7 @@
 
 use crate::error::{Result, TaskError};
 use gantry_core::Mount;
+use gantry_core::meta::Any;
 use gantry_proto_shim::{api, extras, protobuf};
 use gantry_shim_protocol::{ExitRecord, parse_rfc3339, stdio};
 use protobuf::well_known_types::timestamp::Timestamp;
@@ -126,6 +127,104 @@ pub struct TaskState {
     pub exit: Option<Exit>,
 }
 
+/// Where a process's stdio goes, as whoever asked named it: nothing, a named pipe, `fifo://`, `file://`, `binary://`. The shim opens it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stdio {
+    pub stdin: String,
+    pub stdout: String,
+    pub stderr: String,
+    pub terminal: bool,
+}
+
+/// How a task is made under any shim.
+#[derive(Clone, Debug, Default)]
+pub struct ForeignTask {
+    pub rootfs: Vec<Mount>,
+    pub stdio: Stdio,
+    /// Directory of a checkpoint to go on from; empty = none.
+    pub checkpoint: String,
+    pub options: Option<Any>,
+}
+
+/// One more process under any shim.
+#[derive(Clone, Debug, Default)]
+pub struct ForeignExec {
+    pub stdio: Stdio,
+    pub spec: Option<Any>,
+}
+
+/// All that a shim says of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessState {
+    pub status: Status,
+    pub pid: u32,
+    pub stdio: Stdio,
+    pub exit: Option<Exit>,
+}
+
+/// What is left to say of a process that was deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deleted {
+    pub pid: u32,
+    pub exit: Exit,
+}
+
+/// One pid of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessInfo {
+    pub pid: u32,
+    pub info: Option<Any>,
+}
+
+impl ProcessState {
+    pub(crate) fn from_wire(wire: api::StateResponse) -> Self {
+        let TaskState { status, pid, exit, .. } = TaskState::from_wire(&wire);
+        let stdio = Stdio {
+            stdin: wire.stdin,
+            stdout: wire.stdout,
+            stderr: wire.stderr,
+            terminal: wire.terminal,
+        };
+        Self {
+            status,
+            pid,
+            stdio,
+            exit,
+        }
+    }
+}
+
+impl Deleted {
+    pub(crate) fn from_wire(wire: &api::DeleteResponse) -> Self {
+        let exit = Exit {
+            status: wire.exit_status,
+            at: wire.exited_at.as_ref().map_or_else(SystemTime::now, moment),
+            oom: false,
+        };
+        Self { pid: wire.pid, exit }
+    }
+}
+
+impl ProcessInfo {
+    pub(crate) fn from_wire(wire: api::ProcessInfo) -> Self {
+        Self {
+            pid: wire.pid,
+            info: wire.info.into_option().map(from_any),
+        }
+    }
+}
+
+pub(crate) fn to_any(any: Any) -> protobuf::well_known_types::any::Any {
+    gantry_proto_shim::any(&any.type_url, any.value)
+}
+
+pub(crate) fn from_any(any: protobuf::well_known_types::any::Any) -> Any {
+    Any {
+        type_url: any.type_url,
+        value: any.value,
+    }
+}
+
 impl CreateTask {
     pub(crate) fn into_wire(self, id: &str, bundle: &str) -> Result<api::CreateTaskRequest> {
         let options = self.options();
@@ -201,7 +300,7 @@ impl ExecSpec {
     }
 }
 
-fn mount(mount: Mount) -> api::Mount {
+pub(crate) fn mount(mount: Mount) -> api::Mount {
     let mut wire = api::Mount::new();
     wire.type_ = mount.kind;
     wire.source = mount.source;

@@ -4,6 +4,9 @@ use crate::api;
 use protobuf::{Message, well_known_types::empty::Empty};
 use ttrpc::{r#async::Client, context::Context};
 
+/// Metadata by which a call names its namespace.
+const NAMESPACE: &str = "containerd-namespace-ttrpc";
+
 /// Which name the task service bears; its messages are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaskVersion {
@@ -29,6 +32,7 @@ impl TaskVersion {
 pub struct TaskClient {
     client: Client,
     version: TaskVersion,
+    namespace: String,
 }
 
 macro_rules! methods {
@@ -43,7 +47,17 @@ macro_rules! methods {
 impl TaskClient {
     /// Speaks `version` over a connected client.
     pub fn new(client: Client, version: TaskVersion) -> Self {
-        Self { client, version }
+        Self {
+            client,
+            version,
+            namespace: String::new(),
+        }
+    }
+
+    /// Names the containerd namespace in every call.
+    pub fn in_namespace(mut self, namespace: &str) -> Self {
+        self.namespace = namespace.to_owned();
+        self
     }
 
     methods! {
@@ -66,7 +80,10 @@ impl TaskClient {
         shutdown "Shutdown" api::ShutdownRequest => Empty;
     }
 
-    async fn call<Q: Message, A: Message>(&self, method: &str, context: Context, request: &Q) -> ttrpc::Result<A> {
+    async fn call<Q: Message, A: Message>(&self, method: &str, mut context: Context, request: &Q) -> ttrpc::Result<A> {
+        if !self.namespace.is_empty() {
+            context.set(NAMESPACE.to_owned(), vec![self.namespace.clone()]);
+        }
         let mut wire = ttrpc::Request::new();
         wire.service = self.version.service().to_owned();
         wire.method = method.to_owned();

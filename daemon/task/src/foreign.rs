@@ -1,0 +1,184 @@
+//! Tasks of containerd's clients under any shim: a bundle as containerd lays it, the shim's program run as containerd runs it, and
+//! `delete` where a shim died.
+
+mod lay;
+pub(crate) mod log;
+
+use crate::bundle::BundleName;
+use crate::cleanup::Leftover;
+use crate::error::{Result, TaskError};
+use crate::reconnect::{Lookup, Reunion};
+use crate::shim::Shim;
+use crate::shims::{Shims, blocking};
+use crate::spawn::Invocation;
+use crate::words::{Deleted, to_any};
+use gantry_core::meta::Any;
+use gantry_core::{ContainerId, Namespace};
+use gantry_proto_shim::{api, protobuf::Message};
+use gantry_shim_protocol::Bootstrap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a shim's program may take to clear what a dead shim left.
+const DELETE: Duration = Duration::from_secs(5);
+
+/// A shim to be started for a task of a client.
+#[derive(Clone, Debug)]
+pub struct LaunchShim {
+    pub namespace: Namespace,
+    pub id: ContainerId,
+    /// `config.json`, byte for byte.
+    pub spec: Vec<u8>,
+    /// See [`crate::shim_program`].
+    pub program: PathBuf,
+    /// For the shim, on its stdin.
+    pub options: Option<Any>,
+    /// A directory of the task's own that outlives reboots, for what the shim wants to keep.
+    pub work: PathBuf,
+}
+
+/// What a dead shim left is cleared.
+#[derive(Clone, Debug, Default)]
+pub struct Mourned {
+    /// What the shim's program knew of the task's end.
+    pub deleted: Option<Deleted>,
+}
+
+impl Shims {
+    /// Makes the bundle, runs the shim (or finds the one of its group) and connects to it. What a failure leaves is the
+    /// caller's to clear ([`Shims::mourn`]), unless it is `AlreadyExists`: then the bundle is another task's.
+    pub async fn launch(&self, launch: LaunchShim) -> Result<Shim> {
+        let shims = self.clone();
+        let (namespace, id) = (launch.namespace.clone(), launch.id.clone());
+        let (bootstrap, pipe) = blocking("start a shim", move || shims.launch_now(&launch)).await?;
+        let limit = self.config().deadlines.call;
+        let shim = self.connect(namespace, id, bootstrap.clone(), limit).await?;
+        shim.keep_log(pipe);
+        let mark = shim.greet().await?;
+        let bundle = shim.bundle().clone();
+        let version = shim.version();
+        blocking("write down a shim's address", move || {
+            bundle.settle(&Bootstrap { version, ..bootstrap }, mark.as_ref())
+        })
+        .await?;
+        Ok(shim)
+    }
+
+    fn launch_now(&self, launch: &LaunchShim) -> Result<(Bootstrap, log::Pipe)> {
+        let bundle = self.bundle(&launch.namespace, &launch.id);
+        bundle.make(&launch.spec)?;
+        bundle.lay(launch)?;
+        let pipe = log::Pipe::open(&bundle)?;
+        let options = launch.options.clone().map(to_any);
+        let stdin = options.map(|any| any.write_to_bytes().unwrap_or_default());
+        let bootstrap = self.call_program(
+            &launch.namespace,
+            &launch.id,
+            &launch.program,
+            stdin.unwrap_or_default(),
+            |invocation| invocation.run(self.config().deadlines.spawn),
+        )?;
+        Ok((bootstrap, pipe))
+    }
+
+    fn call_program<T>(
+        &self,
+        namespace: &Namespace,
+        id: &ContainerId,
+        program: &std::path::Path,
+        stdin: Vec<u8>,
+        call: impl FnOnce(&Invocation<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let config = self.config();
+        let daemon = std::env::current_exe().unwrap_or_else(|_| config.shim.clone());
+        call(&Invocation {
+            program,
+            bundle: self.bundle(namespace, id).path(),
+            namespace: namespace.as_str(),
+            id: id.as_str(),
+            grpc_address: &config.grpc_address,
+            ttrpc_address: &format!("{}.ttrpc", config.grpc_address),
+            publish_binary: &daemon,
+            socket_dir: &self.socket_dir(),
+            debug: config.debug,
+            stdin,
+        })
+    }
+
+    /// Bundles of clients' tasks. Blocks.
+    pub fn foreign_bundles(&self) -> Result<Vec<BundleName>> {
+        let mut found = self.list_bundles()?;
+        found.retain(|name| self.is_foreign(name));
+        Ok(found)
+    }
+
+    /// Whether a bundle is a client's task's, and not of a container of the engine's own. Blocks.
+    pub fn is_foreign(&self, name: &BundleName) -> bool {
+        self.bundle(&name.namespace, &name.id).program().is_some()
+    }
+
+    /// Looks for the shim of a client's task after a restart; see [`Shims::reconnect`].
+    pub async fn rejoin(&self, name: &BundleName) -> Result<Reunion> {
+        let bundle = self.bundle(&name.namespace, &name.id);
+        let lookup = Lookup {
+            namespace: name.namespace.clone(),
+            id: name.id.clone(),
+            state_dir: bundle.path().to_owned(),
+            mark: None,
+        };
+        let reunion = self.reconnect(&lookup).await?;
+        if let Reunion::Found { shim, .. } | Reunion::Idle { shim } = &reunion {
+            let pipe = blocking("open a shim's log", move || log::Pipe::open(&bundle)).await?;
+            shim.keep_log(pipe);
+        }
+        Ok(reunion)
+    }
+
+    /// Kills a shim that does not answer, so that its tasks end.
+    pub async fn put_down(&self, shim: &Shim) -> Result<bool> {
+        let bundle = shim.bundle().clone();
+        blocking("kill a shim", move || match bundle.shim_mark() {
+            Some(mark) => mark.kill(),
+            None => Ok(false),
+        })
+        .await
+    }
+
+    /// Clears what a dead shim left of a task: by the shim's own program, which knows its ways, and then whatever is still there.
+    pub async fn mourn(&self, leftover: Leftover) -> Result<Mourned> {
+        let (shims, subject) = (self.clone(), leftover.clone());
+        let deleted = blocking("clear what a dead shim left", move || Ok(shims.delete_now(&subject))).await?;
+        self.cleanup(leftover).await?;
+        Ok(Mourned { deleted })
+    }
+
+    /// Runs the program's `delete`. That it fails is no more than its answer missing.
+    fn delete_now(&self, leftover: &Leftover) -> Option<Deleted> {
+        let (namespace, id) = (&leftover.namespace, &leftover.id);
+        let program = self.bundle(namespace, id).program()?;
+        let deleted = self.call_program(namespace, id, &program, Vec::new(), |invocation| {
+            invocation.delete(DELETE)
+        });
+        let answer = deleted.and_then(|bytes| {
+            api::DeleteResponse::parse_from_bytes(&bytes).map_err(|error| TaskError::Answer {
+                deed: "read the answer of delete for",
+                id: id.to_string(),
+                message: error.to_string(),
+            })
+        });
+        match answer {
+            Ok(answer) => Some(Deleted::from_wire(&answer)).filter(|deleted| deleted.pid != 0),
+            Err(error) => {
+                tracing::warn!(ns = %namespace, container = %id, err = %error, "a dead shim's program could not clear after it");
+                None
+            }
+        }
+    }
+
+    /// Removes the bundle of a task that was deleted, unmounting what its shim left there. The shim may live on for others.
+    pub async fn discard(&self, shim: &Shim) -> Result<()> {
+        let bundle = shim.bundle().clone();
+        let limit = self.config().deadlines.cleanup;
+        blocking("remove a bundle", move || bundle.discard(limit)).await
+    }
+}

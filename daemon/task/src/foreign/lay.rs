@@ -1,0 +1,130 @@
+//! The bundle of a client's task: what shims of others look for in it, beside what every bundle has.
+
+use super::LaunchShim;
+use crate::bundle::Bundle;
+use crate::cleanup::unmount_below;
+use crate::error::{Result, TaskError};
+use crate::process::ProcessMark;
+use gantry_shim_protocol::{Bootstrap, bundle as file};
+use serde::Deserialize;
+use std::fs::{self, DirBuilder, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown, symlink};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Absolute path of the shim's program; only tasks of clients have it.
+const PROGRAM: &str = "shim-binary-path";
+/// Link to a directory that outlives reboots.
+const WORK: &str = "work";
+/// The shim's process, told from any that bears its pid later.
+const SHIM_MARK: &str = "shim.mark";
+
+impl Bundle {
+    /// Adds to a made bundle what containerd puts there.
+    pub(super) fn lay(&self, launch: &LaunchShim) -> Result<()> {
+        self.try_lay(launch).map_err(|source| TaskError::MakeBundle {
+            path: self.path().to_owned(),
+            source,
+        })
+    }
+
+    fn try_lay(&self, launch: &LaunchShim) -> io::Result<()> {
+        let program = launch.program.to_string_lossy();
+        fs::write(self.path().join(PROGRAM), program.as_bytes())?;
+        // What a former task of this name left there.
+        match fs::remove_dir_all(&launch.work) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        DirBuilder::new().recursive(true).mode(0o711).create(&launch.work)?;
+        symlink(&launch.work, self.path().join(WORK))?;
+        // A container whose root is somebody else must get through to its root filesystem.
+        match mapped_root(&launch.spec) {
+            None | Some(0) => Ok(()),
+            Some(group) => {
+                chown(self.path(), None, Some(group))?;
+                fs::set_permissions(self.path(), Permissions::from_mode(0o710))
+            }
+        }
+    }
+
+    /// Writes down where the shim is and who.
+    pub(super) fn settle(&self, bootstrap: &Bootstrap, mark: Option<&ProcessMark>) -> Result<()> {
+        let fail = |source| TaskError::MakeBundle {
+            path: self.path().to_owned(),
+            source,
+        };
+        let write = |name: &str, bytes: Vec<u8>| fs::write(self.path().join(name), bytes).map_err(fail);
+        let text = |error: serde_json::Error| fail(error.into());
+        write(file::BOOTSTRAP, serde_json::to_vec(bootstrap).map_err(text)?)?;
+        match mark {
+            Some(mark) => write(SHIM_MARK, serde_json::to_vec(mark).map_err(text)?),
+            None => Ok(()),
+        }
+    }
+
+    /// The program of the shim that runs from it; none if it is a container's of the engine's own.
+    pub(super) fn program(&self) -> Option<PathBuf> {
+        let text = fs::read_to_string(self.path().join(PROGRAM)).ok()?;
+        Some(PathBuf::from(text.trim())).filter(|path| path.is_absolute())
+    }
+
+    pub(super) fn shim_mark(&self) -> Option<ProcessMark> {
+        serde_json::from_slice(&fs::read(self.path().join(SHIM_MARK)).ok()?).ok()
+    }
+
+    /// Removes it with what outlives reboots. A mount that a shim left in it is unmounted first.
+    pub(super) fn discard(&self, limit: Duration) -> Result<()> {
+        unmount_below(self.path(), Instant::now() + limit)?;
+        let work = fs::read_link(self.path().join(WORK)).ok();
+        self.remove()?;
+        match work.map(fs::remove_dir_all) {
+            Some(Err(error)) if error.kind() != ErrorKind::NotFound => Err(TaskError::RemoveBundle {
+                path: self.path().to_owned(),
+                source: error,
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Spec {
+    linux: Linux,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Linux {
+    gid_mappings: Vec<Mapping>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Mapping {
+    #[serde(rename = "containerID")]
+    container: u32,
+    #[serde(rename = "hostID")]
+    host: u32,
+}
+
+/// The host's id of the container's root group, if its spec maps ids.
+fn mapped_root(spec: &[u8]) -> Option<u32> {
+    let spec: Spec = serde_json::from_slice(spec).ok()?;
+    let root = spec.linux.gid_mappings.iter().find(|mapping| mapping.container == 0)?;
+    Some(root.host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mapped_root_is_read() {
+        let spec = br#"{"linux":{"gidMappings":[{"containerID":1,"hostID":7,"size":1},{"containerID":0,"hostID":9,"size":1}]}}"#;
+        assert_eq!(mapped_root(spec), Some(9));
+        assert_eq!(mapped_root(b"{}"), None);
+    }
+}
