@@ -319,3 +319,6 @@ fn check_topic(topic: &str) -> Result<()> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

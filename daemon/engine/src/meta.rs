@@ -8,9 +8,12 @@ mod containers;
 mod images;
 mod namespaces;
 mod sandboxes;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use containers::ContainerUpdate;
 pub use images::{DeleteImage, ImageUpdate, NewImage};
+pub(crate) use namespaces::appear;
 pub use sandboxes::SandboxUpdate;
 
 use crate::exchange;
@@ -68,7 +71,7 @@ impl Meta {
 
     /// Commits a change in a namespace with its event; the namespace is there afterwards, and not deleted meanwhile.
     fn commit(&self, ns: &Namespace, mut batch: Batch, happening: Option<Happening>) -> Result<()> {
-        let _kept = namespaces::appear(&self.store, &mut batch, ns)?;
+        let _kept = appear(&self.store, &mut batch, ns)?;
         if let Some(happening) = happening {
             batch.event(exchange::told(ns, SystemTime::now(), &happening)?);
         }

@@ -2,11 +2,14 @@
 
 use crate::context::Context;
 use crate::events::Event;
+use crate::exchange;
 use crate::exec::{ExecRecord, ExecState};
 use crate::image::ImageRecord;
+use crate::meta;
 use gantry_core::container::ContainerRecord;
 use gantry_core::gc::{Facts, Node};
 use gantry_core::lifecycle::State;
+use gantry_core::meta::Happening;
 use gantry_core::{ContainerId, Error, ErrorKind, ExecId, Labels, Namespace, Result};
 use gantry_store::{Batch, Claim, Collector, Forgotten, Made, Record, Remains, Store};
 use serde::{Deserialize, Serialize};
@@ -110,7 +113,17 @@ pub fn sources(collector: &Collector) {
 }
 
 /// Commits a batch with its events and answers the events with their numbers.
-fn commit(context: &Context, mut batch: Batch, events: Vec<Event>) -> Result<Vec<Event>> {
+fn commit(context: &Context, batch: Batch, events: Vec<Event>) -> Result<Vec<Event>> {
+    commit_telling(context, batch, events, &[])
+}
+
+/// The same, and tells containerd's clients what happened.
+fn commit_telling(
+    context: &Context,
+    mut batch: Batch,
+    events: Vec<Event>,
+    happenings: &[Happening],
+) -> Result<Vec<Event>> {
     if batch.is_empty() && events.is_empty() {
         return Ok(events);
     }
@@ -123,6 +136,10 @@ fn commit(context: &Context, mut batch: Batch, events: Vec<Event>) -> Result<Vec
             at: event.time,
             payload,
         });
+    }
+    // After the engine's own: the first numbers are theirs.
+    for happening in happenings {
+        batch.event(exchange::told(&context.namespace, SystemTime::now(), happening)?);
     }
     let numbers = context.store.commit(batch)?;
     Ok(events
@@ -159,8 +176,14 @@ pub fn is_container(store: &Store, key: &ContainerKey) -> Result<bool> {
 }
 
 /// Claims the names of a namespace's images.
-pub fn claim_images(store: &Store, ns: &Namespace) -> Result<Claim> {
+fn claim_images(store: &Store, ns: &Namespace) -> Result<Claim> {
     Ok(store.claim(format!("image/{ns}"), CLAIM)?)
+}
+
+/// The same, and the name against the collector, which takes what has expired.
+pub fn claim_image(store: &Store, (ns, name): &(Namespace, String)) -> Result<(Claim, Claim)> {
+    let names = claim_images(store, ns)?;
+    Ok((names, store.claim(Node::image(ns, name).to_string(), CLAIM)?))
 }
 
 /// Every container with its state.
@@ -350,12 +373,14 @@ pub fn image(context: &Context, name: &str) -> Result<Option<ImageRecord>> {
 
 /// Gives an image a name. If another image loses its last name by that, it stays as a dangling one.
 pub fn name_image(context: &Context, record: ImageRecord, events: Vec<Event>) -> Result<Vec<Event>> {
-    let _claim = claim_images(&context.store, &context.namespace)?;
+    let _claim = claim_image(&context.store, &(context.namespace.clone(), record.name.clone()))?;
     let mut batch = Batch::new();
     let all = images(context)?;
     let mut record = record;
-    if let Some(old) = all.iter().find(|other| other.name == record.name) {
+    let old = all.iter().find(|other| other.name == record.name);
+    if let Some(old) = old {
         record.created_at = old.created_at;
+        record.labels = old.labels.clone();
         let orphaned = old.target.digest != record.target.digest
             && !all
                 .iter()
@@ -369,7 +394,14 @@ pub fn name_image(context: &Context, record: ImageRecord, events: Vec<Event>) ->
         batch.delete::<Image>(&(context.namespace.clone(), nameless.name));
     }
     put_image(context, &mut batch, &record)?;
-    commit(context, batch, events)
+    let (name, labels) = (record.name.clone(), record.labels.clone());
+    let happening = match old {
+        _ if record.is_dangling() => None,
+        Some(_) => Some(Happening::ImageUpdate { name, labels }),
+        None => Some(Happening::ImageCreate { name, labels }),
+    };
+    let _kept = meta::appear(&context.store, &mut batch, &context.namespace)?;
+    commit_telling(context, batch, events, happening.as_slice())
 }
 
 fn put_image(context: &Context, batch: &mut Batch, record: &ImageRecord) -> Result<()> {
@@ -394,7 +426,13 @@ pub fn unname_images(
     if let Some(record) = keep {
         put_image(context, &mut batch, &record)?;
     }
-    commit(context, batch, events)
+    let named = going.iter().filter(|record| !record.is_dangling());
+    let happenings: Vec<Happening> = named
+        .map(|record| Happening::ImageDelete {
+            name: record.name.clone(),
+        })
+        .collect();
+    commit_telling(context, batch, events, &happenings)
 }
 
 /// Collects what nothing refers to.

@@ -195,3 +195,6 @@ fn check(container: &Container) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

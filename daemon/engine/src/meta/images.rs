@@ -3,11 +3,11 @@
 use super::{Meta, change_labels, new_labels};
 use crate::ImageRecord;
 use crate::records::{self, Image};
-use gantry_core::gc::{LABEL_EXPIRE, Node};
+use gantry_core::gc::LABEL_EXPIRE;
 use gantry_core::meta::{Change, Happening};
 use gantry_core::{Digest, Error, Labels, LeaseId, Namespace, Result};
 use gantry_image::Descriptor;
-use gantry_store::{Batch, Claim, Resource};
+use gantry_store::{Batch, Resource};
 use std::time::SystemTime;
 
 /// An image to be made.
@@ -75,12 +75,6 @@ impl Meta {
             .ok_or_else(|| Error::not_found(format!("image \"{}\": not found", key.1)))
     }
 
-    /// Nobody else decides about this image meanwhile: no client, not the engine, not the collector.
-    fn claim_image(&self, (ns, name): &Key) -> Result<(Claim, Claim)> {
-        let names = records::claim_images(&self.store, ns)?;
-        Ok((names, self.store.claims().claim(Node::image(ns, name).to_string())?))
-    }
-
     /// Answers it as it is kept.
     pub async fn create_image(&self, ns: &Namespace, image: NewImage) -> Result<ImageRecord> {
         let ns = ns.clone();
@@ -96,7 +90,7 @@ impl Meta {
             record.target.annotations.retain(|_, value| !value.is_empty());
             check_target(&record.target)?;
             let key = (ns, record.name.clone());
-            let _claim = meta.claim_image(&key)?;
+            let _claim = records::claim_image(&meta.store, &key)?;
             if meta.store.contains::<Image>(&key)? {
                 return Err(Error::exists(format!("image \"{}\": already exists", key.1)));
             }
@@ -114,7 +108,7 @@ impl Meta {
         let key = (ns.clone(), name.to_owned());
         self.run(move |meta| {
             check_name(&key.1)?;
-            let _claim = meta.claim_image(&key)?;
+            let _claim = records::claim_image(&meta.store, &key)?;
             let mut image = meta.find_image(&key)?;
             if let Some(target) = update.target {
                 image.target = target;
@@ -167,7 +161,7 @@ impl Meta {
     }
 
     fn drop_image(&self, key: &Key, how: &DeleteImage) -> Result<()> {
-        let _claim = self.claim_image(key)?;
+        let _claim = records::claim_image(&self.store, key)?;
         let image = self.find_image(key)?;
         if let Some(wanted) = &how.target
             && image.target.digest != *wanted
@@ -209,3 +203,6 @@ fn check_target(target: &Descriptor) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

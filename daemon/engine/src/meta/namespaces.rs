@@ -141,3 +141,128 @@ impl Meta {
         Ok(left)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{labels, ns, room};
+    use super::super::{DeleteImage, NewImage};
+    use super::*;
+    use gantry_core::ErrorKind;
+    use gantry_core::label::MAX_LABEL;
+    use gantry_core::snapshot::{SnapshotOptions, SnapshotService};
+
+    #[tokio::test]
+    async fn made_by_name_changed_and_deleted() {
+        let room = room();
+        let (meta, one) = (&room.meta, ns("one"));
+        assert!(meta.namespace(&one).await.unwrap().is_empty(), "unknown is no error");
+        assert!(meta.namespaces().await.unwrap().is_empty());
+        let given = labels(&[("a", "1"), ("b", "2"), ("none", "")]);
+        meta.create_namespace(&one, given).await.unwrap();
+        assert_eq!(meta.namespace(&one).await.unwrap(), labels(&[("a", "1"), ("b", "2")]));
+        let error = meta.create_namespace(&one, Labels::new()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+
+        let merge = Change::Merge(labels(&[("a", ""), ("c", "3")]));
+        let after = meta.update_namespace(&one, merge).await.unwrap();
+        assert_eq!(after, labels(&[("b", "2"), ("c", "3")]));
+        let replace = Change::Replace(labels(&[("d", "4")]));
+        assert_eq!(
+            meta.update_namespace(&one, replace).await.unwrap(),
+            labels(&[("d", "4")])
+        );
+        let long = "x".repeat(MAX_LABEL);
+        for change in [Change::Merge, Change::Replace] {
+            let error = meta.update_namespace(&one, change(labels(&[("k", &long)]))).await;
+            assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidArgument);
+        }
+        assert_eq!(meta.namespaces().await.unwrap(), [(one.clone(), labels(&[("d", "4")]))]);
+
+        meta.delete_namespace(&one).await.unwrap();
+        assert!(meta.namespaces().await.unwrap().is_empty());
+        let error = meta.delete_namespace(&one).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        let topics: Vec<_> = room.happened(&one).into_iter().map(|(topic, _)| topic).collect();
+        assert_eq!(
+            topics,
+            [
+                "/namespaces/create",
+                "/namespaces/update",
+                "/namespaces/update",
+                "/namespaces/delete"
+            ]
+        );
+        assert_eq!(
+            room.happened(&one)[1].1,
+            Happening::NamespaceUpdate {
+                name: "one".to_owned(),
+                labels: labels(&[("b", "2"), ("c", "3")]),
+            }
+        );
+    }
+
+    #[tokio::test]
+    async fn an_update_makes_it() {
+        let room = room();
+        let two = ns("two");
+        let change = Change::Merge(labels(&[("a", "1")]));
+        room.meta.update_namespace(&two, change).await.unwrap();
+        assert_eq!(room.meta.namespaces().await.unwrap(), [(two, labels(&[("a", "1")]))]);
+    }
+
+    #[tokio::test]
+    async fn what_is_left_is_named_and_leases_go_along() {
+        let room = room();
+        let (meta, one, other) = (&room.meta, ns("one"), ns("one-more"));
+        let target = room.blob(&one, "bytes");
+        room.blob(&other, "other bytes");
+        let image = NewImage {
+            name: "app".to_owned(),
+            target: target.clone(),
+            labels: Labels::new(),
+            at: None,
+            lease: None,
+        };
+        meta.create_image(&one, image).await.unwrap();
+        room.snapshots
+            .prepare(&one, "native", "layer", None, SnapshotOptions::default())
+            .unwrap();
+        let error = meta.delete_namespace(&one).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::FailedPrecondition);
+        assert!(
+            error
+                .message()
+                .contains("\"one\" must be empty, but it still has images, blobs, snapshot-native"),
+            "{error}"
+        );
+        assert!(meta.image(&one, "app").await.is_ok(), "nothing is half done");
+
+        room.snapshots.remove(&one, "native", "layer").unwrap();
+        let (lease, _) = meta.leases.create(&one, None, Labels::new()).unwrap();
+        let how = DeleteImage {
+            sync: true,
+            ..DeleteImage::default()
+        };
+        meta.delete_image(&one, "app", how).await.unwrap();
+        meta.delete_namespace(&one).await.unwrap();
+        assert!(meta.leases.get(&one, &lease).is_err());
+        assert!(room.has_blob(&other, &room.blob(&other, "new").digest));
+    }
+
+    #[tokio::test]
+    async fn one_that_is_written_into_is_not_deleted_meanwhile() {
+        let room = room();
+        let one = ns("one");
+        room.meta.create_namespace(&one, Labels::new()).await.unwrap();
+        let mut batch = Batch::new();
+        let held = appear(&room.store, &mut batch, &one).unwrap();
+        assert!(batch.is_empty(), "it is there already");
+        assert!(
+            room.store.claims().try_claim(claim_key(&one)).is_none(),
+            "a deletion waits"
+        );
+        let other = appear(&room.store, &mut batch, &one).unwrap();
+        drop((held, other));
+        room.meta.delete_namespace(&one).await.unwrap();
+    }
+}

@@ -141,3 +141,106 @@ fn change(sandbox: &mut Sandbox, update: SandboxUpdate) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{any, labels, ns, room};
+    use super::*;
+    use gantry_core::ErrorKind;
+
+    fn sandbox(id: &str) -> Sandbox {
+        Sandbox {
+            id: ContainerId::new(id).unwrap(),
+            labels: labels(&[("a", "1"), ("none", "")]),
+            runtime: RuntimeChoice {
+                name: "io.containerd.runc.v2".to_owned(),
+                options: None,
+            },
+            spec: Some(any("spec")),
+            created_at: SystemTime::UNIX_EPOCH,
+            updated_at: SystemTime::UNIX_EPOCH,
+            extensions: Extensions::from([("e".to_owned(), any("x"))]),
+            sandboxer: "shim".to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_five_verbs() {
+        let room = room();
+        let (meta, one) = (&room.meta, ns("one"));
+        let made = meta.create_sandbox(&one, sandbox("pod")).await.unwrap();
+        assert_eq!(made.labels, labels(&[("a", "1")]));
+        assert!(made.created_at > SystemTime::UNIX_EPOCH);
+        let error = meta.create_sandbox(&one, sandbox("pod")).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+        meta.create_sandbox(&one, sandbox("a")).await.unwrap();
+        let all = meta.sandboxes(&one).await.unwrap();
+        assert_eq!(all.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), ["a", "pod"]);
+        assert!(meta.sandboxes(&ns("two")).await.unwrap().is_empty());
+
+        let update = SandboxUpdate {
+            labels: Some(Change::Merge(labels(&[("b", "2")]))),
+            extensions: Some(Change::Replace(Extensions::new())),
+            runtime: Some(RuntimeChoice {
+                options: Some(any("new")),
+                ..made.runtime.clone()
+            }),
+            spec: Some(None),
+            sandboxer: Some("shim".to_owned()),
+        };
+        let after = meta.update_sandbox(&one, &made.id, update).await.unwrap();
+        assert_eq!(after.labels, labels(&[("a", "1"), ("b", "2")]));
+        assert_eq!(
+            (after.runtime.options.clone(), after.spec.clone()),
+            (Some(any("new")), None)
+        );
+        assert!(after.extensions.is_empty());
+        for update in [
+            SandboxUpdate {
+                sandboxer: Some("other".to_owned()),
+                ..SandboxUpdate::default()
+            },
+            SandboxUpdate {
+                runtime: Some(RuntimeChoice::default()),
+                ..SandboxUpdate::default()
+            },
+            SandboxUpdate {
+                extensions: Some(Change::Merge(Extensions::from([(String::new(), any("x"))]))),
+                ..SandboxUpdate::default()
+            },
+        ] {
+            let error = meta.update_sandbox(&one, &made.id, update).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        }
+        assert_eq!(meta.sandbox(&one, &made.id).await.unwrap(), after);
+        let error = meta.delete_namespace(&one).await.unwrap_err();
+        assert!(error.message().contains("still has sandboxes"), "{error}");
+
+        meta.delete_sandbox(&one, &made.id).await.unwrap();
+        for error in [
+            meta.sandbox(&one, &made.id).await.unwrap_err(),
+            meta.delete_sandbox(&one, &made.id).await.unwrap_err(),
+            meta.update_sandbox(&one, &made.id, SandboxUpdate::default())
+                .await
+                .unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::NotFound);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_sandbox_keeps_what_its_labels_name() {
+        let room = room();
+        let one = ns("one");
+        let kept = room.blob(&one, "kept").digest;
+        let mut pod = sandbox("pod");
+        pod.labels
+            .insert("containerd.io/gc.ref.content.x".to_owned(), kept.to_string());
+        let pod = room.meta.create_sandbox(&one, pod).await.unwrap();
+        room.meta.collect().await.unwrap();
+        assert!(room.has_blob(&one, &kept));
+        room.meta.delete_sandbox(&one, &pod.id).await.unwrap();
+        room.meta.collect().await.unwrap();
+        assert!(!room.has_blob(&one, &kept));
+    }
+}
