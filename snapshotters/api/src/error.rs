@@ -58,6 +58,13 @@ pub enum Error {
         snapshotter: &'static str,
         what: &'static str,
     },
+    #[error("{deed} through the service of snapshotter {snapshotter}: {message}")]
+    Service {
+        snapshotter: &'static str,
+        deed: &'static str,
+        kind: ErrorKind,
+        message: String,
+    },
     #[error("id map {text:?} is not of the form container:host:size")]
     IdMap { text: String },
     #[error("snapshot {id} of {snapshotter} does not exist on disk")]
@@ -113,6 +120,7 @@ impl Error {
         match self {
             Self::Root { .. } | Self::IdMap { .. } => ErrorKind::InvalidArgument,
             Self::Unsupported { .. } => ErrorKind::Unimplemented,
+            Self::Service { kind, .. } => *kind,
             Self::Missing { .. } => ErrorKind::NotFound,
             Self::ParentMissing { .. } => ErrorKind::DataLoss,
             Self::TooManyLayers { .. } => ErrorKind::FailedPrecondition,

@@ -15,11 +15,16 @@ mod error;
 mod idmap;
 
 pub use error::{Error, PathError, Result};
-pub use gantry_core::Mount;
 pub use gantry_core::snapshot::{ApplyTarget, Usage, Whiteouts};
+pub use gantry_core::{Labels, Mount};
 pub use idmap::IdMap;
 
 use std::path::{Path, PathBuf};
+
+/// Label that names the committed snapshot which a client means to end up with.
+pub const TARGET: &str = "containerd.io/snapshot.ref";
+/// What labels for a backend begin with.
+pub const INHERITED: &str = "containerd.io/snapshot/";
 
 /// Number of a snapshot; given once, never again.
 pub type Id = u64;
@@ -56,6 +61,8 @@ pub struct Options {
     pub uid_map: Vec<IdMap>,
     /// The same for groups.
     pub gid_map: Vec<IdMap>,
+    /// What a client tells the backend: its labels [`TARGET`] and `containerd.io/snapshot/*`. Only a service outside looks.
+    pub labels: Labels,
 }
 
 impl Options {
@@ -69,6 +76,15 @@ impl Options {
 pub enum Access {
     ReadWrite,
     ReadOnly,
+}
+
+/// What a snapshot is that was asked for under a [`TARGET`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prepared {
+    /// Active, as any other.
+    Active,
+    /// The backend had the target's content or can get it by itself: the snapshot is committed already.
+    Committed(Usage),
 }
 
 /// The outcome of a removal; both are success.
@@ -111,6 +127,12 @@ pub trait Snapshotter: Send + Sync {
     /// Makes a writable snapshot on top of `parents`, durable when this returns. One that exists already is kept.
     fn prepare(&self, id: Id, parents: &[Id], options: &Options) -> Result<()>;
 
+    /// [`Snapshotter::prepare`] for a backend that may know the content by itself (containerd's remote snapshots): if it
+    /// has what the label [`TARGET`] names on these very parents, `id` stands for that, committed.
+    fn prepare_or_find(&self, id: Id, parents: &[Id], options: &Options) -> Result<Prepared> {
+        self.prepare(id, parents, options).map(|()| Prepared::Active)
+    }
+
     /// Makes a read-only snapshot of `parents`; of an empty root if there are none.
     fn view(&self, id: Id, parents: &[Id], options: &Options) -> Result<()>;
 
@@ -119,6 +141,11 @@ pub trait Snapshotter: Send + Sync {
 
     /// Brings the content of an active snapshot to disk and measures it. After this nobody writes it.
     fn commit(&self, id: Id, parents: &[Id]) -> Result<Usage>;
+
+    /// [`Snapshotter::commit`] for a backend that wants the labels of the committed snapshot too.
+    fn commit_with(&self, id: Id, parents: &[Id], _options: &Options) -> Result<Usage> {
+        self.commit(id, parents)
+    }
 
     /// Refuses if something is mounted in it, so that [`Snapshotter::remove`] would stop half way. Quick.
     fn refuse_mounted(&self, id: Id) -> Result<()>;

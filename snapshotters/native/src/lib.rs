@@ -9,6 +9,8 @@
 mod changes;
 mod copy;
 
+pub use changes::compare;
+
 use gantry_snapshots_api::{
     Access, ApplyTarget, Capabilities, ChangeVisitor, Error, Id, Mount, Options, PathError, Removed, Result,
     Snapshotter, Usage, Whiteouts,

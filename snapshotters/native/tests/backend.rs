@@ -133,7 +133,7 @@ fn what_it_cannot_do_is_refused_by_name() {
     };
     let mapped = Options {
         uid_map: vec![map],
-        gid_map: Vec::new(),
+        ..Options::default()
     };
     let error = backend.prepare(1, &[], &mapped).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unimplemented);

@@ -10,6 +10,7 @@
 mod changes;
 mod kernel;
 
+pub use changes::compare;
 pub use kernel::Kernel;
 
 use gantry_snapshots_api::{

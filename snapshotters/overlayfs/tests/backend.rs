@@ -114,6 +114,7 @@ fn id_maps_are_carried_and_own_the_root() {
     let mapped = Options {
         uid_map: vec![map],
         gid_map: vec![map],
+        ..Options::default()
     };
     backend.prepare(1, &[], &mapped).unwrap();
     backend.prepare(2, &[1], &mapped).unwrap();

@@ -4,7 +4,7 @@ use crate::record::Record;
 use gantry_core::gc::{Facts, Node};
 use gantry_core::snapshot::{SnapshotInfo, SnapshotKind, Usage};
 use gantry_core::{Labels, Namespace};
-use gantry_snapshots_api::{IdMap, Options};
+use gantry_snapshots_api::{INHERITED, IdMap, Options, TARGET};
 use serde::{Deserialize, Serialize};
 use std::time::SystemTime;
 
@@ -55,6 +55,12 @@ impl Snapshot {
         }
     }
 
+    fn labels_for_backend(&self) -> Labels {
+        let is_for_it = |label: &str| label == TARGET || label.starts_with(INHERITED);
+        let labels = self.labels.iter().filter(|(label, _)| is_for_it(label));
+        labels.map(|(label, value)| (label.clone(), value.clone())).collect()
+    }
+
     /// What the labels ask of the backend.
     pub fn options(&self) -> Result<Options, gantry_snapshots_api::Error> {
         let map = |label| {
@@ -65,6 +71,7 @@ impl Snapshot {
         Ok(Options {
             uid_map: map(UID_MAP)?,
             gid_map: map(GID_MAP)?,
+            labels: self.labels_for_backend(),
         })
     }
 }
