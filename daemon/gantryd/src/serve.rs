@@ -107,7 +107,7 @@ pub async fn run(settings: Settings) -> Result<()> {
 
 async fn serve(settings: &Settings, listener: UnixListener, rooms: &Rooms, signals: &mut Signals) -> Result<()> {
     let (stop, stopped) = oneshot::channel::<()>();
-    let mut server = std::pin::pin!(server(rooms.engine.clone(), listener, async move {
+    let mut server = std::pin::pin!(server(rooms, listener, async move {
         // Sent or dropped, it is time.
         let _ = stopped.await;
     }));
@@ -153,17 +153,21 @@ async fn stop_containers(engine: &Engine, limit: Option<Duration>) {
     }
 }
 
-/// gantry.v1 and grpc.health.v1 on the socket.
-async fn server(engine: Engine, listener: UnixListener, until: impl Future<Output = ()>) -> Result<()> {
+/// gantry.v1, containerd's services and grpc.health.v1 on the socket.
+async fn server(rooms: &Rooms, listener: UnixListener, until: impl Future<Output = ()>) -> Result<()> {
     let (reporter, health) = tonic_health::server::health_reporter();
-    for name in gantry_api_engine::SERVICES {
+    for name in gantry_api_engine::SERVICES
+        .iter()
+        .chain(&gantry_api_containerd::SERVICES)
+    {
         reporter
             .set_service_status(name, tonic_health::ServingStatus::Serving)
             .await;
     }
     let mut routes = RoutesBuilder::default();
     routes.add_service(health);
-    gantry_api_engine::add_services(engine, &mut routes);
+    gantry_api_engine::add_services(rooms.engine.clone(), &mut routes);
+    gantry_api_containerd::add_services(rooms.containerd.clone(), &mut routes);
     Server::builder()
         .trace_fn(gantry_api_engine::span)
         .initial_stream_window_size(STREAM_WINDOW)

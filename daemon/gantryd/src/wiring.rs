@@ -4,7 +4,6 @@ use crate::config::Settings;
 use crate::driver;
 use crate::error::{Error, Result};
 use crate::{libc_unsafe, limits};
-use gantry_core::content::ContentStore;
 use gantry_engine::{Config, Engine, Parts};
 use gantry_image::{ImageService, ImageSettings, RegistryConfig};
 use gantry_store::{BlobStore, Collector, Damage, Leases, Sharing, SnapshotStore, Store, StoreOptions};
@@ -23,6 +22,8 @@ const COLLECT: Duration = Duration::from_secs(600);
 /// What the daemon holds on to.
 pub struct Rooms {
     pub engine: Engine,
+    /// For the door of containerd's API.
+    pub containerd: gantry_api_containerd::Rooms,
     collector: Arc<Collector>,
 }
 
@@ -34,7 +35,7 @@ pub fn store_dir(data_root: &Path) -> PathBuf {
 /// What is below the engine.
 struct Lower {
     store: Arc<Store>,
-    content: Arc<dyn ContentStore>,
+    content: Arc<BlobStore>,
     snapshots: SnapshotStore,
     collector: Arc<Collector>,
     snapshotter: &'static str,
@@ -53,9 +54,9 @@ pub async fn open(settings: &Settings) -> Result<Rooms> {
     let leases = Arc::new(Leases::new(lower.store.clone()));
     let image_settings = image_settings(settings, lower.snapshotter);
     let images = ImageService::with_leases(
-        lower.content,
+        lower.content.clone(),
         Arc::new(lower.snapshots.clone()),
-        Some(leases),
+        Some(leases.clone()),
         image_settings,
     )?;
     let shims = Shims::new(ShimsConfig {
@@ -70,13 +71,23 @@ pub async fn open(settings: &Settings) -> Result<Rooms> {
     let parts = Parts {
         config: engine_config(settings, lower.snapshotter, born_with),
         store: lower.store,
-        snapshots: lower.snapshots,
+        snapshots: lower.snapshots.clone(),
         images,
         shims,
         collector: lower.collector,
     };
+    let engine = Engine::open(parts).await?;
+    let containerd = gantry_api_containerd::Rooms {
+        engine: engine.clone(),
+        content: lower.content,
+        snapshots: Arc::new(lower.snapshots),
+        leases,
+        collector: collector.clone(),
+        about: about(settings),
+    };
     Ok(Rooms {
-        engine: Engine::open(parts).await?,
+        engine,
+        containerd,
         collector,
     })
 }
@@ -124,6 +135,17 @@ fn identify(data_root: &Path) -> Result<()> {
         .and_then(|id| std::fs::write(&fresh, id))
         .and_then(|()| std::fs::rename(&fresh, &path));
     made.map_err(Error::path("write", path))
+}
+
+/// What clients of containerd's API are told of this daemon.
+fn about(settings: &Settings) -> gantry_api_containerd::About {
+    let uuid = std::fs::read_to_string(settings.data_root.join(gantry_api_engine::ID_FILE)).unwrap_or_default();
+    gantry_api_containerd::About {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        revision: env!("GANTRY_GIT_COMMIT").to_owned(),
+        uuid: uuid.trim().to_owned(),
+        root: settings.data_root.clone(),
+    }
 }
 
 /// Compares records with files, as a kill may have left them.

@@ -1,0 +1,100 @@
+//! The door of containerd's API: what `ctr`, `nerdctl`, BuildKit, and `dockerd --containerd` speak.
+//!
+//! It translates: a wire type comes in, a use case is called (of the engine, or of a store where the store's trait is the use case), a
+//! wire type goes out. It holds no state and no rule of its own.
+//!
+//! The flow: one module per service; [`call`] reads what comes with every call and wraps every failure, [`mask`] reads
+//! which part of a record an update speaks of; filters are `gantry_core::filter`'s.
+
+mod any;
+mod call;
+mod containers;
+mod content;
+mod descriptors;
+mod events;
+mod happening;
+mod identifier;
+mod images;
+mod introspection;
+mod leases;
+mod mask;
+mod mounts;
+mod namespaces;
+mod page;
+mod snapshots;
+mod version;
+
+use gantry_engine::Engine;
+use gantry_proto_containerd::{MAX_MESSAGE, services};
+use gantry_store::{BlobStore, Collector, Leases, SnapshotStore};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tonic::service::RoutesBuilder;
+
+/// Names of the services, for the health service.
+pub const SERVICES: [&str; 10] = [
+    "containerd.services.containers.v1.Containers",
+    "containerd.services.content.v1.Content",
+    "containerd.services.events.v1.Events",
+    "containerd.services.images.v1.Images",
+    "containerd.services.introspection.v1.Introspection",
+    "containerd.services.leases.v1.Leases",
+    "containerd.services.namespaces.v1.Namespaces",
+    "containerd.services.snapshots.v1.Snapshots",
+    "containerd.services.version.v1.Version",
+    // The daemon as a whole, which Go's clients ask for.
+    "",
+];
+
+/// What the services work with; gantryd makes these.
+#[derive(Clone)]
+pub struct Rooms {
+    pub engine: Engine,
+    pub content: Arc<BlobStore>,
+    pub snapshots: Arc<SnapshotStore>,
+    pub leases: Arc<Leases>,
+    pub collector: Arc<Collector>,
+    pub about: About,
+}
+
+/// What the daemon says of itself.
+#[derive(Debug, Clone)]
+pub struct About {
+    pub version: String,
+    pub revision: String,
+    /// Names this data root's daemon among all others.
+    pub uuid: String,
+    /// The data root.
+    pub root: PathBuf,
+}
+
+/// The services' common state: none but the rooms.
+#[derive(Clone)]
+struct Door {
+    rooms: Arc<Rooms>,
+}
+
+/// Adds the services to a server.
+pub fn add_services(rooms: Rooms, routes: &mut RoutesBuilder) {
+    let door = Door { rooms: Arc::new(rooms) };
+    macro_rules! add {
+        ($($path:ident :: $module:ident :: $server:ident),* $(,)?) => {
+            $(routes.add_service(
+                services::$path::v1::$module::$server::new(door.clone())
+                    .max_decoding_message_size(MAX_MESSAGE)
+                    .max_encoding_message_size(MAX_MESSAGE),
+            );)*
+        };
+    }
+    add!(
+        containers::containers_server::ContainersServer,
+        content::content_server::ContentServer,
+        events::events_server::EventsServer,
+        images::images_server::ImagesServer,
+        introspection::introspection_server::IntrospectionServer,
+        leases::leases_server::LeasesServer,
+        namespaces::namespaces_server::NamespacesServer,
+        snapshots::snapshots_server::SnapshotsServer,
+        version::version_server::VersionServer,
+    );
+}
