@@ -7,6 +7,7 @@ use crate::gate::blocking;
 use crate::meta::Meta;
 use crate::records;
 use crate::registry::Registry;
+use crate::tasks::{Furniture, Room};
 use crate::{Config, Parts, host};
 use gantry_core::container::ContainerRecord;
 use gantry_core::spec::{Defaults, HostFacts};
@@ -30,6 +31,8 @@ pub struct Context {
     pub bus: Bus,
     pub exchange: Exchange,
     pub meta: Meta,
+    /// What runs for clients of the containerd API.
+    pub(crate) tasks: Arc<Room>,
     pub facts: HostFacts,
     pub defaults: Defaults,
     pub collector: Arc<gantry_store::Collector>,
@@ -39,12 +42,23 @@ pub struct Context {
 impl Context {
     pub async fn new(parts: Parts) -> Result<Self> {
         let facts = blocking(|| Ok(host::gather())).await?;
+        let exchange = Exchange::new(parts.store.clone());
+        let meta = Meta::new(parts.store.clone(), parts.collector.clone());
+        let tasks = Room::new(Furniture {
+            shims: parts.shims.clone(),
+            meta: meta.clone(),
+            exchange: exchange.clone(),
+            snapshots: Arc::new(parts.snapshots.clone()),
+            content: parts.images.content(),
+            data_root: parts.config.data_root.clone(),
+        });
         Ok(Self {
             defaults: host::defaults(&parts.config),
             config: parts.config,
             namespace: Namespace::engine(),
-            exchange: Exchange::new(parts.store.clone()),
-            meta: Meta::new(parts.store.clone(), parts.collector.clone()),
+            exchange,
+            meta,
+            tasks,
             store: parts.store,
             snapshots: parts.snapshots,
             images: parts.images,

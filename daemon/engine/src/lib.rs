@@ -26,7 +26,7 @@ mod records;
 mod registry;
 mod strangers;
 mod system;
-mod tasks;
+pub mod tasks;
 
 pub use config::Config;
 pub use container::start::{AttachEndpoint, Started};
@@ -80,6 +80,7 @@ impl Engine {
             keepers.push(keeper);
         }
         exec::recover(&context).await?;
+        context.tasks.recover().await?;
         let engine = Self { context };
         engine.sweep_strangers().await?;
         Ok(engine)

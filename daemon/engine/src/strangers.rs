@@ -60,7 +60,7 @@ struct Bundles {
 fn bundles(context: &Context) -> Result<Bundles> {
     let mut found = Bundles::default();
     for name in context.shims.list_bundles()? {
-        if name.namespace != context.namespace {
+        if name.namespace != context.namespace || context.shims.is_foreign(&name) {
             continue;
         }
         match context.registry.get(&name.id) {

@@ -96,6 +96,11 @@ impl ImageService {
         Self::with_leases(content, snapshots, None, settings)
     }
 
+    /// Where the blobs of images are.
+    pub fn content(&self) -> Arc<dyn ContentStore> {
+        self.inner.content.clone()
+    }
+
     /// With a keeper of leases, every operation that was given none opens its own, which its outcome holds.
     pub fn with_leases(
         content: Arc<dyn ContentStore>,

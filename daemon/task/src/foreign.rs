@@ -134,9 +134,9 @@ impl Shims {
         Ok(reunion)
     }
 
-    /// Kills a shim that does not answer, so that its tasks end.
-    pub async fn put_down(&self, shim: &Shim) -> Result<bool> {
-        let bundle = shim.bundle().clone();
+    /// Kills a shim that does not answer, so that its tasks end. `false` if its process is not known, or gone.
+    pub async fn put_down(&self, name: &BundleName) -> Result<bool> {
+        let bundle = self.bundle(&name.namespace, &name.id);
         blocking("kill a shim", move || match bundle.shim_mark() {
             Some(mark) => mark.kill(),
             None => Ok(false),
@@ -144,11 +144,30 @@ impl Shims {
         .await
     }
 
+    /// Writes down that a task's exit is told. `true` the first time.
+    pub async fn told_exit(&self, name: &BundleName) -> Result<bool> {
+        let bundle = self.bundle(&name.namespace, &name.id);
+        blocking("write down an exit", move || bundle.told_exit()).await
+    }
+
     /// Clears what a dead shim left of a task: by the shim's own program, which knows its ways, and then whatever is still there.
-    pub async fn mourn(&self, leftover: Leftover) -> Result<Mourned> {
-        let (shims, subject) = (self.clone(), leftover.clone());
-        let deleted = blocking("clear what a dead shim left", move || Ok(shims.delete_now(&subject))).await?;
+    pub async fn mourn(&self, name: &BundleName) -> Result<Mourned> {
+        let (shims, name) = (self.clone(), name.clone());
+        let (deleted, leftover, work) = blocking("clear what a dead shim left", move || {
+            let bundle = shims.bundle(&name.namespace, &name.id);
+            let leftover = Leftover {
+                cgroup_path: bundle.cgroup_path(name.id.as_str()),
+                namespace: name.namespace,
+                id: name.id,
+                mark: None,
+            };
+            Ok((shims.delete_now(&leftover), leftover, bundle.work()))
+        })
+        .await?;
         self.cleanup(leftover).await?;
+        if let Some(work) = work {
+            blocking("remove what a task kept", move || lay::remove_work(&work)).await?;
+        }
         Ok(Mourned { deleted })
     }
 

@@ -19,6 +19,7 @@ mod error;
 mod exits;
 mod foreign;
 pub mod logs;
+mod pidfd_unsafe;
 pub mod process;
 mod program;
 mod reconnect;

@@ -2,18 +2,11 @@
 //! understand (options, resources, process specs, metrics) passes as an opaque [`Any`].
 
 use gantry_core::meta::Any;
-use gantry_core::{ContainerId, Digest, ExecId, Mount};
+use gantry_core::{ContainerId, Digest, ExecId, LeaseId, Mount};
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-/// Where a process's stdio goes, as the caller named it: nothing, a named pipe, `fifo://`, `file://`, `binary://`. The shim opens it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Stdio {
-    pub stdin: String,
-    pub stdout: String,
-    pub stderr: String,
-    pub terminal: bool,
-}
+pub use gantry_task::Stdio;
 
 /// How a task is made.
 #[derive(Debug, Clone, Default)]
@@ -44,8 +37,8 @@ pub struct NewCheckpoint {
     pub options: Option<Any>,
     /// The directory that `options` names. Without one the daemon gives a directory and puts it into the content store.
     pub image_path: Option<String>,
-    /// Digest of a checkpoint this one goes on from.
-    pub parent: String,
+    /// What holds the blobs until something refers to them.
+    pub lease: Option<LeaseId>,
 }
 
 /// A blob of the content store.

@@ -2,15 +2,16 @@
 
 use super::LaunchShim;
 use crate::bundle::Bundle;
+use crate::cgroup::{Cgroup, Hierarchies};
 use crate::cleanup::unmount_below;
 use crate::error::{Result, TaskError};
 use crate::process::ProcessMark;
 use gantry_shim_protocol::{Bootstrap, bundle as file};
 use serde::Deserialize;
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Absolute path of the shim's program; only tasks of clients have it.
@@ -19,6 +20,8 @@ const PROGRAM: &str = "shim-binary-path";
 const WORK: &str = "work";
 /// The shim's process, told from any that bears its pid later.
 const SHIM_MARK: &str = "shim.mark";
+/// There once the event of the task's exit is told.
+const TOLD: &str = "exit.told";
 
 impl Bundle {
     /// Adds to a made bundle what containerd puts there.
@@ -77,15 +80,43 @@ impl Bundle {
     /// Removes it with what outlives reboots. A mount that a shim left in it is unmounted first.
     pub(super) fn discard(&self, limit: Duration) -> Result<()> {
         unmount_below(self.path(), Instant::now() + limit)?;
-        let work = fs::read_link(self.path().join(WORK)).ok();
+        let work = self.work();
         self.remove()?;
-        match work.map(fs::remove_dir_all) {
-            Some(Err(error)) if error.kind() != ErrorKind::NotFound => Err(TaskError::RemoveBundle {
-                path: self.path().to_owned(),
-                source: error,
-            }),
-            _ => Ok(()),
+        work.map_or(Ok(()), |work| remove_work(&work))
+    }
+
+    /// What outlives reboots.
+    pub(super) fn work(&self) -> Option<PathBuf> {
+        fs::read_link(self.path().join(WORK)).ok()
+    }
+
+    /// `true` the first time.
+    pub(super) fn told_exit(&self) -> Result<bool> {
+        let path = self.path().join(TOLD);
+        match OpenOptions::new().write(true).create_new(true).open(&path) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+            Err(source) => Err(TaskError::MakeBundle { path, source }),
         }
+    }
+
+    /// Where its spec puts its processes, if that is a place of its own.
+    pub(super) fn cgroup_path(&self, id: &str) -> Option<String> {
+        let spec = fs::read(self.path().join(file::CONFIG)).ok()?;
+        let path = serde_json::from_slice::<Spec>(&spec).ok()?.linux.cgroups_path;
+        let hierarchies = Hierarchies::detect().ok()?;
+        Cgroup::at(&hierarchies, &path, id).is_ok().then_some(path)
+    }
+}
+
+/// Removes what a task kept that would outlive reboots. Blocks.
+pub(super) fn remove_work(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(source) if source.kind() != ErrorKind::NotFound => Err(TaskError::RemoveBundle {
+            path: path.to_owned(),
+            source,
+        }),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
@@ -98,6 +129,7 @@ struct Spec {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Linux {
+    cgroups_path: String,
     gid_mappings: Vec<Mapping>,
 }
 
