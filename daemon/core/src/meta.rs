@@ -12,7 +12,23 @@ use std::time::SystemTime;
 pub struct Any {
     /// As it was sent; containerd writes the bare full name of the message.
     pub type_url: String,
+    #[serde(with = "base64_text")]
     pub value: Vec<u8>,
+}
+
+/// Bytes in a record: as text, which is a third longer; as numbers they would be four times as long.
+mod base64_text {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(from)?;
+        STANDARD.decode(text).map_err(de::Error::custom)
+    }
 }
 
 impl Any {
@@ -235,5 +251,12 @@ mod tests {
         let text = serde_json::to_string(&happening).unwrap();
         assert_eq!(serde_json::from_str::<Happening>(&text).unwrap(), happening);
         assert_eq!(happening.topic(), Some("/content/delete"));
+        let opaque = Happening::Opaque(Any {
+            type_url: "x".to_owned(),
+            value: vec![0, 255, 7],
+        });
+        let text = serde_json::to_string(&opaque).unwrap();
+        assert!(text.contains("AP8H"), "{text}");
+        assert_eq!(serde_json::from_str::<Happening>(&text).unwrap(), opaque);
     }
 }
