@@ -14,28 +14,33 @@ use std::path::Path;
 use tonic::{Request, Response};
 
 const CONTENT: &str = "io.containerd.content.v1";
+const DIFF: &str = "io.containerd.differ.v1";
 const EVENT: &str = "io.containerd.event.v1";
 const GC: &str = "io.containerd.gc.v1";
 const GRPC: &str = "io.containerd.grpc.v1";
 const INTERNAL: &str = "io.containerd.internal.v1";
 const METADATA: &str = "io.containerd.metadata.v1";
+const RUNTIME: &str = "io.containerd.runtime.v2";
 const SERVICE: &str = "io.containerd.service.v1";
 const SNAPSHOTTER: &str = "io.containerd.snapshotter.v1";
 
 /// The services behind the door, as containerd calls its own.
-const SERVICES: [&str; 7] = [
+const SERVICES: [&str; 8] = [
     "containers-service",
     "content-service",
+    "diff-service",
     "images-service",
     "introspection-service",
     "leases-service",
     "namespaces-service",
     "snapshots-service",
+    "tasks-service",
 ];
 /// The services at the door.
-const DOORS: [&str; 10] = [
+const DOORS: [&str; 11] = [
     "containers",
     "content",
+    "diff",
     "events",
     "healthcheck",
     "images",
@@ -43,6 +48,7 @@ const DOORS: [&str; 10] = [
     "leases",
     "namespaces",
     "snapshots",
+    "tasks",
     "version",
 ];
 
@@ -107,10 +113,12 @@ fn plugins(rooms: &Rooms) -> Vec<pb::Plugin> {
             ..on_this(SNAPSHOTTER, name)
         });
     }
+    all.push(on_this(DIFF, "walking"));
     all.push(plugin(METADATA, "rocksdb"));
     all.push(plugin(EVENT, "exchange"));
     all.push(plugin(GC, "scheduler"));
     all.extend(SERVICES.map(|id| plugin(SERVICE, id)));
+    all.push(on_this(RUNTIME, "task"));
     all.extend(DOORS.map(|id| plugin(GRPC, id)));
     all.push(pb::Plugin {
         exports: exporting("path", &root.join("opt")),

@@ -11,7 +11,9 @@ mod call;
 mod containers;
 mod content;
 mod descriptors;
+mod diff;
 mod events;
+mod forward;
 mod happening;
 mod identifier;
 mod images;
@@ -22,6 +24,7 @@ mod mounts;
 mod namespaces;
 mod page;
 mod snapshots;
+mod tasks;
 mod version;
 
 use gantry_engine::Engine;
@@ -32,19 +35,23 @@ use std::sync::Arc;
 use tonic::service::RoutesBuilder;
 
 /// Names of the services, for the health service.
-pub const SERVICES: [&str; 10] = [
+pub const SERVICES: [&str; 11] = [
     "containerd.services.containers.v1.Containers",
     "containerd.services.content.v1.Content",
+    "containerd.services.diff.v1.Diff",
     "containerd.services.events.v1.Events",
     "containerd.services.images.v1.Images",
     "containerd.services.introspection.v1.Introspection",
     "containerd.services.leases.v1.Leases",
     "containerd.services.namespaces.v1.Namespaces",
     "containerd.services.snapshots.v1.Snapshots",
+    "containerd.services.tasks.v1.Tasks",
     "containerd.services.version.v1.Version",
     // The daemon as a whole, which Go's clients ask for.
     "",
 ];
+
+pub use forward::serve as serve_shims;
 
 /// What the services work with; gantryd makes these.
 #[derive(Clone)]
@@ -89,12 +96,14 @@ pub fn add_services(rooms: Rooms, routes: &mut RoutesBuilder) {
     add!(
         containers::containers_server::ContainersServer,
         content::content_server::ContentServer,
+        diff::diff_server::DiffServer,
         events::events_server::EventsServer,
         images::images_server::ImagesServer,
         introspection::introspection_server::IntrospectionServer,
         leases::leases_server::LeasesServer,
         namespaces::namespaces_server::NamespacesServer,
         snapshots::snapshots_server::SnapshotsServer,
+        tasks::tasks_server::TasksServer,
         version::version_server::VersionServer,
     );
 }

@@ -12,3 +12,23 @@ pub fn to_wire(mounts: Vec<Mount>) -> Vec<pb::Mount> {
     };
     mounts.into_iter().map(one).collect()
 }
+
+pub fn from_wire(mounts: Vec<pb::Mount>) -> Vec<Mount> {
+    let one = |mount: pb::Mount| Mount {
+        kind: mount.r#type,
+        source: mount.source,
+        target: mount.target,
+        options: mount.options,
+    };
+    mounts.into_iter().map(one).collect()
+}
+
+pub fn from_wire(mounts: Vec<pb::Mount>) -> Vec<Mount> {
+    let one = |mount: pb::Mount| Mount {
+        kind: mount.r#type,
+        source: mount.source,
+        target: mount.target,
+        options: mount.options,
+    };
+    mounts.into_iter().map(one).collect()
+}

@@ -96,10 +96,15 @@ pub async fn run(settings: Settings) -> Result<()> {
         rooms = wiring::open(&settings) => rooms?,
         () = signals.end() => return Ok(()),
     };
+    let (shims, shims_place) = socket::bind_for_shims(&settings)?;
+    let shims = UnixListener::from_std(shims).map_err(Error::path("listen on", &settings.address))?;
+    // Ends with this function; what a shim could not tell, it tells the next daemon.
+    let _shims = gantry_api_containerd::serve_shims(rooms.engine.clone(), shims).await?;
     let (listener, place) = socket::bind(&settings)?;
     let listener = UnixListener::from_std(listener).map_err(Error::path("listen on", &settings.address))?;
     let outcome = serve(&settings, listener, &rooms, &mut signals).await;
     place.remove();
+    shims_place.remove();
     cgroups::remove_empty(&settings.cgroup_parent);
     pidfile.remove();
     outcome

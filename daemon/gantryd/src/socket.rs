@@ -31,7 +31,17 @@ impl Place {
 
 /// Binds the socket of the settings.
 pub fn bind(settings: &Settings) -> Result<(UnixListener, Place)> {
-    let path = settings.address.as_path();
+    bind_at(settings, &settings.address)
+}
+
+/// Binds the socket on which shims tell what happens: beside the other, where containerd's shims look for it.
+pub fn bind_for_shims(settings: &Settings) -> Result<(UnixListener, Place)> {
+    let mut path = settings.address.as_os_str().to_owned();
+    path.push(".ttrpc");
+    bind_at(settings, Path::new(&path))
+}
+
+fn bind_at(settings: &Settings, path: &Path) -> Result<(UnixListener, Place)> {
     let fresh = beside(path);
     if fresh.as_os_str().as_bytes().len() > LIMIT {
         return Err(Error::SocketLong {
