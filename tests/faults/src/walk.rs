@@ -1,0 +1,46 @@
+//! Several stops at a time, each in a house of its own.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Mostly they wait.
+const WORKERS: usize = 6;
+
+/// What came of a walk through the stops.
+#[derive(Default)]
+pub struct Walk {
+    pub hit: Vec<String>,
+    pub missed: Vec<String>,
+    /// Not recovered from, and why.
+    pub failed: Vec<(String, String)>,
+}
+
+/// Does the deed for every stop; it answers whether the stop was hit and panics if the daemon did not recover.
+pub fn walk(stops: &[String], deed: impl Fn(&str) -> bool + Sync) -> Walk {
+    let (next, seen) = (AtomicUsize::new(0), Mutex::new(Walk::default()));
+    std::thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| {
+                while let Some(stop) = stops.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let result = catch_unwind(AssertUnwindSafe(|| deed(stop)));
+                    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                    match result {
+                        Ok(true) => seen.hit.push(stop.clone()),
+                        Ok(false) => seen.missed.push(stop.clone()),
+                        Err(panic) => seen.failed.push((stop.clone(), text(panic.as_ref()))),
+                    }
+                }
+            });
+        }
+    });
+    seen.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message")
+        .to_owned()
+}
