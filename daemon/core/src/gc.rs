@@ -1,9 +1,13 @@
 //! Garbage collection: what is reachable, as a pure function over roots and edges.
 //!
 //! The words on labels are containerd's (`containerd.io/gc.*`, its "Garbage Collection" document): a label on a record
-//! is an edge from it (`gc.ref.*`), an edge to it (`gc.bref.*`), a root (`gc.root`) or a time to live (`gc.expire`).
+//! is an edge from it (`gc.ref.*`, `gc.cond.*`), an edge to it (`gc.bref.*`), a root (`gc.root`) or a time to live
+//! (`gc.expire`, on images and leases).
+
+mod condition;
 
 use crate::{Labels, Namespace};
+use condition::Condition;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::time::SystemTime;
@@ -80,7 +84,10 @@ impl Facts {
     /// Everything the record makes live, by need and by label; for the collector's write barrier.
     pub fn refers_to(&self) -> impl Iterator<Item = Node> {
         let by_label = label_refs(&self.node.ns, &self.labels);
-        self.needs.clone().into_iter().chain(by_label.forward)
+        // Whether a condition holds is looked at when all is there.
+        let perhaps = condition::conditions(&self.node.ns, &self.labels);
+        let perhaps = perhaps.into_iter().map(|(node, _)| node);
+        self.needs.clone().into_iter().chain(by_label.forward).chain(perhaps)
     }
 }
 
@@ -103,12 +110,14 @@ pub enum Reach {
 pub struct Graph {
     roots: Vec<(Node, Reach)>,
     edges: HashMap<Node, Vec<Edge>>,
+    conditions: Vec<(Node, Node, Condition)>,
+    used: HashMap<Node, Vec<SystemTime>>,
 }
 
 impl Graph {
-    /// Takes in a record. `gc.root` makes it a root, an expired `gc.expire` takes that away.
+    /// Takes in a record. `gc.root` makes it a root; an image whose `gc.expire` is over is none.
     pub fn add(&mut self, facts: &Facts, now: SystemTime) {
-        let expired = is_expired(&facts.labels, now);
+        let expired = facts.node.kind == Kind::Image && is_expired(&facts.labels, now);
         if (facts.root || facts.labels.contains_key(LABEL_ROOT)) && !expired {
             self.root(facts.node.clone(), Reach::Full);
         }
@@ -127,6 +136,34 @@ impl Graph {
                 to: facts.node.clone(),
                 need: false,
             });
+        }
+        self.add_conditions(facts);
+    }
+
+    fn add_conditions(&mut self, facts: &Facts) {
+        match facts.node.kind {
+            Kind::Content | Kind::Image => {
+                let found = condition::conditions(&facts.node.ns, &facts.labels).into_iter();
+                let from = &facts.node;
+                self.conditions.extend(found.map(|(to, test)| (from.clone(), to, test)));
+            }
+            Kind::Snapshot(_) => {
+                let used = condition::used_at(&facts.labels);
+                if !used.is_empty() {
+                    self.used.insert(facts.node.clone(), used);
+                }
+            }
+            Kind::Container | Kind::Ingest | Kind::Holder(_) => {}
+        }
+    }
+
+    /// Makes edges of the conditions that hold; to be called when everything is added.
+    pub fn settle(&mut self, now: SystemTime) {
+        for (from, to, test) in std::mem::take(&mut self.conditions) {
+            let used = self.used.get(&to).map(Vec::as_slice).unwrap_or_default();
+            if used.iter().any(|used| test.holds(*used, now)) {
+                self.edges.entry(from).or_default().push(Edge { to, need: false });
+            }
         }
     }
 
@@ -366,7 +403,7 @@ mod tests {
     #[test]
     fn expiry_and_root_labels() {
         let ns = ns();
-        let node = Node::content(&ns, "x");
+        let node = Node::image(&ns, "x");
         let late = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1 << 31);
         for (labels, root, now, lives) in [
             (vec![], true, late, true),
@@ -385,6 +422,43 @@ mod tests {
             graph.add(&facts(&node, root, &[], &labels), now);
             assert_eq!(graph.mark().contains(&node), lives, "{labels:?} {root}");
         }
+        // Nothing else ends by itself.
+        let past = [(LABEL_EXPIRE, "2001-01-01T00:00:00Z")];
+        let rooted = [past[0], (LABEL_ROOT, "yes")];
+        let [container, blob] = [Node::new(&ns, Kind::Container, "c"), Node::content(&ns, "b")];
+        let mut graph = Graph::default();
+        graph.add(&facts(&container, true, &[], &past), late);
+        graph.add(&facts(&blob, false, &[], &rooted), late);
+        let marks = graph.mark();
+        assert!(marks.contains(&container) && marks.contains(&blob));
+    }
+
+    #[test]
+    fn a_condition_keeps_while_it_holds() {
+        let ns = ns();
+        let config = Node::content(&ns, "config");
+        let [fresh, stale, never] = ["fresh", "stale", "never"].map(|key| Node::snapshot(&ns, "native", key));
+        let day = std::time::Duration::from_secs(86400);
+        let now = SystemTime::UNIX_EPOCH + 10 * day;
+        let root = (LABEL_ROOT, "yes");
+        let mut graph = Graph::default();
+        let asked = [
+            root,
+            ("containerd.io/gc.cond.snapshot.native/1", "usedat<24h|fresh"),
+            ("containerd.io/gc.cond.snapshot.native/2", "usedat<24h|stale"),
+            ("containerd.io/gc.cond.snapshot.native/3", "usedat<24h|never"),
+        ];
+        graph.add(&facts(&config, false, &[], &asked), now);
+        for (node, used) in [(&fresh, "1970-01-10T12:00:00Z"), (&stale, "1970-01-02T00:00:00Z")] {
+            graph.add(
+                &facts(node, false, &[], &[("containerd.io/gc.cond.value-usedat", used)]),
+                now,
+            );
+        }
+        graph.add(&facts(&never, false, &[], &[]), now);
+        graph.settle(now);
+        let marks = graph.mark();
+        assert!(marks.contains(&fresh) && !marks.contains(&stale) && !marks.contains(&never));
     }
 
     #[test]
