@@ -13,7 +13,6 @@ pub(crate) mod testing;
 
 pub use containers::ContainerUpdate;
 pub use images::{DeleteImage, ImageUpdate, NewImage};
-pub(crate) use namespaces::appear;
 pub use sandboxes::SandboxUpdate;
 
 use crate::exchange;
@@ -71,7 +70,7 @@ impl Meta {
 
     /// Commits a change in a namespace with its event; the namespace is there afterwards, and not deleted meanwhile.
     fn commit(&self, ns: &Namespace, mut batch: Batch, happening: Option<Happening>) -> Result<()> {
-        let _kept = appear(&self.store, &mut batch, ns)?;
+        let _kept = self.store.appear(&mut batch, ns)?;
         if let Some(happening) = happening {
             batch.event(exchange::told(ns, SystemTime::now(), &happening)?);
         }

@@ -5,7 +5,6 @@ use crate::events::Event;
 use crate::exchange;
 use crate::exec::{ExecRecord, ExecState};
 use crate::image::ImageRecord;
-use crate::meta;
 use gantry_core::container::ContainerRecord;
 use gantry_core::gc::{Facts, Node};
 use gantry_core::lifecycle::State;
@@ -400,7 +399,7 @@ pub fn name_image(context: &Context, record: ImageRecord, events: Vec<Event>) ->
         Some(_) => Some(Happening::ImageUpdate { name, labels }),
         None => Some(Happening::ImageCreate { name, labels }),
     };
-    let _kept = meta::appear(&context.store, &mut batch, &context.namespace)?;
+    let _kept = context.store.appear(&mut batch, &context.namespace)?;
     commit_telling(context, batch, events, happening.as_slice())
 }
 

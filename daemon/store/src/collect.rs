@@ -4,7 +4,7 @@
 //! that refer to those referred to: whatever is kept at its turn still has all its parts. A victim whose claim is taken
 //! is in use and kept.
 
-use crate::blob::{self, Blob, BlobStore, IngestRecord};
+use crate::blob::{Blob, BlobStore, IngestRecord, blob_claim};
 use crate::db::{Claim, Store, View};
 use crate::error::{Error, Result};
 use crate::key::Key;
@@ -13,6 +13,7 @@ use crate::record::{Batch, Record};
 use crate::snapshot::{Snapshot, SnapshotStore};
 use crate::young::Collecting;
 use gantry_core::gc::{self, Facts, Graph, Kind, Marks, Node, Reach};
+use gantry_core::meta::Happening;
 use gantry_core::{Digest, LeaseId, Namespace};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -173,6 +174,7 @@ impl Collector {
                 marked.graph.add(&found.facts, now);
             }
         }
+        marked.graph.settle(now);
         marked.marks = marked.graph.mark();
         let marks = &marked.marks;
         marked.victims.retain(|node| !marks.contains(node));
@@ -190,6 +192,8 @@ impl Collector {
         }
         for ((ns, id, kind, key), _) in view.list::<Leased>()? {
             match (reach.get(&(ns.clone(), id.clone())), Resource::parse(&kind, &key)) {
+                // What an ingest expects is kept whole, however flat the lease.
+                (Some(_), Ok(resource @ Resource::Ingest(_))) => marked.graph.root(resource.node(&ns), Reach::Full),
                 (Some(reach), Ok(resource)) => marked.graph.root(resource.node(&ns), *reach),
                 (None, _) => marked.orphans.push((ns, id, kind, key)),
                 (Some(_), Err(_)) => {}
@@ -226,7 +230,7 @@ impl Collector {
     /// The claim under which others decide about this thing; none if somebody does so now.
     fn claim(&self, node: &Node) -> Option<Claim> {
         let key = match &node.kind {
-            Kind::Content => blob::blob_claim(&node.key.parse().ok()?),
+            Kind::Content => blob_claim(&node.key.parse().ok()?),
             Kind::Snapshot(name) => SnapshotStore::claim_key(&node.ns, name, &node.key),
             Kind::Image | Kind::Container | Kind::Ingest | Kind::Holder(_) => format!("{node}"),
         };
@@ -239,16 +243,20 @@ impl Collector {
                 let Ok(digest) = node.key.parse::<Digest>() else {
                     return Ok(false);
                 };
-                blob::sweep_in(batch, &node.ns, &digest);
-                Ok(true)
+                self.blobs.sweep_in(batch, &node.ns, &digest)
             }
             Kind::Snapshot(name) => self.snapshots.sweep_in(batch, &node.ns, name, &node.key),
             Kind::Image | Kind::Container | Kind::Ingest | Kind::Holder(_) => {
-                let row = marked.rows.get(node);
-                if let Some((table, key)) = row {
-                    batch.delete_raw(table, key.clone());
+                let Some((table, key)) = marked.rows.get(node) else {
+                    return Ok(false);
+                };
+                if !self.store.contains_row(table, key)? {
+                    return Ok(false);
                 }
-                Ok(row.is_some())
+                batch.delete_raw(table, key.clone());
+                let name = node.key.clone();
+                batch.tell(&node.ns, &Happening::ImageDelete { name })?;
+                Ok(true)
             }
         }
     }

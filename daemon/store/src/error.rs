@@ -89,8 +89,9 @@ pub enum Error {
     #[error(transparent)]
     Core(#[from] gantry_core::Error),
 
-    // Content.
-    #[error("content {digest}: not found")]
+    // Content, snapshots and leases speak as containerd does, down to the class at the end: its clients compare texts, and
+    // take the class off to put it on again.
+    #[error("content digest {digest}: not found")]
     BlobMissing { digest: Digest },
     #[error("content {digest}: already exists")]
     BlobExists { digest: Digest },
@@ -98,21 +99,21 @@ pub enum Error {
     BlobDamaged { digest: Digest, expected: u64, found: u64 },
     #[error("offset {offset} is beyond the {size} bytes of {what}")]
     BeyondEnd { what: String, offset: u64, size: u64 },
-    #[error("an ingest needs a reference")]
+    #[error("ref must not be empty: invalid argument")]
     NoReference,
-    #[error("ingest {reference}: locked by another writer")]
+    #[error("ref {reference} locked by another writer: unavailable")]
     IngestBusy { reference: String },
-    #[error("ingest {reference}: not found")]
+    #[error("reference {reference}: not found")]
     IngestMissing { reference: String },
-    #[error("ingest {reference}: {said} bytes expected, {known} were said before")]
+    #[error("ref {reference:?}: provided total differs from status: {said} != {known}: failed precondition")]
     TotalChanged { reference: String, said: u64, known: u64 },
-    #[error("ingest {reference}: {found} bytes written, {expected} expected")]
+    #[error("{reference:?} failed size validation: {found} != {expected}: failed precondition")]
     SizeMismatch {
         reference: String,
         expected: u64,
         found: u64,
     },
-    #[error("ingest {reference}: digest is {found}, {expected} expected")]
+    #[error("unexpected commit digest {found}, expected {expected}: failed precondition")]
     DigestMismatch {
         reference: String,
         expected: Digest,
@@ -120,34 +121,32 @@ pub enum Error {
     },
 
     // Snapshots.
-    #[error("snapshotter not loaded: {name:?}")]
+    #[error("snapshotter not loaded: {name}: invalid argument")]
     NoSnapshotter { name: String },
-    #[error("a snapshot needs a key")]
+    #[error("a snapshot needs a key: invalid argument")]
     NoSnapshotKey,
-    #[error("snapshot {key}: not found")]
+    #[error("snapshot {key} does not exist: not found")]
     SnapshotMissing { key: String },
-    #[error("snapshot {key}: already exists")]
+    #[error("snapshot {key:?}: already exists")]
     SnapshotExists { key: String },
-    #[error("parent snapshot {key}: not found")]
+    #[error("target snapshot {target:?}: already exists")]
+    TargetExists { target: String },
+    #[error("target snapshot {target:?} from snapshotter: already exists")]
+    TargetFound { target: String },
+    #[error("parent snapshot {key} does not exist: not found")]
     ParentMissing { key: String },
-    #[error("parent snapshot {key} is not committed")]
+    #[error("parent {key:?} is not committed snapshot: invalid argument")]
     ParentNotCommitted { key: String },
-    #[error("snapshot {key} is {is}, {needed} is needed")]
-    SnapshotKind {
-        key: String,
-        is: &'static str,
-        needed: &'static str,
-    },
-    #[error("snapshot {key} cannot be removed: {child} is built on it")]
+    #[error("snapshot {key:?} is not active: failed precondition")]
+    SnapshotNotActive { key: String },
+    #[error("requested snapshot {key} not active or view: failed precondition")]
+    SnapshotNotMountable { key: String },
+    #[error("cannot remove snapshot with child: failed precondition")]
     SnapshotHasChildren { key: String, child: String },
-    #[error("snapshot {key} is being removed")]
+    #[error("snapshot {key} is being removed: failed precondition")]
     SnapshotDoomed { key: String },
-    #[error("snapshot {key} has parent {parent:?} and cannot be attached to {wanted:?}")]
-    Reparent {
-        key: String,
-        parent: String,
-        wanted: String,
-    },
+    #[error("cannot change parent of active snapshot {key:?} on commit: invalid argument")]
+    Reparent { key: String },
     #[error("snapshotter {name} cannot attach a parent at commit")]
     NoRebase { name: String },
     #[error("{what} snapshot {key}")]
@@ -159,14 +158,17 @@ pub enum Error {
     },
 
     // Leases and collection.
-    #[error("lease {} does not exist: not found", id.0)]
+    #[error("lease {:?}: not found", id.0)]
     LeaseMissing { id: LeaseId },
-    #[error("lease {}: already exists", id.0)]
+    /// The lease that a write came with.
+    #[error("lease does not exist: not found")]
+    LeaseUnknown { id: LeaseId },
+    #[error("lease {:?}: already exists", id.0)]
     LeaseExists { id: LeaseId },
-    #[error("lease resource type {kind:?} is not known: not implemented")]
-    ResourceKind { kind: String },
-    #[error("lease resource {kind} {id:?} is malformed")]
-    ResourceMalformed { kind: String, id: String },
+    #[error("resource type {kind} not supported yet: not implemented")]
+    ResourceUnknown { kind: String },
+    #[error("invalid {what} {text}: invalid argument")]
+    ResourceMalformed { what: &'static str, text: String },
     #[error("nothing is collected: nobody reads the references in table {table}, which has records")]
     CollectBlind { table: &'static str },
     #[error("start the collector's thread")]
@@ -204,7 +206,8 @@ impl Error {
             | Self::TotalChanged { .. }
             | Self::SizeMismatch { .. }
             | Self::DigestMismatch { .. }
-            | Self::SnapshotKind { .. }
+            | Self::SnapshotNotActive { .. }
+            | Self::SnapshotNotMountable { .. }
             | Self::SnapshotHasChildren { .. }
             | Self::SnapshotDoomed { .. } => ErrorKind::FailedPrecondition,
             Self::Path { source, .. } => path_kind(source),
@@ -213,10 +216,13 @@ impl Error {
             | Self::IngestMissing { .. }
             | Self::SnapshotMissing { .. }
             | Self::ParentMissing { .. }
-            | Self::LeaseMissing { .. } => ErrorKind::NotFound,
-            Self::BlobExists { .. } | Self::SnapshotExists { .. } | Self::LeaseExists { .. } => {
-                ErrorKind::AlreadyExists
-            }
+            | Self::LeaseMissing { .. }
+            | Self::LeaseUnknown { .. } => ErrorKind::NotFound,
+            Self::BlobExists { .. }
+            | Self::SnapshotExists { .. }
+            | Self::TargetExists { .. }
+            | Self::TargetFound { .. }
+            | Self::LeaseExists { .. } => ErrorKind::AlreadyExists,
             Self::BeyondEnd { .. } => ErrorKind::OutOfRange,
             Self::NoReference
             | Self::NoSnapshotter { .. }
@@ -224,7 +230,7 @@ impl Error {
             | Self::ParentNotCommitted { .. }
             | Self::Reparent { .. }
             | Self::ResourceMalformed { .. } => ErrorKind::InvalidArgument,
-            Self::NoRebase { .. } | Self::ResourceKind { .. } => ErrorKind::Unimplemented,
+            Self::NoRebase { .. } | Self::ResourceUnknown { .. } => ErrorKind::Unimplemented,
             Self::Backend { source, .. } => source.kind(),
         }
     }

@@ -50,23 +50,25 @@ pub enum Resource {
 impl Resource {
     /// From the type and id of the wire.
     pub fn parse(kind: &str, id: &str) -> Result<Self> {
-        let malformed = || Error::ResourceMalformed {
-            kind: kind.to_owned(),
-            id: id.to_owned(),
-        };
-        if id.is_empty() {
-            return Err(malformed());
-        }
-        match kind.split_once('/') {
-            None if kind == "content" => Ok(Self::Content(id.parse().map_err(|_| malformed())?)),
-            None if kind == "ingests" => Ok(Self::Ingest(id.to_owned())),
-            None if kind == "images" => Ok(Self::Image(id.to_owned())),
-            Some(("snapshots", name)) if !name.is_empty() => Ok(Self::Snapshot {
-                snapshotter: name.to_owned(),
-                key: id.to_owned(),
+        let malformed = |what, text: String| Error::ResourceMalformed { what, text };
+        let empty = || malformed("resource id of type", kind.to_owned());
+        let id = Some(id.to_owned()).filter(|id| !id.is_empty());
+        match kind.split('/').collect::<Vec<_>>().as_slice() {
+            ["content"] => {
+                let id = id.ok_or_else(empty)?;
+                let digest = id.parse();
+                let digest = digest.map_err(|error| malformed("content resource id", format!("{id}: {error}")))?;
+                Ok(Self::Content(digest))
+            }
+            ["ingests"] => Ok(Self::Ingest(id.ok_or_else(empty)?)),
+            ["images"] => Ok(Self::Image(id.ok_or_else(empty)?)),
+            ["snapshots", name] if !name.is_empty() => Ok(Self::Snapshot {
+                snapshotter: (*name).to_owned(),
+                key: id.ok_or_else(empty)?,
             }),
-            None if kind == "snapshots" => Err(malformed()),
-            None | Some(_) => Err(Error::ResourceKind { kind: kind.to_owned() }),
+            ["snapshots", ..] => Err(malformed("snapshot resource type", kind.to_owned())),
+            ["content" | "ingests" | "images", ..] => Err(malformed("resource type", kind.to_owned())),
+            _ => Err(Error::ResourceUnknown { kind: kind.to_owned() }),
         }
     }
 
@@ -125,6 +127,7 @@ impl Leases {
             labels,
         };
         let mut batch = Batch::new();
+        let _kept = self.store.appear(&mut batch, ns)?;
         batch.put(&(ns.clone(), id.clone()), &lease)?;
         self.store.commit(batch)?;
         Ok((id, lease))
@@ -181,19 +184,14 @@ impl Leases {
     }
 
     pub fn add(&self, ns: &Namespace, id: &LeaseId, resource: &Resource) -> Result<()> {
+        self.get(ns, id)?;
         let mut batch = Batch::new();
         self.add_in(&mut batch, ns, Some(id), resource)?;
         self.store.commit(batch).map(drop)
     }
 
     /// Adds to the lease in a batch of something else; nothing without a lease.
-    pub fn add_in(
-        &self,
-        batch: &mut Batch,
-        ns: &Namespace,
-        id: Option<&LeaseId>,
-        resource: &Resource,
-    ) -> Result<()> {
+    pub fn add_in(&self, batch: &mut Batch, ns: &Namespace, id: Option<&LeaseId>, resource: &Resource) -> Result<()> {
         batch.touch(resource.node(ns));
         let Some(id) = id else { return Ok(()) };
         self.require(ns, Some(id))?;
@@ -207,25 +205,25 @@ impl Leases {
         }
     }
 
-    /// Using a lease that is not there is an error.
+    /// What comes with a lease that is not there is refused.
     pub(crate) fn require(&self, ns: &Namespace, id: Option<&LeaseId>) -> Result<()> {
         match id {
             Some(id) if !self.store.contains::<Lease>(&(ns.clone(), id.clone()))? => {
-                Err(Error::LeaseMissing { id: id.clone() })
+                Err(Error::LeaseUnknown { id: id.clone() })
             }
             Some(_) | None => Ok(()),
         }
     }
 
     pub fn remove(&self, ns: &Namespace, id: &LeaseId, resource: &Resource) -> Result<()> {
-        self.require(ns, Some(id))?;
+        self.get(ns, id)?;
         let mut batch = Batch::new();
         self.remove_in(&mut batch, ns, Some(id), resource);
         self.store.commit(batch).map(drop)
     }
 
     pub fn resources(&self, ns: &Namespace, id: &LeaseId) -> Result<Vec<Resource>> {
-        self.require(ns, Some(id))?;
+        self.get(ns, id)?;
         let rows = self.store.scan::<Leased>(&(ns.clone(), id.clone()))?;
         rows.iter()
             .map(|((_, _, kind, id), _)| Resource::parse(kind, id))

@@ -6,7 +6,7 @@
 //! The one flow: a caller claims what is unique ([`Claims`]), reads, puts its changes and events into a [`Batch`] and
 //! commits it: one synced write, shared by everybody who commits at that moment. Where an effect belongs to a step, the
 //! intent is committed before it and the outcome after it, and `reconcile` finishes or undoes on start what a kill left
-//! between them. [`Collector`] takes away what nothing refers to.
+//! between them. What containerd's clients are to hear of goes along ([`Batch::tell`]). [`Collector`] takes away what nothing refers to.
 
 macro_rules! failpoint {
     ($name:expr) => {
@@ -23,11 +23,12 @@ mod events;
 mod frame;
 mod key;
 mod lease;
+mod namespace;
 mod record;
 mod snapshot;
 mod young;
 
-pub use blob::{BlobReport, BlobStore, INGEST_LIFETIME, NamespaceRecord, Sharing};
+pub use blob::{BlobReport, BlobStore, INGEST_LIFETIME, Sharing};
 pub use collect::{Background, Collected, Collector};
 pub use db::quarantine::Quarantined;
 pub use db::repair::RepairReport;
@@ -36,6 +37,7 @@ pub use error::{Error, Result};
 pub use events::{EventQuery, KEPT};
 pub use key::Key;
 pub use lease::{Lease, Leases, Resource};
+pub use namespace::NamespaceRecord;
 pub use record::{Batch, DecodeError, Event, Record};
 pub use snapshot::{Forgotten, Made, Remains, SnapshotReport, SnapshotStore};
 pub use young::Step;

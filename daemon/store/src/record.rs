@@ -5,6 +5,7 @@ use crate::frame;
 use crate::key::Key;
 use gantry_core::Namespace;
 use gantry_core::gc::{Facts, Node};
+use gantry_core::meta::Happening;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -88,7 +89,10 @@ pub(crate) struct Op {
 #[derive(Default)]
 pub struct Batch {
     pub(crate) ops: Vec<Op>,
+    /// Whoever commits counts on the first numbers being theirs.
     pub(crate) events: Vec<Event>,
+    /// Numbered after the events.
+    pub(crate) told: Vec<Event>,
     pub(crate) touched: Vec<Node>,
 }
 
@@ -128,13 +132,31 @@ impl Batch {
         self.events.push(event);
     }
 
+    /// Tells clients of the containerd API what this step does; numbered after every [`Batch::event`].
+    pub fn tell(&mut self, ns: &Namespace, happening: &Happening) -> Result<()> {
+        let topic = happening
+            .topic()
+            .ok_or_else(|| gantry_core::Error::internal("an event from outside needs the topic it came with"))?;
+        let payload = serde_json::to_value(happening).map_err(|source| Error::Encode {
+            table: Event::TABLE,
+            source,
+        })?;
+        self.told.push(Event {
+            ns: ns.clone(),
+            topic: topic.to_owned(),
+            at: SystemTime::now(),
+            payload,
+        });
+        Ok(())
+    }
+
     /// Makes a garbage collection that runs now keep `node`.
     pub fn touch(&mut self, node: Node) {
         self.touched.push(node);
     }
 
     pub fn is_empty(&self) -> bool {
-        self.ops.is_empty() && self.events.is_empty()
+        self.ops.is_empty() && self.events.is_empty() && self.told.is_empty()
     }
 }
 

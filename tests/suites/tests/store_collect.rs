@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
 use gantry_core::content::{ContentStore, IngestRequest};
-use gantry_core::gc::{Facts, LABEL_EXPIRE, LABEL_FLAT, LABEL_ROOT, Node};
+use gantry_core::gc::{Facts, Kind, LABEL_EXPIRE, LABEL_FLAT, LABEL_ROOT, Node};
 use gantry_core::lease::LeaseKeeper;
 use gantry_core::snapshot::{CommitOptions, SnapshotOptions, SnapshotService};
 use gantry_core::{Digest, ErrorKind, Labels, LeaseId, Namespace};
@@ -269,6 +269,98 @@ fn flat_leases_and_expiry() {
     assert_eq!(world.snapshots(), ["base", "top"], "but keeps parents");
 }
 
+/// Images, back references and conditions, each with a thing that lives by it and one that does not.
+#[test]
+fn every_label_keeps_what_it_names() {
+    let world = world();
+    let past = "2001-01-01T00:00:00Z";
+    for name in ["fresh", "stale", "parent", "by-blob", "by-image"] {
+        world.snapshot(name, None, None);
+    }
+    let child = |name: &str, pair: (&str, &str)| {
+        let options = SnapshotOptions {
+            labels: labels(&[pair]),
+            lease: None,
+        };
+        world.snapshots.prepare(&ns(), SN, name, None, options).unwrap();
+    };
+    child("of-parent", ("containerd.io/gc.bref.snapshot.native", "parent"));
+    child("of-nobody", ("containerd.io/gc.bref.snapshot.native", "nobody"));
+    child("rooted", (LABEL_ROOT, "yes"));
+    // What will be used was used less than an hour ago.
+    for (name, used) in [("fresh", "2999-01-01T00:00:00Z"), ("stale", past)] {
+        let used = labels(&[("containerd.io/gc.cond.value-usedat", used)]);
+        world.snapshots.label(&ns(), SN, name, &used).unwrap();
+    }
+    let root = world.blob(
+        "root",
+        &[
+            (LABEL_ROOT, "yes"),
+            ("containerd.io/gc.ref.image.a", "referred"),
+            ("containerd.io/gc.ref.snapshot.native/1", "parent"),
+            ("containerd.io/gc.ref.snapshot.native/2", "by-blob"),
+            ("containerd.io/gc.cond.snapshot.native/1", "usedat<1h|fresh"),
+            ("containerd.io/gc.cond.snapshot.native/2", "usedat<1h|stale"),
+        ],
+        None,
+    );
+    let root_name = root.to_string();
+    let signature = world.blob("signature", &[("containerd.io/gc.bref.content.x", &root_name)], None);
+    let note = world.blob("note", &[("containerd.io/gc.bref.image", "kept")], None);
+    let lost = world.blob("lost", &[("containerd.io/gc.bref.container", "nobody")], None);
+    let target = world.blob("target", &[], None);
+    world.image("kept", &root, &[("containerd.io/gc.ref.snapshot.native", "by-image")]);
+    world.image("referred", &target, &[(LABEL_EXPIRE, past)]);
+    world.image("over", &target, &[(LABEL_EXPIRE, past), (LABEL_ROOT, "yes")]);
+    let collected = world.collector.collect().unwrap();
+    assert_eq!(
+        world.snapshots(),
+        ["by-blob", "by-image", "fresh", "of-parent", "parent", "rooted"]
+    );
+    for digest in [&root, &signature, &note, &target] {
+        assert!(world.has(digest));
+    }
+    assert!(!world.has(&lost));
+    let images: Vec<_> = collected
+        .removed
+        .iter()
+        .filter(|node| node.kind == Kind::Image)
+        .collect();
+    assert_eq!(images, [&Node::image(&ns(), "over")]);
+}
+
+/// An ingest lives as long as its lease, however old it is, and what it expects with it.
+#[test]
+fn a_leased_ingest_does_not_age() {
+    let world = world();
+    let flat = world
+        .leases
+        .create(&ns(), None, labels(&[(LABEL_FLAT, "1")]))
+        .unwrap()
+        .0;
+    for (reference, lease) in [("held", Some(flat.clone())), ("alone", None)] {
+        let request = IngestRequest {
+            reference: reference.into(),
+            lease,
+            ..IngestRequest::default()
+        };
+        world.blobs.ingest(&ns(), request).unwrap().write(b"half").unwrap();
+    }
+    let old = std::time::SystemTime::now() - 2 * gantry_store::INGEST_LIFETIME;
+    for dir in std::fs::read_dir(world.dir.path().join("content/ingest")).unwrap() {
+        let data = std::fs::File::options()
+            .write(true)
+            .open(dir.unwrap().path().join("data"))
+            .unwrap();
+        data.set_modified(old).unwrap();
+    }
+    assert_eq!(world.collector.collect().unwrap().ingests, 1);
+    let left = world.blobs.ingests(&ns()).unwrap();
+    assert_eq!((left.len(), left[0].reference.as_str()), (1, "held"));
+    world.leases.delete(&ns(), &flat).unwrap();
+    assert_eq!(world.collector.collect().unwrap().ingests, 1);
+}
+
 #[test]
 fn lease_words() {
     let world = world();
@@ -287,7 +379,8 @@ fn lease_words() {
         ("volumes", "x", ErrorKind::Unimplemented),
         ("content", "sha256:short", ErrorKind::InvalidArgument),
         ("snapshots", "x", ErrorKind::InvalidArgument),
-        ("snapshots/", "x", ErrorKind::Unimplemented),
+        ("snapshots/", "x", ErrorKind::InvalidArgument),
+        ("content/x", "x", ErrorKind::InvalidArgument),
         ("images", "", ErrorKind::InvalidArgument),
     ] {
         assert_eq!(Resource::parse(kind, id).unwrap_err().kind(), wrong, "{kind} {id}");

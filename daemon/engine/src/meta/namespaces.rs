@@ -4,7 +4,7 @@ use super::{CLAIM, Meta, change_labels, new_labels};
 use crate::exchange;
 use gantry_core::meta::{Change, Happening};
 use gantry_core::{Error, Labels, Namespace, Result};
-use gantry_store::{Batch, Claim, NamespaceRecord, Store};
+use gantry_store::{Batch, NamespaceRecord};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::time::SystemTime;
@@ -17,19 +17,6 @@ const HOLDINGS: [(&str, &str); 5] = [
     ("client_containers", "containers"),
     ("sandboxes", "sandboxes"),
 ];
-
-/// Makes the namespace in this batch if it is not there. While the claim is held nobody deletes it.
-pub fn appear(store: &Store, batch: &mut Batch, ns: &Namespace) -> Result<Claim> {
-    let claim = store.claims().claim_shared(claim_key(ns))?;
-    if !store.contains::<NamespaceRecord>(ns)? {
-        batch.put(ns, &NamespaceRecord::default())?;
-    }
-    Ok(claim)
-}
-
-fn claim_key(ns: &Namespace) -> String {
-    format!("namespace/{ns}")
-}
 
 impl Meta {
     /// All of them with their labels, by name.
@@ -52,7 +39,7 @@ impl Meta {
         let ns = ns.clone();
         self.run(move |meta| {
             let labels = new_labels(labels)?;
-            let _claim = meta.store.claim(claim_key(&ns), CLAIM)?;
+            let _claim = meta.store.claim_namespace(&ns, CLAIM)?;
             if meta.store.contains::<NamespaceRecord>(&ns)? {
                 return Err(Error::exists(format!("namespace \"{ns}\": already exists")));
             }
@@ -69,7 +56,7 @@ impl Meta {
     pub async fn update_namespace(&self, ns: &Namespace, change: Change<Labels>) -> Result<Labels> {
         let ns = ns.clone();
         self.run(move |meta| {
-            let _claim = meta.store.claim(claim_key(&ns), CLAIM)?;
+            let _claim = meta.store.claim_namespace(&ns, CLAIM)?;
             let mut labels = meta.store.get::<NamespaceRecord>(&ns)?.unwrap_or_default().labels;
             change_labels(&mut labels, Some(change))?;
             let happening = Happening::NamespaceUpdate {
@@ -94,7 +81,7 @@ impl Meta {
     pub async fn delete_namespace(&self, ns: &Namespace) -> Result<()> {
         let ns = ns.clone();
         self.run(move |meta| {
-            let _claim = meta.store.claim(claim_key(&ns), CLAIM)?;
+            let _claim = meta.store.claim_namespace(&ns, CLAIM)?;
             let left = meta.left_in(&ns)?;
             if !left.is_empty() {
                 return Err(Error::precondition(format!(
@@ -150,6 +137,7 @@ mod tests {
     use gantry_core::ErrorKind;
     use gantry_core::label::MAX_LABEL;
     use gantry_core::snapshot::{SnapshotOptions, SnapshotService};
+    use std::time::Duration;
 
     #[tokio::test]
     async fn made_by_name_changed_and_deleted() {
@@ -255,13 +243,13 @@ mod tests {
         let one = ns("one");
         room.meta.create_namespace(&one, Labels::new()).await.unwrap();
         let mut batch = Batch::new();
-        let held = appear(&room.store, &mut batch, &one).unwrap();
+        let held = room.store.appear(&mut batch, &one).unwrap();
         assert!(batch.is_empty(), "it is there already");
         assert!(
-            room.store.claims().try_claim(claim_key(&one)).is_none(),
+            room.store.claim_namespace(&one, Duration::ZERO).is_err(),
             "a deletion waits"
         );
-        let other = appear(&room.store, &mut batch, &one).unwrap();
+        let other = room.store.appear(&mut batch, &one).unwrap();
         drop((held, other));
         room.meta.delete_namespace(&one).await.unwrap();
     }

@@ -9,6 +9,7 @@ use crate::key::Key;
 use crate::lease::Resource;
 use crate::record::Batch;
 use gantry_core::content::{BlobInfo, Ingest, IngestRequest, IngestStatus};
+use gantry_core::meta::Happening;
 use gantry_core::{Algorithm, Digest, Labels, Namespace, label};
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -194,9 +195,15 @@ impl OpenIngest {
             labels: labels.into_iter().filter(|(_, value)| !value.is_empty()).collect(),
         };
         let mut batch = Batch::new();
+        let _kept = self.inner.store.appear(&mut batch, &self.ns)?;
         if !exists {
             batch.put(&(self.ns.clone(), digest.clone()), &blob)?;
             batch.put(&(digest.clone(), self.ns.clone()), &BlobOwner {})?;
+            let happening = Happening::ContentCreate {
+                digest: digest.to_string(),
+                size: i64::try_from(blob.size).unwrap_or(i64::MAX),
+            };
+            batch.tell(&self.ns, &happening)?;
         }
         let leases = &self.inner.leases;
         self.inner
@@ -244,6 +251,7 @@ impl Inner {
             record.shared = self.may_share(digest)?;
         }
         let mut batch = Batch::new();
+        let _kept = self.store.appear(&mut batch, ns)?;
         batch.put(&key, &record)?;
         let resource = Resource::Ingest(request.reference.clone());
         self.leases.add_in(&mut batch, ns, record.lease.as_ref(), &resource)?;

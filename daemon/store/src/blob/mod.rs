@@ -8,16 +8,18 @@ mod files;
 mod ingest;
 mod records;
 
-pub use records::{Blob, NamespaceRecord};
+pub use records::Blob;
 pub(crate) use records::{BlobOwner, IngestRecord};
 
 use crate::db::Store;
 use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::lease::{Leases, Resource};
+use crate::namespace::NamespaceRecord;
 use crate::record::Batch;
 use files::Files;
 use gantry_core::content::{BlobInfo, BlobReader, ContentStore, Ingest, IngestRequest, IngestStatus};
+use gantry_core::meta::Happening;
 use gantry_core::{Digest, Labels, LeaseId, Namespace, label};
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -147,6 +149,15 @@ impl BlobStore {
         Ok(expired)
     }
 
+    /// Adds the removal of a blob to a sweep's batch, if it is there; the sweep holds its claim.
+    pub(crate) fn sweep_in(&self, batch: &mut Batch, ns: &Namespace, digest: &Digest) -> Result<bool> {
+        if !self.inner.store.contains::<Blob>(&(ns.clone(), digest.clone()))? {
+            return Ok(false);
+        }
+        Inner::delete_in(batch, ns, digest)?;
+        Ok(true)
+    }
+
     /// Whether an ingest is too young to expire.
     pub(crate) fn keeps_ingest(&self, record: &IngestRecord) -> bool {
         self.inner.is_fresh(record)
@@ -244,9 +255,11 @@ impl Inner {
     }
 
     /// Adds the removal of a namespace's blob to a batch. The caller holds the digest's claim.
-    fn delete_in(batch: &mut Batch, ns: &Namespace, digest: &Digest) {
+    fn delete_in(batch: &mut Batch, ns: &Namespace, digest: &Digest) -> Result<()> {
         batch.delete::<Blob>(&(ns.clone(), digest.clone()));
         batch.delete::<BlobOwner>(&(digest.clone(), ns.clone()));
+        let digest = digest.to_string();
+        batch.tell(ns, &Happening::ContentDelete { digest })
     }
 
     /// Removes an ingest, record first. The caller holds its claim or is alone.
@@ -284,11 +297,6 @@ impl Inner {
 /// Written in the future of a clock that was set back: as good as new.
 fn age_is_negative(record: &IngestRecord) -> bool {
     record.started_at > SystemTime::now()
-}
-
-/// Adds the removal of a blob to a sweep's batch; the sweep holds its claim.
-pub(crate) fn sweep_in(batch: &mut Batch, ns: &Namespace, digest: &Digest) {
-    Inner::delete_in(batch, ns, digest);
 }
 
 struct FileReader {
@@ -364,7 +372,7 @@ impl ContentStore for BlobStore {
         let _claim = self.inner.store.claims().claim(blob_claim(digest))?;
         self.inner.blob(ns, digest)?;
         let mut batch = Batch::new();
-        Inner::delete_in(&mut batch, ns, digest);
+        Inner::delete_in(&mut batch, ns, digest)?;
         Ok(self.inner.store.commit(batch).map(drop)?)
     }
 

@@ -80,15 +80,3 @@ impl Record for IngestRecord {
         })
     }
 }
-
-/// What a namespace says of itself. Key: namespace.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NamespaceRecord {
-    pub labels: Labels,
-}
-
-impl Record for NamespaceRecord {
-    type Key = Namespace;
-    const TABLE: &'static str = "namespaces";
-    const VERSION: u16 = 1;
-}

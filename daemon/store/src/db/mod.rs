@@ -158,13 +158,15 @@ impl Store {
                 None => writes.delete_cf(cf, &op.key),
             }
         }
-        if batch.events.is_empty() {
+        let mut events = batch.events;
+        events.extend(batch.told);
+        if events.is_empty() {
             self.write(writes, how)?;
             return Ok(Vec::new());
         }
-        let numbered = self.log.number(batch.events.len() as u64);
+        let numbered = self.log.number(events.len() as u64);
         let written = self
-            .add_events(&mut writes, numbered.first, &batch.events, numbered.trim.clone())
+            .add_events(&mut writes, numbered.first, &events, numbered.trim.clone())
             .and_then(|()| self.write(writes, how));
         self.log.landed(&numbered);
         written.map(|()| numbered.numbers().collect())

@@ -48,6 +48,12 @@ impl Store {
         Ok(value.map_err(|source| failed::<R>(source))?.is_some())
     }
 
+    /// Whether there is a row, whoever's record it is.
+    pub(crate) fn contains_row(&self, table: &'static str, key: &[u8]) -> Result<bool> {
+        let value = self.db.get_pinned_cf(self.cf(table)?, key);
+        Ok(value.map_err(|source| Error::Read { table, source })?.is_some())
+    }
+
     /// Every record of the table, in key order. Those that do not decode go into quarantine and are left out.
     pub fn list<R: Record>(&self) -> Result<Vec<(R::Key, R)>> {
         self.scan(&())

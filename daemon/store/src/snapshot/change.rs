@@ -1,11 +1,13 @@
 //! What changes snapshots: create, commit, remove.
 
 use super::records::{Layer, LayerState, SharedLayer, Snapshot};
-use super::{At, Inner, Made, Parent, TARGET, failed, wrong_kind};
+use super::{At, Inner, Made, Parent, failed, not_active};
 use crate::error::{Error, Result};
 use crate::record::Batch;
+use gantry_core::meta::Happening;
 use gantry_core::snapshot::{CommitOptions, SnapshotKind, SnapshotOptions, Usage};
 use gantry_core::{Digest, Mount, label};
+use gantry_snapshots_api::{Prepared, TARGET};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -48,7 +50,7 @@ impl Inner {
             self.keep(at, options.lease.as_ref())?;
             return Err(exists(at));
         }
-        let below = parent.map(|parent| self.parent(at.named(parent))).transpose()?;
+        let below = parent.map(|parent| self.parent_beside(at, &[at], parent)).transpose()?;
         let now = SystemTime::now();
         let snapshot = Snapshot {
             id: self.numbers.give(&self.store)?,
@@ -63,18 +65,37 @@ impl Inner {
         let wanted = snapshot.options().map_err(failed("prepare", at.name))?;
         // From here on what is on disk under that number goes with `made`, unless it is recorded.
         let made = Made::new(self, at, snapshot, (claim, below), options.lease);
-        match kind {
-            SnapshotKind::View => backend.view(made.id(), made.parents(), &wanted),
-            SnapshotKind::Active | SnapshotKind::Committed => backend.prepare(made.id(), made.parents(), &wanted),
+        let prepared = match kind {
+            SnapshotKind::View => backend
+                .view(made.id(), made.parents(), &wanted)
+                .map(|()| Prepared::Active),
+            SnapshotKind::Active | SnapshotKind::Committed => {
+                backend.prepare_or_find(made.id(), made.parents(), &wanted)
+            }
         }
         .map_err(failed("prepare", at.name))?;
         failpoint!("store::snapshot::prepare::made");
-        Ok(made)
+        match (prepared, wanted.labels.get(TARGET)) {
+            (Prepared::Committed(usage), Some(target)) => {
+                made.keep_as(target, usage)?;
+                Err(Error::TargetFound { target: target.clone() })
+            }
+            (Prepared::Active | Prepared::Committed(_), _) => Ok(made),
+        }
+    }
+
+    /// The parent of something under whose name, or instead of which, the caller holds claims: none of these can be it.
+    fn parent_beside(&self, at: At<'_>, held: &[At<'_>], parent: &str) -> Result<Parent> {
+        // They are claimed and not committed snapshots, so waiting for one of them would be waiting for oneself.
+        match held.iter().any(|held| held.name == parent) {
+            true => Err(Error::ParentMissing { key: parent.to_owned() }),
+            false => self.parent(at.named(parent)),
+        }
     }
 
     /// The snapshot that the client means to end up with is there, or another namespace has it to share.
     fn refuse_existing_target(&self, at: At<'_>, options: &SnapshotOptions) -> Result<()> {
-        let Some(target) = options.labels.get(TARGET) else {
+        let Some(target) = options.labels.get(TARGET).filter(|target| !target.is_empty()) else {
             return Ok(());
         };
         let target = at.named(target);
@@ -88,7 +109,8 @@ impl Inner {
             there
         };
         if there || self.adopt(target, lease)? {
-            return Err(exists(target));
+            let target = target.name.to_owned();
+            return Err(Error::TargetExists { target });
         }
         Ok(())
     }
@@ -105,7 +127,7 @@ impl Inner {
         let _claims = self.store.claims().claim_all([at.claim(), to.claim()])?;
         let mut snapshot = self.snapshot(at)?;
         if snapshot.kind != SnapshotKind::Active {
-            return Err(wrong_kind(at, &snapshot, "an active snapshot"));
+            return Err(not_active(at));
         }
         if self.find(to)?.is_some() {
             self.keep(to, lease)?;
@@ -114,18 +136,18 @@ impl Inner {
         let mut layer = self.ready(at, &snapshot)?;
         let before = snapshot.clone();
         let wanted = options.parent.as_deref().filter(|parent| !parent.is_empty());
-        let below = self.attach(at, &mut snapshot, &mut layer, wanted)?;
+        let below = self.attach([at, to], &mut snapshot, &mut layer, wanted)?;
+        snapshot.relabel_committed(&options.labels)?;
+        let said = snapshot.options().map_err(failed("commit", at.name))?;
         failpoint!("store::snapshot::commit::intent");
         let usage = backend
-            .commit(snapshot.id, &layer.parents)
+            .commit_with(snapshot.id, &layer.parents, &said)
             .map_err(failed("commit", at.name))?;
         failpoint!("store::snapshot::commit::synced");
         let now = SystemTime::now();
         snapshot.kind = SnapshotKind::Committed;
         snapshot.verified = options.verified && below.as_ref().is_none_or(|parent| parent.verified);
         (snapshot.usage, snapshot.created_at, snapshot.updated_at) = (usage, now, now);
-        label::merge(&mut snapshot.labels, &options.labels);
-        label::validate(&snapshot.labels)?;
         layer.usage = usage;
         let mut batch = Batch::new();
         if snapshot.verified && name.parse::<Digest>().is_ok() {
@@ -138,6 +160,12 @@ impl Inner {
         batch.put(&(at.sn.to_owned(), snapshot.id), &layer)?;
         self.leases.remove_in(&mut batch, at.ns, lease, &at.resource());
         self.leases.add_in(&mut batch, at.ns, lease, &to.resource())?;
+        let happening = Happening::SnapshotCommit {
+            key: at.name.to_owned(),
+            name: name.to_owned(),
+            snapshotter: at.sn.to_owned(),
+        };
+        batch.tell(at.ns, &happening)?;
         self.store.commit(batch)?;
         failpoint!("store::snapshot::commit::recorded");
         Ok(())
@@ -146,7 +174,7 @@ impl Inner {
     /// The parent that a snapshot is committed on: its own, or one that it gets only now ("rebase").
     fn attach(
         &self,
-        at: At<'_>,
+        [at, to]: [At<'_>; 2],
         snapshot: &mut Snapshot,
         layer: &mut Layer,
         wanted: Option<&str>,
@@ -154,14 +182,12 @@ impl Inner {
         match (&snapshot.parent, wanted) {
             (Some(parent), Some(wanted)) if parent != wanted => Err(Error::Reparent {
                 key: at.name.to_owned(),
-                parent: parent.clone(),
-                wanted: wanted.to_owned(),
             }),
             (None, Some(wanted)) => {
                 if !self.backend(at.sn)?.capabilities().rebase {
                     return Err(Error::NoRebase { name: at.sn.to_owned() });
                 }
-                let parent = self.parent(at.named(wanted))?;
+                let parent = self.parent_beside(at, &[at, to], wanted)?;
                 snapshot.parent = Some(wanted.to_owned());
                 layer.parents = parent.chain.clone();
                 Ok(Some(parent))
@@ -180,6 +206,7 @@ impl Inner {
         let _layer_claim = self.store.claims().claim(layer_claim(at.sn, snapshot.id))?;
         let mut last = Batch::new();
         self.forget_in(&mut last, at, &snapshot);
+        last.tell(at.ns, &at.removed())?;
         if self.owners(at.sn, snapshot.id)? > 1 {
             return self.store.commit(last).map(drop);
         }

@@ -6,7 +6,7 @@ use super::{At, Inner, SnapshotStore, failed};
 use crate::db::Store;
 use crate::error::Result;
 use crate::record::Batch;
-use gantry_core::Namespace;
+use gantry_core::{ErrorKind, Namespace};
 use gantry_snapshots_api::Snapshotter;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
@@ -58,8 +58,17 @@ impl SnapshotStore {
         let holds_back = inner.store.holds_back()?;
         for backend in inner.backends.values() {
             let sn = backend.name();
-            backend.cleanup().map_err(failed("clean up", sn))?;
-            let mut on_disk: BTreeSet<u64> = backend.list().map_err(failed("list", sn))?.into_iter().collect();
+            let cleaned = backend.cleanup().map_err(failed("clean up", sn));
+            let found = cleaned.and_then(|_| backend.list().map_err(failed("list", sn)));
+            let mut on_disk: BTreeSet<u64> = match found {
+                // A service outside that is not there now is no reason not to start; it is looked at next time.
+                Err(error) if error.kind() == ErrorKind::Unavailable => {
+                    tracing::warn!(err = %error, snapshotter = sn, "the snapshots of a service outside are not looked over");
+                    report.left.push(gantry_core::Error::from(error).to_string());
+                    continue;
+                }
+                found => found?.into_iter().collect(),
+            };
             for ((_, id), layer) in inner.store.scan::<Layer>(&sn.to_owned())? {
                 let there = on_disk.remove(&id);
                 inner.settle(backend, id, &layer, there, holds_back, &mut report)?;
@@ -67,9 +76,12 @@ impl SnapshotStore {
             for id in on_disk {
                 if holds_back {
                     report.left.push(format!("{sn} {id}: something is in quarantine"));
-                } else {
-                    backend.remove(id).map_err(failed("remove", &id.to_string()))?;
-                    report.strays += 1;
+                    continue;
+                }
+                match backend.remove(id) {
+                    Ok(_) => report.strays += 1,
+                    Err(error) if error.kind() == ErrorKind::Unavailable => report.left.push(error.to_string()),
+                    Err(error) => return Err(failed("remove", &id.to_string())(error)),
                 }
             }
         }
@@ -108,6 +120,7 @@ impl SnapshotStore {
             return Ok(false);
         };
         self.inner.forget_in(batch, at, &snapshot);
+        batch.tell(ns, &at.removed())?;
         Ok(true)
     }
 
@@ -166,6 +179,7 @@ impl Inner {
             let at = At::new(&ns, sn, &name);
             if let Some(snapshot) = self.find(at)? {
                 self.forget_in(&mut batch, at, &snapshot);
+                batch.tell(&ns, &at.removed())?;
             }
         }
         self.store.commit(batch).map(drop)

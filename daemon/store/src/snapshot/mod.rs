@@ -25,6 +25,7 @@ use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::lease::{Leases, Resource};
 use crate::record::Batch;
+use gantry_core::meta::Happening;
 use gantry_core::snapshot::{
     ApplyTarget, CommitOptions, SnapshotInfo, SnapshotKind, SnapshotOptions, SnapshotService, Usage,
 };
@@ -34,9 +35,6 @@ use layers::Numbers;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
-
-/// Names the snapshot that a client means to end up with (containerd's remote snapshotter contract).
-const TARGET: &str = "containerd.io/snapshot.ref";
 
 /// Snapshots of all namespaces over all backends.
 #[derive(Clone)]
@@ -88,6 +86,13 @@ impl<'a> At<'a> {
 
     fn claim(self) -> String {
         hex::encode(("snapshot".to_owned(), self.key()).to_bytes())
+    }
+
+    fn removed(self) -> Happening {
+        Happening::SnapshotRemove {
+            key: self.name.to_owned(),
+            snapshotter: self.sn.to_owned(),
+        }
     }
 
     fn resource(self) -> Resource {
@@ -144,19 +149,9 @@ fn failed(what: &'static str, key: &str) -> impl FnOnce(gantry_snapshots_api::Er
     }
 }
 
-fn kind_word(kind: SnapshotKind) -> &'static str {
-    match kind {
-        SnapshotKind::View => "a view",
-        SnapshotKind::Active => "active",
-        SnapshotKind::Committed => "committed",
-    }
-}
-
-fn wrong_kind(at: At<'_>, snapshot: &Snapshot, needed: &'static str) -> Error {
-    Error::SnapshotKind {
+fn not_active(at: At<'_>) -> Error {
+    Error::SnapshotNotActive {
         key: at.name.to_owned(),
-        is: kind_word(snapshot.kind),
-        needed,
     }
 }
 
@@ -232,7 +227,10 @@ impl Inner {
         let access = match snapshot.kind {
             SnapshotKind::Active => Access::ReadWrite,
             SnapshotKind::View => Access::ReadOnly,
-            SnapshotKind::Committed => return Err(wrong_kind(at, snapshot, "an active snapshot or a view")),
+            SnapshotKind::Committed => {
+                let key = at.name.to_owned();
+                return Err(Error::SnapshotNotMountable { key });
+            }
         };
         let layer = self.ready(at, snapshot)?;
         let options = snapshot.options().map_err(failed("mount", at.name))?;
@@ -362,7 +360,7 @@ impl SnapshotService for SnapshotStore {
         let backend = self.inner.backend(snapshotter)?;
         let snapshot = self.inner.snapshot(at)?;
         if snapshot.kind != SnapshotKind::Active {
-            return Err(wrong_kind(at, &snapshot, "an active snapshot").into());
+            return Err(not_active(at).into());
         }
         let layer = self.inner.ready(at, &snapshot)?;
         Ok(backend

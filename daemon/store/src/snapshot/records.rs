@@ -3,7 +3,7 @@
 use crate::record::Record;
 use gantry_core::gc::{Facts, Node};
 use gantry_core::snapshot::{SnapshotInfo, SnapshotKind, Usage};
-use gantry_core::{Labels, Namespace};
+use gantry_core::{Labels, Namespace, label};
 use gantry_snapshots_api::{INHERITED, IdMap, Options, TARGET};
 use serde::{Deserialize, Serialize};
 use std::time::SystemTime;
@@ -42,7 +42,19 @@ impl Record for Snapshot {
     }
 }
 
+/// Whether a label is said to the backend too.
+fn is_for_backend(label: &str) -> bool {
+    label == TARGET || label.starts_with(INHERITED)
+}
+
 impl Snapshot {
+    /// The labels it is committed with: those of the commit, and what was said to the backend when it was prepared.
+    pub fn relabel_committed(&mut self, labels: &Labels) -> gantry_core::Result<()> {
+        self.labels.retain(|label, _| is_for_backend(label));
+        label::merge(&mut self.labels, labels);
+        label::validate(&self.labels)
+    }
+
     pub fn info(self, name: &str) -> SnapshotInfo {
         SnapshotInfo {
             kind: self.kind,
@@ -56,8 +68,7 @@ impl Snapshot {
     }
 
     fn labels_for_backend(&self) -> Labels {
-        let is_for_it = |label: &str| label == TARGET || label.starts_with(INHERITED);
-        let labels = self.labels.iter().filter(|(label, _)| is_for_it(label));
+        let labels = self.labels.iter().filter(|(label, _)| is_for_backend(label));
         labels.map(|(label, value)| (label.clone(), value.clone())).collect()
     }
 

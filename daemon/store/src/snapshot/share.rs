@@ -117,6 +117,7 @@ impl Inner {
             usage: layer.usage,
         };
         let mut batch = Batch::new();
+        let _kept = self.store.appear(&mut batch, at.ns)?;
         self.record_in(&mut batch, at, &snapshot)?;
         self.leases.add_in(&mut batch, at.ns, lease, &at.resource())?;
         self.store.commit(batch)?;

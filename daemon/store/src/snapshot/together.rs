@@ -10,6 +10,7 @@ use super::{At, Inner, Parent, SnapshotStore, failed};
 use crate::db::Claim;
 use crate::error::Result;
 use crate::record::Batch;
+use gantry_core::meta::Happening;
 use gantry_core::snapshot::{SnapshotKind, SnapshotOptions, Usage};
 use gantry_core::{LeaseId, Namespace};
 use std::sync::Arc;
@@ -54,6 +55,7 @@ impl SnapshotStore {
             });
         }
         inner.forget_in(batch, at, &snapshot);
+        batch.tell(ns, &at.removed())?;
         Ok(forgotten)
     }
 }
@@ -70,7 +72,11 @@ pub struct Made {
     layer: Layer,
     lease: Option<LeaseId>,
     kept: bool,
-    _held: (Claim, Option<Parent>),
+    /// Nobody deletes the namespace once this is recorded in a batch.
+    _namespace: Option<Claim>,
+    /// Of its name; let go when it gets another.
+    _claim: Option<Claim>,
+    _below: Option<Parent>,
 }
 
 impl Made {
@@ -78,10 +84,10 @@ impl Made {
         inner: &Arc<Inner>,
         at: At<'_>,
         snapshot: Snapshot,
-        held: (Claim, Option<Parent>),
+        (claim, below): (Claim, Option<Parent>),
         lease: Option<LeaseId>,
     ) -> Self {
-        let parents = held.1.as_ref().map_or(Vec::new(), |parent| parent.chain.clone());
+        let parents = below.as_ref().map_or(Vec::new(), |parent| parent.chain.clone());
         Self {
             inner: inner.clone(),
             ns: at.ns.clone(),
@@ -96,7 +102,9 @@ impl Made {
             },
             lease,
             kept: false,
-            _held: held,
+            _namespace: None,
+            _claim: Some(claim),
+            _below: below,
         }
     }
 
@@ -111,11 +119,41 @@ impl Made {
     /// Puts the rows of the snapshot into a batch.
     pub fn record_in(&mut self, batch: &mut Batch) -> Result<()> {
         let at = At::new(&self.ns, &self.snapshotter, &self.key);
+        self._namespace = Some(self.inner.store.appear(batch, at.ns)?);
         batch.put(&(self.snapshotter.clone(), self.snapshot.id), &self.layer)?;
         self.inner.record_in(batch, at, &self.snapshot)?;
+        if self.snapshot.kind == SnapshotKind::Active {
+            let happening = Happening::SnapshotPrepare {
+                key: self.key.clone(),
+                parent: self.snapshot.parent.clone().unwrap_or_default(),
+                snapshotter: self.snapshotter.clone(),
+            };
+            batch.tell(at.ns, &happening)?;
+        }
         self.inner
             .leases
             .add_in(batch, at.ns, self.lease.as_ref(), &at.resource())
+    }
+
+    /// The backend had the content of a committed snapshot by itself: it is recorded under that name, if that is still free.
+    pub(super) fn keep_as(mut self, target: &str, usage: Usage) -> Result<()> {
+        // Nobody waits for the one name while he has the other.
+        self._claim = None;
+        let inner = self.inner.clone();
+        let (ns, sn) = (self.ns.clone(), self.snapshotter.clone());
+        let at = At::new(&ns, &sn, target);
+        let _claim = inner.store.claims().claim(at.claim())?;
+        if inner.find(at)?.is_some() {
+            return inner.keep(at, self.lease.as_ref());
+        }
+        self.key = target.to_owned();
+        self.snapshot.kind = SnapshotKind::Committed;
+        (self.snapshot.usage, self.layer.usage) = (usage, usage);
+        let mut batch = Batch::new();
+        self.record_in(&mut batch)?;
+        inner.store.commit(batch)?;
+        self.keep();
+        Ok(())
     }
 
     /// To be called when the batch is committed.
