@@ -56,8 +56,6 @@ pub(crate) enum Message {
     Made { shim: Shim, pid: u32 },
     /// A restart is under way: do not remove the container between its two halves.
     Hold(bool),
-    /// Look again what is left to do in the present state, after a restart of the daemon.
-    Recovered(Option<Shim>, Option<Event>),
 }
 
 impl Keeper {

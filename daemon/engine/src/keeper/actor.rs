@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
-use tracing::{Instrument, error, info_span};
+use tracing::{Instrument, Span, error, info_span};
 
 /// A prepared container that nobody starts is put back after this.
 const PREPARED: Duration = Duration::from_secs(60);
@@ -58,8 +58,12 @@ impl Actor {
     }
 
     pub(super) async fn run(self) {
-        let span = info_span!("keeper", container = %self.keeper.id().short());
+        let span = self.span();
         self.serve().instrument(span).await;
+    }
+
+    pub(super) fn span(&self) -> Span {
+        info_span!("keeper", container = %self.keeper.id().short())
     }
 
     async fn serve(mut self) {
@@ -84,7 +88,6 @@ impl Actor {
                     self.hold = on;
                     self.remove_if_done().await;
                 }
-                Message::Recovered(shim, event) => self.recovered(shim, event).await,
             }
             if self.state() == State::Removed {
                 break;

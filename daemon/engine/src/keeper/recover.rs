@@ -1,26 +1,26 @@
 //! After a restart of the daemon: compare the record with the kernel, then go on from there.
 
 use super::actor::Actor;
+use super::ended_by;
 use super::ended_from;
-use super::{Message, ended_by};
 use crate::container::make;
 use gantry_core::lifecycle::{Effect, Event, State};
 use gantry_task::{Reunion, Shim, Status};
-use tracing::{info, warn};
+use tracing::{Instrument, info, warn};
 
 impl Actor {
-    /// Looks before serving: requests wait in the inbox, readers see the recorded state meanwhile.
-    pub(super) async fn recover(self) {
-        let state = self.state();
-        if state.may_hold_resources() {
-            let (shim, event) = self.look(&state).await;
-            let inbox = self.inbox.clone();
-            // The first message of a fresh inbox: there is room, and whoever asked meanwhile comes after or before,
-            // which the table answers either way.
-            if inbox.send(Message::Recovered(shim, event)).await.is_err() {
-                warn!("the inbox closed before the container was looked at");
+    /// Looks and goes on from there before serving: requests wait in the inbox, readers see the recorded state meanwhile. A request
+    /// that came first would wait for what the former daemon had under way, and nobody has that under way any more.
+    pub(super) async fn recover(mut self) {
+        let span = self.span();
+        let found = async {
+            let state = self.state();
+            if state.may_hold_resources() {
+                let (shim, event) = self.look(&state).await;
+                self.recovered(shim, event).await;
             }
-        }
+        };
+        found.instrument(span).await;
         self.run().await;
     }
 
@@ -57,7 +57,7 @@ impl Actor {
     }
 
     /// Goes on from what was found.
-    pub(super) async fn recovered(&mut self, shim: Option<Shim>, event: Option<Event>) {
+    async fn recovered(&mut self, shim: Option<Shim>, event: Option<Event>) {
         let state = self.state();
         info!(
             state = state.status().name(),
