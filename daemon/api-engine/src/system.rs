@@ -79,7 +79,7 @@ fn info(engine: &Engine, found: Info) -> wire::InfoResponse {
             .map(|(key, value)| wire::KeyValue { key, value })
             .collect(),
         logging_driver: config.log.driver.clone(),
-        logging_options: config.log.options.clone().into_iter().collect(),
+        logging_options: found.logging_options.into_iter().collect(),
         cgroup_driver: "cgroupfs".to_owned(),
         cgroup_version: cgroup_version(facts.cgroup).to_owned(),
         runtimes: found.runtimes,

@@ -7,6 +7,7 @@ use crate::gate::blocking;
 use crate::records;
 use gantry_core::lifecycle::Status;
 use gantry_core::{Error, Result};
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 use tokio::sync::{broadcast, mpsc};
 
@@ -27,6 +28,8 @@ pub struct Info {
     pub snapshotter: String,
     pub snapshotter_status: Vec<(String, String)>,
     pub runtimes: Vec<String>,
+    /// What rules the logs of containers that say nothing themselves.
+    pub logging_options: BTreeMap<String, String>,
     pub warnings: Vec<String>,
 }
 
@@ -59,6 +62,8 @@ impl Engine {
         info.operating_system = crate::host::os_name();
         info.memory = crate::host::total_memory();
         info.runtimes = self.context.runtimes();
+        let log = &self.context.config.log;
+        info.logging_options = crate::container::make::log_options(&log.driver, &log.options);
         info.warnings = crate::host::warnings(&self.context.facts);
         Ok(info)
     }

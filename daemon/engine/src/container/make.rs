@@ -131,6 +131,29 @@ fn rotation(options: &BTreeMap<String, String>) -> Result<Rotation> {
     Ok(Rotation::At { size, files, compress })
 }
 
+/// The options that are in force for containers that name none: what the daemon was told, and what rotation adds to it.
+pub(crate) fn log_options(driver: &str, told: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut options = told.clone();
+    if driver == "json-file"
+        && let Ok(Rotation::At { size, files, compress }) = rotation(told)
+    {
+        let mib = 1 << 20;
+        let size = if size % mib == 0 {
+            format!("{}m", size / mib)
+        } else {
+            size.to_string()
+        };
+        for (name, value) in [
+            ("max-size", size),
+            ("max-file", files.to_string()),
+            ("compress", compress.to_string()),
+        ] {
+            options.entry(name.to_owned()).or_insert(value);
+        }
+    }
+    options
+}
+
 /// `10m`, `512k`, `1g`, `4096`: powers of 1024, as Docker reads them.
 fn parse_size(text: &str) -> Option<u64> {
     let lower = text.to_ascii_lowercase();
