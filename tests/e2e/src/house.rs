@@ -1,7 +1,7 @@
 //! A daemon on roots of its own.
 
 use crate::leak::Before;
-use crate::{Gantry, busybox_tar, eventually, leak, program};
+use crate::{Gantry, PATIENCE, busybox_tar, eventually, leak, program};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::File;
@@ -155,10 +155,9 @@ impl House {
 
     pub fn ready(&mut self) {
         let socket = self.socket();
-        let limit = Duration::from_secs(30);
         let log = self.log_path();
         let daemon = self.daemon.as_mut().expect("the daemon was started");
-        eventually("the daemon's socket answers", limit, || {
+        eventually("the daemon's socket answers", PATIENCE, || {
             if let Ok(Some(status)) = daemon.try_wait() {
                 panic!(
                     "gantryd ended: {status}\n{}",

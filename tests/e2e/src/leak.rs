@@ -23,7 +23,7 @@ impl Before {
 
 /// Fails with the list of what is left after a few seconds of grace for processes to be reaped.
 pub fn check(root: &Path, before: &Before) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + crate::PATIENCE;
     loop {
         let left = leftovers(root, before);
         if left.is_empty() {

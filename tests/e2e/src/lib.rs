@@ -17,7 +17,27 @@ pub use programs::{program, target_dir};
 pub use pty::Terminal;
 pub use run::{Gantry, Output};
 
+use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
+
+/// What may take a while on a loaded machine, and is not itself the promise, is given this long.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits for a command's end; kills it and fails when it does not come within [`PATIENCE`].
+#[track_caller]
+pub fn ended(child: &mut Child) -> ExitStatus {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait().expect("a child can be waited for") {
+            return status;
+        }
+        if Instant::now() >= deadline {
+            child.kill().expect("a child can be killed");
+            panic!("the command does not end by itself");
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
 
 /// Asks until it is so; fails after the limit with what was waited for.
 pub fn eventually(what: &str, limit: Duration, mut test: impl FnMut() -> bool) {

@@ -1,6 +1,6 @@
 //! Several clients on one container, one of them asleep: each gets every byte.
 
-use gantry_e2e::House;
+use gantry_e2e::{House, PATIENCE, ended, eventually};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sha2::{Digest, Sha256};
@@ -41,7 +41,7 @@ fn three_clients(more: &[&str]) {
     let expected = (hex::encode(hash.finalize()), BYTES);
     let bind = format!("{}:/random:ro", source.display());
     // It waits for a line, so that all are attached before the first byte.
-    let mut command = gantry.command(["create", "-i", "--name", "source", "-v", &bind, "--log-driver", "none"]);
+    let mut command = gantry.command(["create", "-i", "--name", "source", "-v", &bind]);
     command
         .args(more)
         .args(["busybox", "sh", "-c", "read line; exec cat /random"]);
@@ -58,7 +58,8 @@ fn three_clients(more: &[&str]) {
         })
         .collect();
     let sums: Vec<_> = clients.iter_mut().map(sum).collect();
-    std::thread::sleep(Duration::from_secs(1));
+    let attached = |format| gantry.ok(&["inspect", "-f", format, "source"]);
+    eventually("three are attached", PATIENCE, || attached("{{len .Attached}}") == "3");
     let asleep = Pid::from_raw(i32::try_from(clients[2].id()).expect("a pid"));
     kill(asleep, Signal::SIGSTOP).expect("it can be stopped");
     use std::io::Write;
@@ -69,12 +70,15 @@ fn three_clients(more: &[&str]) {
         .write_all(b"go\n")
         .expect("attached");
     std::thread::sleep(Duration::from_secs(10));
+    // There is more than its share of the disk: the writer waits for it, and says so.
+    let holding = attached("{{range .Attached}}{{.HoldingBack}} {{end}}");
+    assert!(holding.contains("true"), "the one that sleeps holds back: {holding:?}");
     kill(asleep, Signal::SIGCONT).expect("it can go on");
     for (place, sum) in sums.into_iter().enumerate() {
         assert_eq!(sum.join().expect("the reader ends"), expected, "client {place}");
     }
     for client in &mut clients {
-        assert!(client.wait().expect("the client ends").success());
+        assert!(ended(client).success());
     }
 }
 

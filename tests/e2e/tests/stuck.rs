@@ -1,6 +1,6 @@
 //! One container is stuck in a hook, another on a frozen filesystem: everything else answers at once.
 
-use gantry_e2e::{House, eventually};
+use gantry_e2e::{House, PATIENCE, eventually};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -93,14 +93,12 @@ fn others_answer_while_one_is_stuck_in_a_hook_and_one_on_a_frozen_disk() {
         "-c",
         "while :; do echo x >> /f/x; sleep 0.1; done",
     ]);
-    eventually("the container writes", Duration::from_secs(10), || {
-        frozen.0.join("x").exists()
-    });
+    eventually("the container writes", PATIENCE, || frozen.0.join("x").exists());
     frozen.freeze();
     let spec = spec.to_string_lossy().into_owned();
     let hooked = gantry.command(["run", "-d", "--name", "hooked", "--hook-spec", &spec, "busybox", "true"]);
     let mut hooked = gantry.spawn(hooked);
-    eventually("the hook runs", Duration::from_secs(10), || {
+    eventually("the hook runs", PATIENCE, || {
         gantry.ok(&["ps", "-a"]).contains("hooked")
     });
 

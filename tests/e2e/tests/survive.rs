@@ -1,25 +1,55 @@
 //! The daemon is killed, again and again; containers and their output do not notice.
 
-use gantry_e2e::{Gantry, House, eventually};
+use gantry_e2e::{Gantry, House, PATIENCE, ended, eventually};
+use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-const KILLS: usize = 5;
+const KILLS: u64 = 5;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Fails unless `text` is the numbers from 1 to `last`, each once, in order.
-fn numbered(text: &[u8], last: usize, what: &str) {
-    let text = std::str::from_utf8(text).expect("numbers are text");
-    let mut expected = 0;
-    for line in text.lines() {
-        expected += 1;
-        let number: usize = line
-            .parse()
-            .unwrap_or_else(|_| panic!("{what}: {line:?} after {}", expected - 1));
-        assert_eq!(number, expected, "{what}");
+/// A gigabyte: so many lines of so many bytes, the end of the line counted. A line is its number, with zeros before it.
+const LINES: u64 = 5_000_000;
+const LINE: usize = 200;
+const BYTES: u64 = LINES * LINE as u64;
+/// Lines that come after the last restart, however fast the machine.
+const LAST: u64 = 1000;
+/// Output that comes while no daemon runs, each time.
+const ALONE: u64 = 20_000_000;
+
+/// Reads numbered lines to their end and answers the first number and how many there were; each must be one more than the
+/// one before it. `seen` counts the bytes.
+fn numbered(from: impl Read, seen: &AtomicU64, what: &str) -> (u64, u64) {
+    let mut from = BufReader::with_capacity(1 << 16, from);
+    let (mut line, mut first, mut count) = (Vec::new(), 0, 0);
+    loop {
+        line.clear();
+        let length = from.read_until(b'\n', &mut line).expect("output can be read");
+        if length == 0 {
+            return (first, count);
+        }
+        let number = (length == LINE && line.pop() == Some(b'\n'))
+            .then(|| std::str::from_utf8(&line).ok()?.parse::<u64>().ok())
+            .flatten()
+            .unwrap_or_else(|| panic!("{what}: {count} lines, then {:?}", String::from_utf8_lossy(&line)));
+        if count == 0 {
+            first = number;
+        }
+        assert_eq!(number, first + count, "{what}");
+        count += 1;
+        seen.fetch_add(length as u64, Ordering::Relaxed);
     }
-    assert_eq!(expected, last, "{what}: lines");
-    assert!(text.ends_with('\n'), "{what}: the last line is whole");
+}
+
+/// `gantry logs`, read as it comes.
+fn logged(gantry: &Gantry, name: &str) -> (u64, u64) {
+    let mut command = gantry.command(["logs", name]);
+    let mut logs = command.stdout(Stdio::piped()).spawn().expect("gantry starts");
+    let seen = numbered(logs.stdout.take().expect("piped"), &AtomicU64::new(0), "the log");
+    assert!(ended(&mut logs).success());
+    seen
 }
 
 /// `gantry ps` says this of a container, within a second of the daemon's first answer.
@@ -32,52 +62,79 @@ fn listed_within_a_second(gantry: &Gantry, name: &str, status: &str, since: Inst
     assert!(took < SECOND, "ps was right {took:?} after the start");
 }
 
-/// The issue's own scene: lines as fast as they come, the daemon killed five times, the log whole.
-fn lines_survive(runtime: &[&str]) {
-    const LINES: usize = 6_000_000;
+/// A gigabyte of lines as fast as they come, the daemon killed five times in their midst. Answers what `gantry logs` has:
+/// its first line and how many.
+fn lines_survive(options: &[&str]) -> (u64, u64) {
     let mut house = House::new();
     let gantry = house.gantry();
-    // The last lines come after the last start, however fast the machine.
+    let print = |from, to| {
+        let zeros = LINE - 1 - 7;
+        format!("awk 'BEGIN {{ zeros = sprintf(\"%0{zeros}d\", 0); for (i = {from}; i <= {to}; i++) print zeros i }}'")
+    };
+    // Seven digits each: the first line is number 1000001.
+    let (first, last) = (1_000_001, 1_000_000 + LINES);
     let script = format!(
-        "seq 1 {}; while [ ! -e /tmp/end ]; do sleep 0.1; done; seq {} {LINES}",
-        LINES - 9,
-        LINES - 8
+        "{}; while [ ! -e /tmp/end ]; do sleep 0.05; done; {}",
+        print(first, last - LAST),
+        print(last - LAST + 1, last)
     );
-    let mut command = gantry.command(["run", "--name", "talker", "--log-opt", "max-size=-1"]);
-    command.args(runtime).args(["busybox", "sh", "-c", &script]);
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let attached = command.spawn().expect("gantry starts");
-    // The pipe is emptied all the while.
-    let client = std::thread::spawn(move || attached.wait_with_output().expect("gantry ends"));
-    eventually("the container runs", Duration::from_secs(10), || {
-        gantry.run(&["inspect", "-f", "{{.State.Running}}", "talker"]).line() == "true"
+    let mut command = gantry.command(["run", "--name", "talker"]);
+    command.args(options).args(["busybox", "sh", "-c", &script]);
+    let mut client = command.stdout(Stdio::piped()).spawn().expect("gantry starts");
+    let seen = Arc::new(AtomicU64::new(0));
+    let reader = std::thread::spawn({
+        let (stdout, seen) = (client.stdout.take().expect("piped"), seen.clone());
+        move || numbered(stdout, &seen, "the attached client")
     });
-    for _ in 0..KILLS {
-        std::thread::sleep(Duration::from_millis(300));
+    let body = BYTES - LAST * LINE as u64;
+    let until = |bytes: u64, what: &str| {
+        let bytes = bytes.min(body);
+        eventually(what, PATIENCE, || {
+            seen.load(Ordering::Relaxed) >= bytes || reader.is_finished()
+        });
+    };
+    for kill in 0..KILLS {
+        until(BYTES / 10 + kill * BYTES / 8, "output comes");
         house.kill_daemon();
-        std::thread::sleep(Duration::from_millis(100));
+        let before = seen.load(Ordering::Relaxed);
+        until(before + ALONE, "output comes while no daemon runs");
+        println!("killed at {before}, started at {}", seen.load(Ordering::Relaxed));
         let began = Instant::now();
         house.start();
         listed_within_a_second(&gantry, "talker", "Up", began);
     }
     gantry.ok(&["exec", "talker", "touch", "/tmp/end"]);
     assert_eq!(gantry.ok(&["wait", "talker"]), "0");
-    let logs = gantry.run(&["logs", "talker"]).exits(0);
-    numbered(&logs.bytes, LINES, "the log");
-    let seen = client.join().expect("the client's thread ends");
-    let said = String::from_utf8_lossy(&seen.stderr).into_owned();
-    assert!(seen.status.success(), "the attached client: {} {said}", seen.status);
-    numbered(&seen.stdout, LINES, "the attached client");
+    assert!(ended(&mut client).success(), "the attached client");
+    let got = reader.join().expect("the reader ends");
+    assert_eq!(got, (first, LINES), "the attached client");
+    let (from, count) = logged(&gantry, "talker");
+    assert_eq!(from + count - 1, last, "the log has the newest line");
+    (from, count)
+}
+
+const WHOLE: [&str; 2] = ["--log-opt", "max-size=-1"];
+const RUNC: [&str; 2] = ["--runtime", "runc"];
+
+#[test]
+fn p37_every_line_is_in_the_log_and_with_the_client() {
+    assert_eq!(lines_survive(&WHOLE).1, LINES);
 }
 
 #[test]
-fn p37_lines_survive_five_kills() {
-    lines_survive(&[]);
+fn p37_every_line_is_in_the_log_and_with_the_client_under_runc() {
+    assert_eq!(lines_survive(&[WHOLE, RUNC].concat()).1, LINES);
+}
+
+/// The log keeps the newest; the client has all.
+#[test]
+fn p37_every_line_is_with_the_client_while_the_log_rotates() {
+    assert!(lines_survive(&[]).1 < LINES);
 }
 
 #[test]
-fn p37_lines_survive_five_kills_under_runc() {
-    lines_survive(&["--runtime", "runc"]);
+fn p37_every_line_is_with_the_client_while_the_log_rotates_under_runc() {
+    assert!(lines_survive(&RUNC).1 < LINES);
 }
 
 #[test]
@@ -96,9 +153,7 @@ fn an_end_while_the_daemon_is_down_is_known_afterwards() {
     }
     for pid in [&late, &gone] {
         let proc = format!("/proc/{pid}/root/bin");
-        eventually("the container ends", Duration::from_secs(10), || {
-            !std::path::Path::new(&proc).exists()
-        });
+        eventually("the container ends", PATIENCE, || !std::path::Path::new(&proc).exists());
     }
     let began = Instant::now();
     house.start();
@@ -107,7 +162,7 @@ fn an_end_while_the_daemon_is_down_is_known_afterwards() {
     assert_eq!(gantry.ok(&["inspect", "-f", "{{.State.ExitCode}}", "late"]), "42");
     assert_eq!(gantry.ok(&["logs", "late"]), "last words");
     assert_eq!(pid("stays"), stays, "the same process goes on");
-    eventually("--rm removes it", Duration::from_secs(5), || {
+    eventually("--rm removes it", PATIENCE, || {
         gantry.run(&["inspect", "gone"]).code == 1
     });
     assert_eq!(gantry.ok(&["exec", "stays", "echo", "still here"]), "still here");

@@ -1,9 +1,20 @@
 //! A real terminal: its size, job control inside the container, detaching and coming back.
 
-use gantry_e2e::{House, Terminal};
+use gantry_e2e::{House, Terminal, eventually};
 use std::time::Duration;
 
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = gantry_e2e::PATIENCE;
+
+/// The state of the process with this command line, if there is one.
+fn state(command: &str) -> Option<char> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut ours = entries.map(|entry| entry.path()).filter(|process| {
+        let line = std::fs::read(process.join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).replace('\0', " ").trim_end() == command
+    });
+    let stat = std::fs::read_to_string(ours.next()?.join("stat")).ok()?;
+    stat.rsplit(") ").next()?.chars().next()
+}
 
 #[test]
 fn size_and_job_control_work() {
@@ -20,8 +31,9 @@ fn size_and_job_control_work() {
     terminal.send("until stty size | grep '41 123'; do sleep 0.05; done\n");
     terminal.expect("\n41 123", LIMIT);
     terminal.forget();
-    terminal.send("sleep 3 && echo wo''ken\n");
-    std::thread::sleep(Duration::from_millis(500));
+    let sleep = format!("sleep {}", 10_000 + std::process::id());
+    terminal.send(&format!("{sleep} && echo wo''ken\n"));
+    eventually("it sleeps in the foreground", LIMIT, || state(&sleep) == Some('S'));
     terminal.send("\x1a");
     terminal.expect("Stopped", LIMIT);
     terminal.expect("ready> ", LIMIT);
@@ -30,8 +42,9 @@ fn size_and_job_control_work() {
     terminal.expect("Stopped", LIMIT);
     terminal.forget();
     terminal.send("fg\n");
-    terminal.expect("sleep 3", LIMIT);
-    std::thread::sleep(Duration::from_millis(300));
+    terminal.expect(&sleep, LIMIT);
+    // It goes on only after the shell has given it the terminal.
+    eventually("it sleeps again", LIMIT, || state(&sleep) == Some('S'));
     terminal.send("\x03");
     terminal.expect("ready> ", LIMIT);
     assert!(

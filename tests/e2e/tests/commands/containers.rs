@@ -116,6 +116,10 @@ fn signalled(stage: &Stage, name: &str, args: &[&str], signal: Signal) -> Option
         stage.gantry.run(&["logs", name]).stdout.contains("up")
     });
     // An attached client that is not there yet would have nothing to pass on.
+    eventually("the client is attached", LIMIT, || {
+        let seen = stage.gantry.run(&["inspect", "-f", "{{len .Attached}}", name]);
+        seen.line() == "1"
+    });
     std::thread::sleep(Duration::from_millis(200));
     kill(Pid::from_raw(client.id() as i32), signal).expect("the client can be signalled");
     ended(&mut client)

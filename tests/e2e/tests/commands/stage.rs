@@ -67,7 +67,7 @@ pub struct Stage {
     images: Mutex<()>,
 }
 
-pub const LIMIT: Duration = Duration::from_secs(10);
+pub const LIMIT: Duration = gantry_e2e::PATIENCE;
 
 impl Stage {
     pub fn new() -> Self {
