@@ -25,7 +25,7 @@ const SERVICE: &str = "io.containerd.service.v1";
 const SNAPSHOTTER: &str = "io.containerd.snapshotter.v1";
 
 /// The services behind the door, as containerd calls its own.
-const SERVICES: [&str; 8] = [
+const SERVICES: [&str; 9] = [
     "containers-service",
     "content-service",
     "diff-service",
@@ -37,7 +37,7 @@ const SERVICES: [&str; 8] = [
     "tasks-service",
 ];
 /// The services at the door.
-const DOORS: [&str; 11] = [
+const DOORS: [&str; 12] = [
     "containers",
     "content",
     "diff",

@@ -35,7 +35,7 @@ use std::sync::Arc;
 use tonic::service::RoutesBuilder;
 
 /// Names of the services, for the health service.
-pub const SERVICES: [&str; 11] = [
+pub const SERVICES: [&str; 12] = [
     "containerd.services.containers.v1.Containers",
     "containerd.services.content.v1.Content",
     "containerd.services.diff.v1.Diff",

@@ -22,13 +22,3 @@ pub fn from_wire(mounts: Vec<pb::Mount>) -> Vec<Mount> {
     };
     mounts.into_iter().map(one).collect()
 }
-
-pub fn from_wire(mounts: Vec<pb::Mount>) -> Vec<Mount> {
-    let one = |mount: pb::Mount| Mount {
-        kind: mount.r#type,
-        source: mount.source,
-        target: mount.target,
-        options: mount.options,
-    };
-    mounts.into_iter().map(one).collect()
-}

@@ -9,6 +9,7 @@ mod background;
 mod config;
 mod container;
 mod context;
+mod difference;
 mod events;
 mod exchange;
 mod exec;
@@ -31,6 +32,7 @@ pub mod tasks;
 pub use config::Config;
 pub use container::start::{AttachEndpoint, Started};
 pub use container::*;
+pub use difference::{Difference, NewDifference};
 pub use events::Event;
 pub use exchange::{Envelopes, Exchange};
 pub use exec::{CreateExec, CreatedExec, ExecView};
@@ -94,6 +96,13 @@ impl Engine {
     /// The events of the containerd API.
     pub fn exchange(&self) -> &Exchange {
         &self.context.exchange
+    }
+
+    /// Layers to directories and back.
+    pub fn difference(&self) -> Difference {
+        let images = &self.context.images;
+        let at = self.context.config.exec_root.join("difference");
+        Difference::new(images.content(), images.limits().clone(), at)
     }
 
     /// Stops every running container, at most `limit` in all (`live-restore: false`).

@@ -3,8 +3,11 @@
 //! One walk serves both. It goes by descriptors and follows no link, since a running container may rename things under
 //! it; its order is that of the names, so equal trees give equal layers.
 
+mod store;
 mod walk;
 mod write;
+
+pub use store::{Format, NewLayer, store_layer};
 
 use crate::error::Result;
 use gantry_core::snapshot::{ApplyTarget, Whiteouts};
@@ -59,6 +62,15 @@ impl Sides {
         }
     }
 
+    /// A directory of overlayfs over its layers, nearest first.
+    pub fn overlay(upper: PathBuf, lower: Vec<PathBuf>) -> Self {
+        Self {
+            upper,
+            lower,
+            whiteouts: Whiteouts::Overlay,
+        }
+    }
+
     /// Two whole trees.
     pub fn trees(upper: &Path, lower: &Path) -> Self {
         Self {
@@ -105,7 +117,12 @@ pub fn changes(sides: &Sides) -> Result<Vec<Change>> {
 
 /// Writes the layer tar.
 pub fn write_layer(sides: &Sides, out: impl Write) -> Result<()> {
-    let mut writer = write::LayerWriter::new(out);
+    write_layer_until(sides, None, out)
+}
+
+/// The same with no time later than `latest`, in seconds since 1970: so that what is built again comes out equal.
+pub fn write_layer_until(sides: &Sides, latest: Option<i64>, out: impl Write) -> Result<()> {
+    let mut writer = write::LayerWriter::new(out, latest);
     let mut waiting: Vec<(Vec<u8>, walk::Stat)> = Vec::new();
     Walk::new(sides)?.run(&mut |node| {
         // Unchanged directories go in only when something below them does, before it.

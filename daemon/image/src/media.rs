@@ -23,6 +23,19 @@ pub fn is_manifest(media_type: &str) -> bool {
     matches!(media_type, OCI_MANIFEST | DOCKER_MANIFEST)
 }
 
+/// Whether it is a layer that can be unpacked, packed by a way known here or not at all.
+pub fn is_layer(media_type: &str) -> bool {
+    const KINDS: [&str; 4] = [
+        OCI_LAYER,
+        "application/vnd.oci.image.layer.nondistributable.v1.tar",
+        "application/vnd.docker.image.rootfs.diff.tar",
+        "application/vnd.docker.image.rootfs.foreign.diff.tar",
+    ];
+    let rest = KINDS.iter().find_map(|kind| media_type.strip_prefix(kind));
+    // Docker writes a dot before the packing, OCI a plus.
+    matches!(rest, Some("" | "+gzip" | ".gzip" | "+zstd" | ".zstd"))
+}
+
 pub fn is_schema1(media_type: &str) -> bool {
     matches!(media_type, DOCKER_SCHEMA1 | DOCKER_SCHEMA1_SIGNED)
 }

@@ -38,6 +38,13 @@ pub struct Limits {
     pub max_depth: usize,
 }
 
+impl crate::ImageService {
+    /// What a layer may ask of this machine.
+    pub fn limits(&self) -> &Limits {
+        &self.inner.limits
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

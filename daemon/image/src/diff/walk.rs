@@ -5,10 +5,12 @@ use crate::error::Result;
 use crate::unpack::confined::{failed, is_whiteout, list, look, open_directory};
 use gantry_core::snapshot::Whiteouts;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::FileType;
 pub(super) use rustix::fs::Stat;
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 
 pub(super) struct Node<'a> {
     /// Relative to the root; empty for the root itself.
@@ -183,11 +185,42 @@ impl Walk {
         let equal = (a.st_mode, a.st_uid, a.st_gid, a.st_size, a.st_rdev)
             == (b.st_mode, b.st_uid, b.st_gid, b.st_size, b.st_rdev)
             && (a.st_mtime, a.st_mtime_nsec) == (b.st_mtime, b.st_mtime_nsec);
-        if !equal || FileType::from_raw_mode(a.st_mode) != FileType::Symlink {
+        let kind = FileType::from_raw_mode(a.st_mode);
+        if !equal || (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino) {
             return equal;
         }
-        let target = |fd: BorrowedFd<'_>| rustix::fs::readlinkat(fd, name, Vec::new()).ok();
-        lower.first().is_some_and(|below| target(dir) == target(*below))
+        let Some(below) = lower.first() else { return false };
+        match kind {
+            FileType::Symlink => {
+                let target = |fd: BorrowedFd<'_>| rustix::fs::readlinkat(fd, name, Vec::new()).ok();
+                target(dir) == target(*below)
+            }
+            // A time of whole seconds came out of a layer and not from a clock: it says little.
+            FileType::RegularFile if a.st_mtime_nsec == 0 => same_bytes(dir, *below, name).unwrap_or(false),
+            _ => true,
+        }
+    }
+}
+
+fn same_bytes(dir: BorrowedFd<'_>, below: BorrowedFd<'_>, name: &[u8]) -> std::io::Result<bool> {
+    const BUFFER: usize = 64 << 10;
+    let open = |dir| {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(dir, name, flags, Mode::empty())?;
+        Ok::<_, Errno>(BufReader::with_capacity(BUFFER, File::from(fd)))
+    };
+    let (mut one, mut other) = (open(dir)?, open(below)?);
+    loop {
+        let (a, b) = (one.fill_buf()?, other.fill_buf()?);
+        let length = a.len().min(b.len());
+        if a[..length] != b[..length] || (length == 0 && a.len() != b.len()) {
+            return Ok(false);
+        }
+        if length == 0 {
+            return Ok(true);
+        }
+        one.consume(length);
+        other.consume(length);
     }
 }
 

@@ -19,13 +19,16 @@ pub(super) struct LayerWriter<W: Write> {
     out: tar::Builder<W>,
     /// First name of each file that has more than one.
     links: HashMap<(u64, u64), Vec<u8>>,
+    /// No later time is written; seconds since 1970.
+    latest: Option<i64>,
 }
 
 impl<W: Write> LayerWriter<W> {
-    pub(super) fn new(out: W) -> Self {
+    pub(super) fn new(out: W, latest: Option<i64>) -> Self {
         Self {
             out: tar::Builder::new(out),
             links: HashMap::new(),
+            latest,
         }
     }
 
@@ -141,7 +144,8 @@ impl<W: Write> LayerWriter<W> {
         }
         header.set_uid(u64::from(if stat.st_uid > MAX_ID { 0 } else { stat.st_uid }));
         header.set_gid(u64::from(if stat.st_gid > MAX_ID { 0 } else { stat.st_gid }));
-        header.set_mtime(u64::try_from(stat.st_mtime).unwrap_or(0));
+        let mtime = self.latest.map_or(stat.st_mtime, |latest| stat.st_mtime.min(latest));
+        header.set_mtime(u64::try_from(mtime).unwrap_or(0));
         if matches!(kind, EntryType::Char | EntryType::Block) {
             let (major, minor) = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
             let set = header
