@@ -14,7 +14,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 /// Memory is given back to the kernel this often, and for the first time soon after the start.
-const TRIM: Duration = Duration::from_secs(60);
+const TRIM: Duration = Duration::from_secs(15);
 const FIRST_TRIM: Duration = Duration::from_secs(2);
 /// Collections beside those that removals ask for: leases expire, and a kill may have left something.
 const COLLECT: Duration = Duration::from_secs(600);
