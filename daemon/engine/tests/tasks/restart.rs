@@ -1,0 +1,82 @@
+//! A daemon that is killed and begins anew finds what runs, and ends what does not.
+
+use crate::bed::{Ground, LONG, RUNC, hasty, ours, poll, processes, status, told, within};
+use crate::death::gone;
+use gantry_engine::ProcessStatus;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::time::{Duration, Instant};
+use tokio::runtime::{Builder, Runtime};
+
+fn runtime() -> Runtime {
+    Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn tasks_are_found_again_under_debians_shim() {
+    found_again(RUNC);
+}
+
+#[test]
+fn tasks_are_found_again_under_our_shim() {
+    found_again(&ours());
+}
+
+fn found_again(name: &str) {
+    let ground = Ground::new();
+    let former = runtime();
+    let (ids, pid) = former.block_on(async {
+        let engine = ground.engine(hasty()).await;
+        let mut ids = Vec::new();
+        for name_of in ["runs", "paused", "ends", "dies", "hangs"] {
+            ids.push(ground.running(&engine, name, name_of, "exec sleep 100").await);
+        }
+        engine.tasks().pause(&ground.ns, &ids[1]).await.unwrap();
+        let ends = engine.tasks().get(&ground.ns, &ids[2], None).await.unwrap().pid;
+        (ids, ends)
+    });
+    former.shutdown_timeout(Duration::from_secs(5));
+    // While no daemon is there:
+    kill(Pid::from_raw(i32::try_from(pid).unwrap()), Signal::SIGKILL).unwrap();
+    poll("the process does not end", || {
+        !std::path::Path::new(&format!("/proc/{pid}")).exists()
+    });
+    ground.signal_shim(&ids[3], Signal::SIGKILL);
+    ground.signal_shim(&ids[4], Signal::SIGSTOP);
+    let [runs, paused, ends, dies, hangs] = &ids[..] else {
+        unreachable!("five were made")
+    };
+    runtime().block_on(async {
+        let begun = Instant::now();
+        let engine = ground.engine(hasty()).await;
+        assert!(begun.elapsed() < Duration::from_secs(5), "the start waits for shims");
+        let (ns, tasks) = (&ground.ns, engine.tasks());
+        let mut events = engine.exchange().subscribe();
+        assert_eq!(tasks.get(ns, runs, None).await.unwrap().status, ProcessStatus::Running);
+        assert_eq!(tasks.get(ns, paused, None).await.unwrap().status, ProcessStatus::Paused);
+        let exit = within(LONG, tasks.wait(ns, ends, None)).await.unwrap();
+        assert_eq!(exit.status, 137);
+        assert_eq!(status(&tasks, ns, ends).await, Some(ProcessStatus::Stopped));
+        for lost in [dies, hangs] {
+            let end = Instant::now() + LONG;
+            while ground.bundle(lost).exists() {
+                assert!(Instant::now() < end, "what was lost is not cleared");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            gone(&tasks, ns, lost).await;
+            assert!(processes(lost).is_empty());
+            ground.nothing_is_left(lost);
+        }
+        assert!(told(&mut events, hangs).await.len() <= 2);
+        tasks.delete(ns, ends).await.unwrap();
+        ground.nothing_is_left(ends);
+        tasks.resume(ns, paused).await.unwrap();
+        for id in [runs, paused] {
+            ground.end(&engine, id).await;
+        }
+    });
+}
