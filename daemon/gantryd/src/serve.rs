@@ -7,6 +7,7 @@ use crate::wiring::{self, Rooms};
 use crate::{cgroups, notify, socket};
 use gantry_engine::Engine;
 use std::future::Future;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 use tokio::net::UnixListener;
@@ -26,6 +27,8 @@ const SWEEPING: Duration = Duration::from_secs(10);
 /// Bytes a client may send ahead on one stream, and on its connection.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 2 << 20;
+/// How often the directory of filters is emptied while somebody fills it.
+const FILTER_TRIES: u32 = 100;
 
 /// Signals that end the daemon, and the one that does nothing yet.
 struct Signals {
@@ -63,12 +66,19 @@ impl Signals {
 
 /// Filters of profiles that are no longer used go with the daemon that served them.
 fn make_filter_directory(path: &Path) -> Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(err) if err.kind() != std::io::ErrorKind::NotFound => {
-            return Err(Error::path("empty the directory of filters", path)(err));
+    let emptied = || match std::fs::remove_dir_all(path) {
+        Err(err) if err.kind() != ErrorKind::NotFound => Err(err),
+        _ => Ok(()),
+    };
+    // A container that a former daemon began to make may put its filter there at this very moment; it does so once.
+    let mut tries = 0..FILTER_TRIES;
+    let outcome = loop {
+        match emptied() {
+            Err(err) if err.kind() == ErrorKind::DirectoryNotEmpty && tries.next().is_some() => {}
+            outcome => break outcome,
         }
-        _ => {}
-    }
+    };
+    outcome.map_err(Error::path("empty the directory of filters", path))?;
     lock::directory(path, 0o700)
 }
 
