@@ -9,13 +9,13 @@ use crate::{
 };
 use gantry_proto_shim::{
     api::DeleteResponse,
-    protobuf::{Message, MessageField},
+    protobuf::{Message, MessageField, well_known_types::timestamp::Timestamp},
 };
-use gantry_shim_protocol::{BundleState, bundle};
+use gantry_shim_protocol::{BundleState, ExitRecord, bundle, exit_file_name, parse_rfc3339};
 use std::{
     fs,
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, SystemTime},
 };
@@ -42,7 +42,11 @@ pub fn delete(args: &Args) -> io::Result<()> {
             let mut command = Command::new(&state.runtime);
             command
                 .arg("--root")
-                .arg(dir.join("state"))
+                .arg(if state.runtime_root.is_empty() {
+                    dir.join("state")
+                } else {
+                    PathBuf::from(&state.runtime_root)
+                })
                 .args(["delete", "--force", &state.id]);
             let _ = command
                 .stdin(Stdio::null())
@@ -59,17 +63,37 @@ pub fn delete(args: &Args) -> io::Result<()> {
     mounts::unmount_all(&bundle.join(bundle::ROOTFS));
     let _ = fs::remove_dir_all(&dir);
     remove_sockets(&bundle);
+    let (exit_status, exited_at) = ended(&bundle, &state);
     let response = DeleteResponse {
         pid: state.pid,
-        exit_status: 128 + libc::SIGKILL as u32,
-        exited_at: MessageField::some(timestamp(SystemTime::now())),
+        exit_status,
+        exited_at: MessageField::some(exited_at),
         ..Default::default()
     };
     io::stdout().write_all(&response.write_to_bytes().map_err(io::Error::other)?)
 }
 
+/// How the container ended: as its shim wrote down, or else by us, now.
+fn ended(bundle: &Path, state: &BundleState) -> (u32, Timestamp) {
+    let record = fs::read(bundle.join(exit_file_name(None))).ok();
+    let record = record.and_then(|text| serde_json::from_slice::<ExitRecord>(&text).ok());
+    let known = record.filter(|record| record.pid == state.pid && record.boot_id == state.boot_id);
+    let at = known.as_ref().and_then(|record| parse_rfc3339(&record.exited_at));
+    match (known, at) {
+        (Some(record), Some((seconds, nanos))) => {
+            let at = Timestamp {
+                seconds,
+                nanos: nanos as i32,
+                ..Default::default()
+            };
+            (record.status, at)
+        }
+        _ => (128 + libc::SIGKILL as u32, timestamp(SystemTime::now())),
+    }
+}
+
 /// Sockets on which nobody listens any more.
-fn remove_sockets(bundle: &std::path::Path) {
+fn remove_sockets(bundle: &Path) {
     let address = fs::read_to_string(bundle.join(bundle::ADDRESS)).unwrap_or_default();
     let attach = fs::read_to_string(bundle.join(bundle::ATTACH)).unwrap_or_default();
     for path in [address.trim().trim_start_matches("unix://"), attach.trim()] {

@@ -1,7 +1,7 @@
 //! `start`: binds the sockets, forks the server, tells its address and ends. Nothing else is executed: the server is this program,
 //! forked, reached by the container's eyes only through a read-only mount.
 
-use crate::{args::Args, durable, server, shim::Config, sys};
+use crate::{args::Args, bootstrap::Asked, durable, server, shim::Config, sys};
 use gantry_shim_protocol::{Bootstrap, bundle, socket};
 use serde::Deserialize;
 use std::{
@@ -37,6 +37,8 @@ struct Annotated {
 /// Starts a server for this bundle (or finds the one of its group) and prints where it listens.
 pub fn start(args: &Args) -> io::Result<()> {
     run_from_read_only_mount();
+    let asked = Asked::read(args)?;
+    let args = &asked.args;
     let bundle = std::env::current_dir()?;
     let group = group_of(&bundle);
     let task_socket = PathBuf::from(socket::task_socket(
@@ -54,17 +56,18 @@ pub fn start(args: &Args) -> io::Result<()> {
                 args.id
             )));
         }
-        return announce(&bundle, &address, &attach_socket, None);
+        return announce(&asked, &bundle, &address, &attach_socket, None);
     }
     let task = bind(&task_socket)?;
     let attach = bind(&attach_socket)?;
     let (mut ready, tell_ready) = io::pipe()?;
+    let sockets = [task_socket.clone(), attach_socket.clone()];
     let config = Config {
         bundle: bundle.clone(),
         task_socket,
         attach_socket: attach_socket.clone(),
         namespace: args.namespace.clone(),
-        events_address: std::env::var("TTRPC_ADDRESS").unwrap_or_default(),
+        events_address: asked.events_address.clone(),
         oom_score_adj: fs::read_to_string("/proc/self/oom_score_adj")
             .map_or_else(|_| "0".to_owned(), |score| score.trim().to_owned()),
     };
@@ -83,8 +86,16 @@ pub fn start(args: &Args) -> io::Result<()> {
         }
         sys::Forked::Parent { child } => {
             drop((task, attach, tell_ready));
-            wait_ready(&mut ready)?;
-            announce(&bundle, &address, &attach_socket, Some(child))
+            asked
+                .place(child)
+                .and_then(|()| wait_ready(&mut ready))
+                .and_then(|()| announce(&asked, &bundle, &address, &attach_socket, Some(child)))
+                .inspect_err(|_| {
+                    crate::cgroup::kill(child as u32, libc::SIGKILL);
+                    for path in sockets {
+                        let _ = fs::remove_file(path);
+                    }
+                })
         }
     }
 }
@@ -157,9 +168,9 @@ fn wait_ready(ready: &mut io::PipeReader) -> io::Result<()> {
     }
 }
 
-fn announce(bundle: &Path, address: &str, attach: &Path, pid: Option<i32>) -> io::Result<()> {
+fn announce(asked: &Asked, bundle: &Path, address: &str, attach: &Path, pid: Option<i32>) -> io::Result<()> {
     let bootstrap = Bootstrap {
-        version: 2,
+        version: asked.version(),
         address: address.to_owned(),
         protocol: "ttrpc".to_owned(),
     };
@@ -170,7 +181,7 @@ fn announce(bundle: &Path, address: &str, attach: &Path, pid: Option<i32>) -> io
         durable::write_volatile(&bundle.join(bundle::SHIM_PID), pid.to_string().as_bytes())?;
     }
     let mut out = io::stdout();
-    out.write_all(address.as_bytes())?;
+    out.write_all(&asked.answer(&bootstrap)?)?;
     out.flush()
 }
 

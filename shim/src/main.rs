@@ -8,6 +8,7 @@
 
 mod args;
 mod attach;
+mod bootstrap;
 mod cgroup;
 mod child;
 mod cleanup;
@@ -17,6 +18,7 @@ mod extras;
 mod failure;
 mod io;
 mod launch;
+mod oom;
 mod reaper;
 mod server;
 mod shim;

@@ -3,6 +3,7 @@
 use crate::{
     durable,
     io::{hub::Last, lock},
+    oom,
     shim::{Container, Exited, Phase, Process, Reaped, Shim},
 };
 use gantry_proto_attach::Exit;
@@ -96,7 +97,7 @@ pub async fn conclude(shim: &Arc<Shim>, container: Option<&Container>, process: 
     {
         shim.note(&format!("writing the exit record of {}: {err}", process.describe()));
     }
-    tell_end(shim, process, &exited);
+    tell_end(shim, container, process, &exited);
     process.set_phase(Phase::Stopped);
     process.exit.send_replace(Some(exited.clone()));
     process.hub.finish(Last::Exit(Exit {
@@ -107,26 +108,14 @@ pub async fn conclude(shim: &Arc<Shim>, container: Option<&Container>, process: 
     shim.tidy_memory();
 }
 
-/// News of an end come after the news of its start.
-fn tell_end(shim: &Shim, process: &Process, exited: &Exited) {
-    use gantry_proto_shim::{
-        protobuf::MessageField,
-        task_events::task::{TaskExit, TaskOOM},
-        topics,
-    };
+/// News of an end come after the news of its start, and after those of memory kills.
+fn tell_end(shim: &Shim, container: Option<&Container>, process: &Process, exited: &Exited) {
+    use gantry_proto_shim::{protobuf::MessageField, task_events::task::TaskExit, topics};
     let life = process.life();
     if life.pid == 0 {
         return;
     }
-    if exited.oom_killed {
-        shim.events.tell(
-            topics::TASK_OOM_EVENT_TOPIC,
-            &TaskOOM {
-                container_id: process.container.clone(),
-                ..Default::default()
-            },
-        );
-    }
+    let oom = container.and_then(|container| oom::news(shim, container));
     let event = TaskExit {
         container_id: process.container.clone(),
         id: process.exec.clone().unwrap_or_else(|| process.container.clone()),
@@ -135,11 +124,12 @@ fn tell_end(shim: &Shim, process: &Process, exited: &Exited) {
         exited_at: MessageField::some(crate::task::timestamp(exited.at)),
         ..Default::default()
     };
-    let envelope = shim.events.envelope(topics::TASK_EXIT_EVENT_TOPIC, &event);
+    let exit = shim.events.envelope(topics::TASK_EXIT_EVENT_TOPIC, &event);
+    let told = oom.into_iter().chain(exit);
     if life.announced || life.phase != Phase::Starting {
-        shim.events.send(envelope);
+        told.for_each(|envelope| shim.events.send(Some(envelope)));
     } else {
-        *lock(&process.pending) = envelope;
+        lock(&process.pending).extend(told);
     }
 }
 
@@ -152,8 +142,14 @@ async fn last_of_container(container: &Arc<Container>) {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let execs: Vec<Arc<Process>> = lock(&container.execs).values().cloned().collect();
-    for exec in execs.iter().filter(|exec| exec.life().phase == Phase::Running) {
-        let _ = tokio::time::timeout_at(deadline, exec.wait()).await;
+    for exec in &execs {
+        if matches!(exec.life().phase, Phase::Starting | Phase::Running) {
+            let _ = tokio::time::timeout_at(deadline, exec.wait()).await;
+        }
+        // Its start is told by whoever started it, at once.
+        while !lock(&exec.pending).is_empty() && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     cgroup::Cgroups,
-    child::{Stderr, byname::Program},
+    child::{Stderr, byname::Program, mounts::Mount},
     durable,
     events::Events,
     failure::{Failure, Result},
@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -56,7 +56,7 @@ pub struct Shim {
     busy: AtomicUsize,
     pub shutdown: AtomicBool,
     /// Something happened that may let the shim end.
-    pub change: Notify,
+    pub change: Arc<Notify>,
     trim: Notify,
 }
 
@@ -106,6 +106,12 @@ pub struct Container {
     /// gantryd drives: output always goes to the log and to attached clients.
     pub driven: bool,
     pub drain: Duration,
+    /// Who owns the container's ends of its pipes: user, group.
+    pub io_owner: (u32, u32),
+    /// Memory kills that were told.
+    pub oom_told: AtomicU64,
+    /// What the first start is to go on from, until it has.
+    pub restore: Mutex<Option<Restore>>,
     pub init: Arc<Process>,
     pub execs: Mutex<HashMap<String, Arc<Process>>>,
     pub cgroups: Mutex<Cgroups>,
@@ -117,6 +123,14 @@ pub struct Container {
     pub deleting: AtomicBool,
     /// The helper child at work for this container.
     pub helper: Mutex<Option<u32>>,
+}
+
+/// A checkpoint that a container begins from.
+#[derive(Clone, Debug)]
+pub struct Restore {
+    pub image: PathBuf,
+    pub work: Option<PathBuf>,
+    pub rootfs: Vec<Mount>,
 }
 
 /// Where a process is in its life.
@@ -161,7 +175,7 @@ pub struct Process {
     /// The OCI process of an exec that has not started.
     pub spec: Mutex<Vec<u8>>,
     /// The news of its end, while that of its start has not been told.
-    pub pending: Mutex<Option<Envelope>>,
+    pub pending: Mutex<Vec<Envelope>>,
     /// Where the built-in runtime says whether the program began, and what was said meanwhile.
     pub status_pipe: Mutex<Option<(OwnedFd, Stderr)>>,
 }
@@ -180,7 +194,13 @@ pub struct Life {
 
 impl Shim {
     pub fn new(config: Config) -> Arc<Self> {
-        let events = Events::new(&config.events_address, &config.namespace);
+        let change = Arc::new(Notify::new());
+        let events = Events::new(
+            &config.events_address,
+            &config.namespace,
+            &config.bundle,
+            change.clone(),
+        );
         Arc::new(Self {
             config,
             events,
@@ -188,7 +208,7 @@ impl Shim {
             inner: Mutex::default(),
             busy: AtomicUsize::new(0),
             shutdown: AtomicBool::new(false),
-            change: Notify::new(),
+            change,
             trim: Notify::new(),
         })
     }
@@ -202,7 +222,8 @@ impl Shim {
     /// Nothing left to do, and nothing wanted.
     pub fn may_end(&self) -> bool {
         let empty = lock(&self.inner).containers.is_empty() && self.busy.load(Ordering::Relaxed) == 0;
-        empty && (self.shutdown.load(Ordering::Relaxed) || !self.config.bundle.exists())
+        let wanted = !self.shutdown.load(Ordering::Relaxed) && self.config.bundle.exists();
+        empty && !wanted && self.events.may_end()
     }
 
     pub fn has_containers(&self) -> bool {
@@ -409,7 +430,9 @@ impl Process {
     /// The start was told: the end may follow.
     pub fn announce(&self, events: &Events) {
         lock(&self.life).announced = true;
-        events.send(lock(&self.pending).take());
+        for envelope in std::mem::take(&mut *lock(&self.pending)) {
+            events.send(Some(envelope));
+        }
     }
 
     pub fn resize(&self, height: u16, width: u16) {

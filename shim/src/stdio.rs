@@ -3,11 +3,11 @@
 use crate::{
     child::{nonblocking, payload::Payload},
     failure::{Failure, Kind, Result, failed},
-    io::{fifo, lock, pump},
-    shim::Process,
+    io::{fifo, lock, logger, pump},
+    shim::{Container, Process, Shim},
     sys,
 };
-use gantry_shim_protocol::stdio::Stdio;
+use gantry_shim_protocol::stdio::{Binary, Stdio};
 use nix::{
     fcntl::OFlag,
     sys::socket::{AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, recvmsg, socketpair},
@@ -17,6 +17,7 @@ use std::{
     fs::File,
     io::{self, IoSliceMut},
     os::fd::{AsRawFd, OwnedFd, RawFd},
+    path::Path,
     sync::Arc,
 };
 
@@ -29,32 +30,34 @@ pub struct Ends {
     pub status: (OwnedFd, OwnedFd),
 }
 
-/// What a gantry shim can do with the strings of a request, or why not.
+/// What a gantry shim can do with the strings of a request (stdin, stdout, stderr), or why not.
 pub fn check(names: [&str; 3]) -> Result<()> {
-    for name in names {
-        if let Stdio::Unknown(scheme) = Stdio::parse(name) {
-            return Err(Failure::new(
-                Kind::Unsupported,
-                format!("stdio scheme {scheme}:// is not served by this shim: {name}"),
-            ));
-        }
+    for (number, name) in names.into_iter().enumerate() {
+        let scheme = match Stdio::parse(name) {
+            Stdio::Unknown(scheme) => scheme,
+            Stdio::Binary(_) | Stdio::File(_) if number == 0 => name.split("://").next().unwrap_or_default().to_owned(),
+            _ => continue,
+        };
+        let what = ["stdin", "stdout", "stderr"][number];
+        return Err(Failure::new(
+            Kind::Unsupported,
+            format!("{what} of scheme {scheme}:// is not served by this shim: {name}"),
+        ));
     }
     Ok(())
 }
 
-/// Makes pipes (or the socket for a terminal) and connects the shim's side. `keep_output`: there is a log or someone may attach, so
+/// Makes pipes (or the socket for a terminal) and connects the shim's side. When gantryd drives there is a log or someone may attach, so
 /// output is read even when no name was given for it.
-pub fn make(process: &Arc<Process>, keep_output: bool) -> Result<Ends> {
-    make_ends(process, keep_output).map_err(failed(
-        Kind::Runtime,
-        format_args!("making stdio of {}", process.describe()),
-    ))
+pub async fn make(shim: &Arc<Shim>, container: &Container, process: &Arc<Process>) -> Result<Ends> {
+    let wrong = |err: io::Error| failed(Kind::Runtime, format_args!("making stdio of {}", process.describe()))(err);
+    let (ours, childs) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| wrong(errno.into()))?;
+    connect_names(process).map_err(wrong)?;
+    start_logger(shim, container, process).await.map_err(wrong)?;
+    make_ends(container, process, (childs, ours)).map_err(wrong)
 }
 
-fn make_ends(process: &Arc<Process>, keep_output: bool) -> io::Result<Ends> {
-    let (ours, childs) = pipe2(OFlag::O_CLOEXEC)?;
-    let status = (childs, ours);
-    connect_names(process)?;
+fn make_ends(container: &Container, process: &Arc<Process>, status: (OwnedFd, OwnedFd)) -> io::Result<Ends> {
     if process.terminal {
         let pair = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
         return Ok(Ends {
@@ -72,10 +75,16 @@ fn make_ends(process: &Arc<Process>, keep_output: bool) -> io::Result<Ends> {
         process.stdin.discard();
     }
     for (stream, name) in [(1, &process.names.stdout), (2, &process.names.stderr)] {
-        if keep_output || !name.is_empty() {
+        if container.driven || !name.is_empty() {
             let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
             pump::start(Arc::new(nonblocking(read)?), stream, process.hub.clone());
             stdio[usize::from(stream)] = Some(write);
+        }
+    }
+    let (uid, gid) = container.io_owner;
+    if uid != 0 || gid != 0 {
+        for end in stdio.iter().flatten() {
+            nix::unistd::fchown(end, Some(uid.into()), Some(gid.into()))?;
         }
     }
     Ok(Ends {
@@ -85,25 +94,53 @@ fn make_ends(process: &Arc<Process>, keep_output: bool) -> io::Result<Ends> {
     })
 }
 
+/// The streams of a process that go somewhere, and where. A terminal has one.
+fn outputs(process: &Process) -> impl Iterator<Item = (u8, Stdio)> {
+    let stderr = (!process.terminal).then(|| (2, Stdio::parse(&process.names.stderr)));
+    [(1, Stdio::parse(&process.names.stdout))].into_iter().chain(stderr)
+}
+
 /// Named pipes and files of a foreign caller.
 fn connect_names(process: &Arc<Process>) -> io::Result<()> {
     if let Stdio::Fifo(path) = Stdio::parse(&process.names.stdin) {
         fifo::receive(process.stdin.clone(), process.hub.clone(), &path)?;
     }
-    let mut outputs = vec![(1, &process.names.stdout)];
-    if !process.terminal {
-        outputs.push((2, &process.names.stderr));
-    }
-    for (stream, name) in outputs {
-        match Stdio::parse(name) {
+    for (stream, output) in outputs(process) {
+        match output {
+            // A plain file at a bare path is appended to, as others do.
+            Stdio::Fifo(path) if Path::new(&path).is_file() => add_file(process, stream, &path)?,
             Stdio::Fifo(path) => fifo::send(&process.hub, stream, &path)?,
-            Stdio::File(path) => process
-                .hub
-                .add_file(stream, File::options().append(true).create(true).open(path)?),
-            Stdio::Null | Stdio::Attach { .. } | Stdio::Unknown(_) => {}
+            Stdio::File(path) => add_file(process, stream, &path)?,
+            Stdio::Null | Stdio::Attach { .. } | Stdio::Binary(_) | Stdio::Unknown(_) => {}
         }
     }
     Ok(())
+}
+
+fn add_file(process: &Process, stream: u8, path: &str) -> io::Result<()> {
+    let named = |err: io::Error| io::Error::new(err.kind(), format!("opening {path}: {err}"));
+    if let Some(dir) = Path::new(path).parent() {
+        std::fs::create_dir_all(dir).map_err(named)?;
+    }
+    let file = File::options().append(true).create(true).open(path).map_err(named)?;
+    process.hub.add_file(stream, file);
+    Ok(())
+}
+
+/// The program that takes the output, once for both streams. The second stream's name counts only where the first names none.
+async fn start_logger(shim: &Arc<Shim>, container: &Container, process: &Arc<Process>) -> io::Result<()> {
+    let mut streams = [false; 2];
+    let mut program: Option<Binary> = None;
+    for (stream, output) in outputs(process) {
+        if let Stdio::Binary(binary) = output {
+            streams[usize::from(stream) - 1] = true;
+            program.get_or_insert(binary);
+        }
+    }
+    match program {
+        Some(binary) => logger::start(shim, process, &container.bundle, &binary, streams).await,
+        None => Ok(()),
+    }
 }
 
 impl Ends {

@@ -175,6 +175,12 @@ pub fn watch(fd: OwnedFd) -> io::Result<tokio::io::unix::AsyncFd<OwnedFd>> {
     unsafe { tokio::io::unix::AsyncFd::register(fd) }.map_err(Into::into)
 }
 
+/// The same for events of one kind.
+pub fn watch_for(fd: OwnedFd, interest: tokio::io::Interest) -> io::Result<tokio::io::unix::AsyncFd<OwnedFd>> {
+    // SAFETY: as above.
+    unsafe { tokio::io::unix::AsyncFd::register_with_interest(fd, interest) }.map_err(Into::into)
+}
+
 /// Bytes that can be read at once.
 pub fn readable_bytes(fd: impl AsFd) -> usize {
     let mut count: libc::c_int = 0;

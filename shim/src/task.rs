@@ -2,7 +2,6 @@
 
 use crate::{
     child::{self, builtin, byname},
-    failure::{Failure, Kind},
     io::lock,
     shim::{Exited, Phase, Process, Runtime, Shim},
     verbs::{self, create::call},
@@ -23,7 +22,8 @@ use gantry_proto_shim::{
     },
     runc_options::ProcessDetails,
     task_events::task::{
-        TaskCreate, TaskDelete, TaskExecAdded, TaskExecStarted, TaskIO, TaskPaused, TaskResumed, TaskStart,
+        TaskCheckpointed, TaskCreate, TaskDelete, TaskExecAdded, TaskExecStarted, TaskIO, TaskPaused, TaskResumed,
+        TaskStart,
     },
     topics,
     ttrpc::{self, r#async::TtrpcContext},
@@ -195,8 +195,17 @@ impl Task for TaskService {
         Ok(Empty::new())
     }
 
-    async fn checkpoint(&self, _: &TtrpcContext, _: CheckpointTaskRequest) -> Answer<Empty> {
-        Err(Failure::new(Kind::Unsupported, "checkpoint is not served by this shim").into())
+    async fn checkpoint(&self, _: &TtrpcContext, request: CheckpointTaskRequest) -> Answer<Empty> {
+        verbs::checkpoint::checkpoint(&self.0, &request).await?;
+        self.0.events.tell(
+            topics::TASK_CHECKPOINTED_EVENT_TOPIC,
+            &TaskCheckpointed {
+                container_id: request.id,
+                checkpoint: request.path,
+                ..Default::default()
+            },
+        );
+        Ok(Empty::new())
     }
 
     async fn kill(&self, _: &TtrpcContext, request: KillRequest) -> Answer<Empty> {
@@ -264,6 +273,7 @@ impl Task for TaskService {
     }
 
     async fn connect(&self, _: &TtrpcContext, request: ConnectRequest) -> Answer<ConnectResponse> {
+        self.0.events.poke();
         let task_pid = self
             .0
             .container(&request.id)

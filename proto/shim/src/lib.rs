@@ -41,6 +41,9 @@ mod extras_ttrpc {
 pub const CREATE_OPTIONS_TYPE: &str = "gantry.shim.v1.CreateOptions";
 /// `type_url` of [`extras::Failure`] in a status' details.
 pub const FAILURE_TYPE: &str = "gantry.shim.v1.Failure";
+/// `type_url` of [`extras::EventsLost`], and its topic.
+pub const EVENTS_LOST_TYPE: &str = "gantry.shim.v1.EventsLost";
+pub const EVENTS_LOST_TOPIC: &str = "/gantry/events-lost";
 /// `type_url` of the JSON text of an OCI process, in ExecProcessRequest.spec.
 pub const PROCESS_TYPE: &str = "types.containerd.io/opencontainers/runtime-spec/1/Process";
 /// `type_url` of the JSON text of OCI resources, in UpdateTaskRequest.resources.

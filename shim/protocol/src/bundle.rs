@@ -18,6 +18,8 @@ pub const SHIM_PID: &str = "shim.pid";
 pub const RUNTIME: &str = "runtime";
 /// [`BundleState`] in JSON, written when the container's process exists.
 pub const STATE: &str = "state.json";
+/// Events that the daemon has not taken yet; here, or in the state directory when gantryd drives.
+pub const EVENTS: &str = "events.spool";
 /// What the shim itself has to say when something goes wrong.
 pub const SHIM_LOG: &str = "shim.log";
 
@@ -35,4 +37,6 @@ pub struct BundleState {
     pub cgroups: Vec<String>,
     /// The runtime program; empty for the built-in runtime.
     pub runtime: String,
+    /// Where that program keeps its state.
+    pub runtime_root: String,
 }

@@ -46,6 +46,8 @@ pub struct Build<'a> {
     /// Where compiled filters are kept, if it is there.
     pub filters: PathBuf,
     pub console: Option<RawFd>,
+    /// The root is moved to and not pivoted to.
+    pub no_pivot: bool,
 }
 
 /// Builds the container up to the point where it waits for its start.
@@ -188,7 +190,7 @@ fn run(
         cgroup_config: place.config(),
         detached: true,
         executor: Box::new(payload),
-        no_pivot: false,
+        no_pivot: build.no_pivot,
         stdin: None,
         stdout: None,
         stderr: None,

@@ -4,7 +4,11 @@ use super::{
     Made,
     mounts::{self, Mount},
 };
-use crate::failure::{Failure, Kind, Result, failed};
+use crate::{
+    failure::{Failure, Kind, Result, failed},
+    shim::Restore,
+};
+use gantry_proto_shim::runc_options::CheckpointOptions;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, sendmsg};
 use serde::Deserialize;
 use std::{
@@ -24,6 +28,17 @@ pub struct Program {
     pub name: String,
     pub args: Vec<String>,
     pub systemd_cgroup: bool,
+    /// Where it keeps its state, when the caller says; the bundle otherwise.
+    pub root: Option<PathBuf>,
+    pub no_pivot: bool,
+    pub no_new_keyring: bool,
+}
+
+impl Program {
+    /// Where it keeps the state of a container whose own directory is `dir`.
+    pub fn root_for(&self, dir: &Path) -> PathBuf {
+        self.root.clone().unwrap_or_else(|| dir.join("state"))
+    }
 }
 
 /// One container under it.
@@ -67,6 +82,22 @@ struct SizePart {
 
 /// Builds the container.
 pub fn create(call: &Call<'_>, rootfs: &[Mount], in_host: bool) -> Result<Made> {
+    make_init(call, rootfs, in_host, |command| {
+        command.arg("create");
+    })
+}
+
+/// Makes the container go on from a checkpoint.
+pub fn restore(call: &Call<'_>, from: &Restore, in_host: bool) -> Result<Made> {
+    make_init(call, &from.rootfs, in_host, |command| {
+        let work = from.work.clone().unwrap_or_else(|| call.dir.join("criu-work"));
+        command.args(["restore", "--detach", "--no-subreaper", "--image-path"]);
+        command.arg(&from.image).arg("--work-path").arg(work);
+    })
+}
+
+/// Makes the container's first process by one of the verbs that do.
+fn make_init(call: &Call<'_>, rootfs: &[Mount], in_host: bool, verb: impl FnOnce(&mut Command)) -> Result<Made> {
     let target = call.bundle.join("rootfs");
     if !in_host {
         mounts::enter_private_namespace(call.bundle)?;
@@ -77,12 +108,14 @@ pub fn create(call: &Call<'_>, rootfs: &[Mount], in_host: bool) -> Result<Made> 
     fs::create_dir_all(call.dir).map_err(failed(Kind::Runtime, format_args!("making {}", call.dir.display())))?;
     let pid_file = call.dir.join("init.pid");
     let mut command = call.command();
+    verb(&mut command);
     command
-        .arg("create")
         .arg("--bundle")
         .arg(call.bundle)
         .arg("--pid-file")
-        .arg(&pid_file);
+        .arg(&pid_file)
+        .args(call.program.no_pivot.then_some("--no-pivot"))
+        .args(call.program.no_new_keyring.then_some("--no-new-keyring"));
     let made = call
         .run_process(command, &[call.id])
         .and_then(|()| call.made(&pid_file));
@@ -100,6 +133,51 @@ pub fn start(call: &Call<'_>) -> Result<()> {
     let mut command = call.command();
     command.args(["start", call.id]);
     call.run(command)
+}
+
+/// Writes the container's processes down through criu. What it wrote to its log is kept in the bundle when that fails.
+pub fn checkpoint(call: &Call<'_>, image: &Path, asked: &CheckpointOptions) -> Result<()> {
+    let own = call.dir.join("criu-work");
+    let work = if asked.work_path.is_empty() {
+        &own
+    } else {
+        Path::new(&asked.work_path)
+    };
+    let mut command = call.command();
+    command
+        .args(["checkpoint", "--image-path"])
+        .arg(image)
+        .arg("--work-path")
+        .arg(work);
+    let flags = [
+        (!asked.exit, "--leave-running"),
+        (asked.open_tcp, "--tcp-established"),
+        (asked.external_unix_sockets, "--ext-unix-sk"),
+        (asked.terminal, "--shell-job"),
+        (asked.file_locks, "--file-locks"),
+    ];
+    command.args(flags.into_iter().filter_map(|(wanted, flag)| wanted.then_some(flag)));
+    for namespace in &asked.empty_namespaces {
+        command.arg("--empty-ns").arg(namespace);
+    }
+    if !asked.cgroups_mode.is_empty() {
+        command.arg("--manage-cgroups-mode").arg(&asked.cgroups_mode);
+    }
+    command.arg(call.id);
+    let done = call.run(command).map_err(|mut failure| {
+        let log = call.bundle.join("criu-dump.log");
+        if fs::copy(work.join("dump.log"), &log).is_ok() {
+            failure.message = format!("{} path= {}", failure.message, log.display());
+        }
+        Failure::new(
+            Kind::Runtime,
+            format!("checkpointing container {}: {}", call.id, failure.message),
+        )
+    });
+    if asked.work_path.is_empty() {
+        let _ = fs::remove_dir_all(&own);
+    }
+    done
 }
 
 /// Runs one more process.
@@ -132,6 +210,8 @@ pub fn exec(call: &Call<'_>, exec_id: &str, process: &[u8]) -> Result<Made> {
 
 /// Undoes create; what is not there any more is no error.
 pub fn delete(call: &Call<'_>) -> Result<()> {
+    // Its log goes there, also when nothing else ever did.
+    let _ = fs::create_dir_all(call.dir);
     let mut command = call.command();
     command.args(["delete", "--force", call.id]);
     let done = call.run(command);
@@ -159,7 +239,7 @@ impl Call<'_> {
         command
             .args(&self.program.args)
             .arg("--root")
-            .arg(self.dir.join("state"));
+            .arg(self.program.root_for(self.dir));
         command.arg("--log").arg(self.log()).args(["--log-format", "json"]);
         if self.program.systemd_cgroup {
             command.arg("--systemd-cgroup");

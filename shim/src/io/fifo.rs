@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::io::unix::AsyncFd;
+use tokio::{io::unix::AsyncFd, task::JoinHandle};
 
 /// How long a named pipe's reader may stand still once the process has ended.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -25,14 +25,18 @@ pub fn send(hub: &Arc<Hub>, stream: u8, path: &str) -> io::Result<()> {
         .write(true)
         .custom_flags(libc::O_NONBLOCK)
         .open(path)?;
-    let pipe = crate::sys::watch(OwnedFd::from(file))?;
+    send_to(hub, stream, crate::sys::watch(OwnedFd::from(file))?);
+    Ok(())
+}
+
+/// The same into a pipe that is open.
+pub fn send_to(hub: &Arc<Hub>, stream: u8, pipe: AsyncFd<OwnedFd>) -> JoinHandle<()> {
     let client = hub.join(stream == 1, stream == 2, false);
     let hub = hub.clone();
     tokio::spawn(async move {
         let _ = forward(&hub, &client, &pipe).await;
         hub.leave(&client);
-    });
-    Ok(())
+    })
 }
 
 async fn forward(hub: &Hub, client: &Client, pipe: &AsyncFd<OwnedFd>) -> io::Result<()> {

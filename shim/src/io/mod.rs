@@ -6,6 +6,7 @@
 pub mod fifo;
 pub mod hub;
 pub mod log;
+pub mod logger;
 pub mod pump;
 pub mod spool;
 pub mod stdin;

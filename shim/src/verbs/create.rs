@@ -11,8 +11,8 @@ use crate::{
         log::Log,
         stdin::Stdin,
     },
-    reaper,
-    shim::{Container, Phase, Process, Runtime, Shim, StdioNames, make_private_dir},
+    oom, reaper,
+    shim::{Container, Phase, Process, Restore, Runtime, Shim, StdioNames, make_private_dir},
     stdio::{self, Ends},
 };
 use gantry_proto_attach::{Refusal, RefusalKind};
@@ -26,7 +26,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -39,19 +39,20 @@ struct Plan {
     driven: bool,
     runtime: Runtime,
     rootfs: Vec<Mount>,
+    /// What containerd asks of a runc shim.
+    runc: RuncOptions,
 }
 
 /// Creates a container; returns its pid.
 pub async fn create(shim: &Arc<Shim>, request: CreateTaskRequest) -> Result<u32> {
-    if !request.checkpoint.is_empty() {
-        return Err(Failure::new(
-            Kind::Unsupported,
-            "restoring from a checkpoint is not served by this shim",
-        ));
-    }
     stdio::check([&request.stdin, &request.stdout, &request.stderr])?;
-    let plan = plan(&request)?;
+    let plan = plan(shim, &request)?;
     let container = register(shim, &request, &plan)?;
+    if lock(&container.restore).is_some() {
+        // There is a process once it starts.
+        container.init.set_phase(Phase::Created);
+        return Ok(0);
+    }
     let built = build(shim, &container, &plan).await;
     if let Err(failure) = &built {
         let refusal = Refusal {
@@ -68,7 +69,7 @@ pub async fn create(shim: &Arc<Shim>, request: CreateTaskRequest) -> Result<u32>
     built
 }
 
-fn plan(request: &CreateTaskRequest) -> Result<Plan> {
+fn plan(shim: &Shim, request: &CreateTaskRequest) -> Result<Plan> {
     let mount = |mount: &gantry_proto_shim::api::Mount| Mount {
         kind: mount.type_.clone(),
         source: mount.source.clone(),
@@ -76,13 +77,22 @@ fn plan(request: &CreateTaskRequest) -> Result<Plan> {
         options: mount.options.clone(),
     };
     let rootfs = request.rootfs.iter().map(mount).collect();
+    let mut runc = RuncOptions::default();
     let (options, driven) = match request.options.as_ref() {
         Some(any) if is_type(any, CREATE_OPTIONS_TYPE) => {
             let options = CreateOptions::parse_from_bytes(&any.value)
                 .map_err(failed(Kind::Invalid, "reading the create options"))?;
             (options, true)
         }
-        Some(any) if is_type(any, RUNC_OPTIONS_TYPE) => (from_runc(&any.value)?, false),
+        Some(any) if is_type(any, RUNC_OPTIONS_TYPE) => {
+            runc = RuncOptions::parse_from_bytes(&any.value).map_err(failed(Kind::Invalid, "reading runc options"))?;
+            let options = CreateOptions {
+                runtime: runc.binary_name.clone(),
+                systemd_cgroup: runc.systemd_cgroup,
+                ..Default::default()
+            };
+            (options, false)
+        }
         Some(any) if !any.type_url.is_empty() => {
             return Err(Failure::new(
                 Kind::Invalid,
@@ -92,6 +102,7 @@ fn plan(request: &CreateTaskRequest) -> Result<Plan> {
         _ => (CreateOptions::default(), false),
     };
     let runtime = if options.runtime.is_empty() {
+        refuse_for_builtin(&options, &runc, request)?;
         Runtime::Builtin
     } else {
         let (name, args) = (options.runtime.clone(), options.runtime_args.clone());
@@ -99,30 +110,42 @@ fn plan(request: &CreateTaskRequest) -> Result<Plan> {
             name,
             args,
             systemd_cgroup: options.systemd_cgroup,
+            root: (!runc.root.is_empty()).then(|| Path::new(&runc.root).join(&shim.config.namespace)),
+            no_pivot: runc.no_pivot_root,
+            no_new_keyring: runc.no_new_keyring,
         })
     };
-    if options.systemd_cgroup && matches!(runtime, Runtime::Builtin) {
-        return Err(Failure::new(
-            Kind::Unsupported,
-            "the built-in runtime makes plain cgroups, not systemd's: name another runtime",
-        ));
-    }
     Ok(Plan {
         options,
         driven,
         runtime,
         rootfs,
+        runc,
     })
 }
 
-/// The options containerd gives a runc shim.
-fn from_runc(bytes: &[u8]) -> Result<CreateOptions> {
-    let runc = RuncOptions::parse_from_bytes(bytes).map_err(failed(Kind::Invalid, "reading runc options"))?;
-    Ok(CreateOptions {
-        runtime: runc.binary_name,
-        systemd_cgroup: runc.systemd_cgroup,
-        ..Default::default()
-    })
+/// What only a program does, and the built-in runtime does not, is refused by name. (It makes no keyring: `no_new_keyring` asks for nothing.)
+fn refuse_for_builtin(options: &CreateOptions, runc: &RuncOptions, request: &CreateTaskRequest) -> Result<()> {
+    let refused = [
+        (options.systemd_cgroup, "systemd_cgroup: it makes plain cgroups"),
+        (!runc.root.is_empty(), "root: it keeps its state in the bundle"),
+        (
+            !runc.criu_image_path.is_empty(),
+            "criu_image_path: it makes no checkpoints",
+        ),
+        (
+            !runc.criu_work_path.is_empty(),
+            "criu_work_path: it makes no checkpoints",
+        ),
+        (!request.checkpoint.is_empty(), "restore from a checkpoint"),
+    ];
+    match refused.into_iter().find_map(|(asked, what)| asked.then_some(what)) {
+        Some(what) => Err(Failure::new(
+            Kind::Unsupported,
+            format!("the built-in runtime has no {what}; name a runtime program, as runc"),
+        )),
+        None => Ok(()),
+    }
 }
 
 fn register(shim: &Arc<Shim>, request: &CreateTaskRequest, plan: &Plan) -> Result<Arc<Container>> {
@@ -142,6 +165,7 @@ fn register(shim: &Arc<Shim>, request: &CreateTaskRequest, plan: &Plan) -> Resul
     if plan.driven {
         forget_exits(&state_dir);
     }
+    shim.events.keep_in(&state_dir);
     let log = open_log(plan, &state_dir, &request.id)?;
     let names = StdioNames {
         stdin: request.stdin.clone(),
@@ -152,7 +176,7 @@ fn register(shim: &Arc<Shim>, request: &CreateTaskRequest, plan: &Plan) -> Resul
     let (held, once) = match Stdio::parse(&names.stdin) {
         Stdio::Attach { once } => (true, once),
         Stdio::Fifo(_) => (true, false),
-        Stdio::Null | Stdio::File(_) | Stdio::Unknown(_) => (options.open_stdin, options.stdin_once),
+        Stdio::Null | Stdio::File(_) | Stdio::Binary(_) | Stdio::Unknown(_) => (options.open_stdin, options.stdin_once),
     };
     let stdin = Stdin::new(held, once, request.terminal);
     let container = Arc::new(Container {
@@ -167,6 +191,9 @@ fn register(shim: &Arc<Shim>, request: &CreateTaskRequest, plan: &Plan) -> Resul
         } else {
             options.drain_seconds.into()
         }),
+        io_owner: (plan.runc.io_uid, plan.runc.io_gid),
+        oom_told: AtomicU64::new(0),
+        restore: Mutex::new(restore(request, plan)),
         init: Process::new(&request.id, None, request.terminal, names, hub, stdin),
         execs: Mutex::new(HashMap::new()),
         cgroups: Mutex::default(),
@@ -184,6 +211,16 @@ fn register(shim: &Arc<Shim>, request: &CreateTaskRequest, plan: &Plan) -> Resul
         ));
     }
     Ok(container)
+}
+
+/// The checkpoint to begin from, if one is named.
+fn restore(request: &CreateTaskRequest, plan: &Plan) -> Option<Restore> {
+    let work = &plan.runc.criu_work_path;
+    (!request.checkpoint.is_empty()).then(|| Restore {
+        image: PathBuf::from(&request.checkpoint),
+        work: (!work.is_empty()).then(|| PathBuf::from(work)),
+        rootfs: plan.rootfs.clone(),
+    })
 }
 
 /// Records of a life before this one would be taken for this one's.
@@ -215,8 +252,17 @@ fn open_log(plan: &Plan, state_dir: &Path, id: &str) -> Result<Option<Arc<Mutex<
 }
 
 async fn build(shim: &Arc<Shim>, container: &Arc<Container>, plan: &Plan) -> Result<u32> {
-    let ends = stdio::make(&container.init, container.driven)?;
-    let child = child::spawn(shim, &ends.keep(), || run(shim, container, plan, &ends))?;
+    build_by(shim, container, |ends| run(shim, container, plan, ends)).await
+}
+
+/// Makes the first process with `run`, which works in a child.
+pub async fn build_by(
+    shim: &Arc<Shim>,
+    container: &Arc<Container>,
+    run: impl FnOnce(&Ends) -> Result<Made>,
+) -> Result<u32> {
+    let ends = stdio::make(shim, container, &container.init).await?;
+    let child = child::spawn(shim, &ends.keep(), || run(&ends))?;
     *lock(&container.helper) = Some(child.pid);
     let stderr = child.stderr.clone();
     let made = child.answer::<Made>().await;
@@ -265,6 +311,7 @@ fn run(shim: &Shim, container: &Container, plan: &Plan, ends: &Ends) -> Result<M
                 payload: ends.payload(),
                 filters: shim.config.filters(),
                 console: ends.console_number(),
+                no_pivot: plan.runc.no_pivot_root,
             };
             builtin::create(build, &plan.rootfs, container.in_host)
         }
@@ -304,8 +351,12 @@ fn adopt(shim: &Arc<Shim>, container: &Arc<Container>, made: &Made) {
         life.pid = made.pid;
         life.start_time = start_time;
         life.oom_before = cgroups.oom_kills();
-        life.phase = Phase::Created;
+        if life.phase == Phase::Creating {
+            life.phase = Phase::Created;
+        }
     }
+    oom::begin(container);
+    oom::watch(shim, container, &cgroups);
     let state = BundleState {
         id: container.id.clone(),
         pid: made.pid,
@@ -315,6 +366,10 @@ fn adopt(shim: &Arc<Shim>, container: &Arc<Container>, made: &Made) {
         runtime: match &container.runtime {
             Runtime::Builtin => String::new(),
             Runtime::Program(program) => program.name.clone(),
+        },
+        runtime_root: match &container.runtime {
+            Runtime::Builtin => String::new(),
+            Runtime::Program(program) => program.root_for(&container.dir()).to_string_lossy().into_owned(),
         },
     };
     *lock(&container.cgroups) = cgroups;

@@ -81,6 +81,14 @@ async fn delete_claimed(shim: &Arc<Shim>, container: &Arc<Container>) -> Result<
     if process.life().phase == Phase::Created {
         let _ = process.signal(libc::SIGKILL);
     }
+    if lock(&container.restore).is_some() {
+        let ended = Exited {
+            status: 0,
+            at: SystemTime::now(),
+            oom_killed: false,
+        };
+        crate::reaper::conclude(shim, None, process, ended).await;
+    }
     let ended = tokio::time::timeout(Duration::from_secs(10), process.wait()).await;
     let ended = ended.map_err(|_| Failure::new(Kind::Runtime, format!("container {} does not end", container.id)))?;
     let cgroups = container.cgroups();

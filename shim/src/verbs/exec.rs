@@ -44,7 +44,7 @@ pub fn add(shim: &Arc<Shim>, request: ExecProcessRequest) -> Result<()> {
     let (held, once) = match Stdio::parse(&request.stdin) {
         Stdio::Attach { once } => (true, once),
         Stdio::Fifo(_) => (true, false),
-        Stdio::Null | Stdio::File(_) | Stdio::Unknown(_) => (false, false),
+        Stdio::Null | Stdio::File(_) | Stdio::Binary(_) | Stdio::Unknown(_) => (false, false),
     };
     let names = StdioNames {
         stdin: request.stdin,
@@ -93,7 +93,7 @@ pub async fn start(shim: &Arc<Shim>, id: &str, exec_id: &str) -> Result<u32> {
 
 async fn run(shim: &Arc<Shim>, container: &Arc<Container>, process: &Arc<Process>, exec_id: &str) -> Result<()> {
     let spec = std::mem::take(&mut *lock(&process.spec));
-    let ends = stdio::make(process, container.driven)?;
+    let ends = stdio::make(shim, container, process).await?;
     let init = container.init.life().pid;
     let child = child::spawn(shim, &ends.keep(), || {
         build(shim, container, exec_id, init, &spec, &ends)
@@ -134,6 +134,7 @@ fn build(shim: &Shim, container: &Container, exec_id: &str, init: u32, spec: &[u
                 payload: ends.payload(),
                 filters: shim.config.filters(),
                 console: ends.console_number(),
+                no_pivot: false,
             };
             builtin::exec(build, exec_id, init, spec)
         }

@@ -1,5 +1,6 @@
 //! What may be done to a container, a verb a file.
 
+pub mod checkpoint;
 pub mod create;
 pub mod delete;
 pub mod exec;

@@ -1,6 +1,6 @@
 //! Start: the waiting process is let go, and the answer says whether its program really began.
 
-use super::create::call;
+use super::create::{build_by, call};
 use crate::{
     child::{self, Stderr, builtin, byname, nonblocking, payload::ABOUT_TO_EXEC},
     failure::{Failure, Kind, Result, failed},
@@ -75,6 +75,23 @@ async fn start_builtin(shim: &Arc<Shim>, container: &Arc<Container>) -> Result<(
 
 async fn start_program(shim: &Arc<Shim>, container: &Arc<Container>, program: &byname::Program) -> Result<()> {
     let dir = container.dir();
+    let from = lock(&container.restore).clone();
+    if let Some(from) = from {
+        let made = build_by(shim, container, |ends| {
+            byname::restore(
+                &call(shim, container, program, &dir, Some(ends)),
+                &from,
+                container.in_host,
+            )
+        });
+        if let Err(failure) = made.await {
+            // It may be tried again.
+            let _ = container.init.step(Phase::Starting, Phase::Created);
+            return Err(failure);
+        }
+        lock(&container.restore).take();
+        return Ok(());
+    }
     let child = child::spawn(shim, &[], || byname::start(&call(shim, container, program, &dir, None)))?;
     *lock(&container.helper) = Some(child.pid);
     let done = child.answer::<()>().await;

@@ -9,6 +9,7 @@ use gantry_proto_shim::{
     },
     extras::{CreateOptions, LogOptions},
     protobuf::Message,
+    runc_options::Options as RuncOptions,
     ttrpc::{self, context},
 };
 use gantry_shim_protocol::{ExitRecord, log::Line};
@@ -77,6 +78,11 @@ impl Bed {
 
     /// A bundle with `args`, its spec changed by `change`, and a shim.
     pub async fn new(args: &[&str], change: impl FnOnce(&mut Value)) -> Self {
+        Self::told(args, change, false).await
+    }
+
+    /// The same with a shim that sends its events to [`Self::events_socket`], where nobody listens yet.
+    pub async fn told(args: &[&str], change: impl FnOnce(&mut Value), events: bool) -> Self {
         let dir = tempfile::Builder::new().prefix("gantry-shim-").tempdir().unwrap();
         let id = format!("t{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let bundle = dir.path().join("bundle");
@@ -89,7 +95,11 @@ impl Bed {
         change(&mut spec);
         let terminal = spec["process"]["terminal"] == true;
         fs::write(bundle.join("config.json"), spec.to_string()).unwrap();
-        let output = shim(dir.path(), &bundle, &id, "start");
+        let mut command = shim_command(dir.path(), &bundle, &id, "start");
+        if events {
+            command.env("TTRPC_ADDRESS", dir.path().join("events.sock"));
+        }
+        let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let address = String::from_utf8(output.stdout).unwrap();
         let (client, extras) = connect(&address).await;
@@ -114,6 +124,17 @@ impl Bed {
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    pub fn events_socket(&self) -> String {
+        format!("unix://{}", self.path("events.sock").display())
+    }
+
+    /// Create with the options containerd gives a runc shim.
+    pub async fn create_with(&self, options: &RuncOptions) -> ttrpc::Result<u32> {
+        let mut request = self.create_request();
+        request.options = Some(any("containerd.runc.v1.Options", options.write_to_bytes().unwrap())).into();
+        Ok(self.client.create(context(), &request).await?.pid)
     }
 
     pub fn bundle(&self) -> PathBuf {
@@ -403,6 +424,10 @@ pub fn remove_parents(name: &str) {
 }
 
 pub fn shim(dir: &Path, bundle: &Path, id: &str, verb: &str) -> Output {
+    shim_command(dir, bundle, id, verb).output().unwrap()
+}
+
+pub fn shim_command(dir: &Path, bundle: &Path, id: &str, verb: &str) -> Command {
     let mut command = Command::new(SHIM);
     command
         .args([
@@ -420,9 +445,10 @@ pub fn shim(dir: &Path, bundle: &Path, id: &str, verb: &str) -> Output {
         .arg(verb);
     command
         .current_dir(bundle)
-        .env("GANTRY_SHIM_SOCKET_DIR", dir.join("s"))
-        .output()
-        .unwrap()
+        .env_remove("TTRPC_ADDRESS")
+        .env_remove("MAX_SHIM_VERSION")
+        .env("GANTRY_SHIM_SOCKET_DIR", dir.join("s"));
+    command
 }
 
 pub async fn connect(address: &str) -> (TaskClient, ExtrasClient) {
@@ -489,7 +515,7 @@ pub fn process(args: &[&str]) -> Value {
     })
 }
 
-fn spec(id: &str, args: &[&str]) -> Value {
+pub fn spec(id: &str, args: &[&str]) -> Value {
     json!({
         "ociVersion": "1.2.0",
         "process": process(args),

@@ -9,6 +9,8 @@
 
 mod bed;
 mod containerd;
+mod foreign;
 mod life;
+mod news;
 mod runtimes;
 mod streams;

@@ -259,14 +259,17 @@ fn named_pipes_serve_a_foreign_caller() {
             ("through a pipe\n", "err\n")
         );
         bed.delete("").await.unwrap();
-        let mut request = bed.create_request();
-        request.stdout = "binary:///bin/logger?a=b".into();
-        let error = bed.client.create(context(), &request).await.unwrap_err();
-        assert!(error.to_string().contains("binary://"), "{error}");
+        for name in ["syslog:///log", "binary:///no/such/logger?a=b"] {
+            let mut request = bed.create_request();
+            request.stdout = name.into();
+            let error = bed.client.create(context(), &request).await.unwrap_err().to_string();
+            let named = name.trim_start_matches("binary://").split('?').next().unwrap();
+            assert!(error.contains(named), "{error}");
+        }
     });
 }
 
-fn nix_mkfifo(path: &std::path::Path) {
+pub fn nix_mkfifo(path: &std::path::Path) {
     assert!(
         std::process::Command::new("mkfifo")
             .arg(path)
