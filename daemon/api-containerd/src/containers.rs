@@ -177,7 +177,12 @@ impl pb::containers_server::Containers for Door {
             .into_inner()
             .container
             .ok_or_else(|| refuse(Error::invalid("a container is needed")))?;
-        let container = from_wire(given).map_err(refuse)?;
+        let container = from_wire(given).map_err(|error| {
+            refuse(Error::new(
+                error.kind(),
+                format!("create container failed validation: container.ID: {}", error.message()),
+            ))
+        })?;
         let meta = self.rooms.engine.meta().clone();
         let made = finish(async move { meta.create_container(&ns, container).await }).await?;
         Ok(Response::new(pb::CreateContainerResponse {
@@ -205,8 +210,8 @@ impl pb::containers_server::Containers for Door {
         let ns = namespace(&request)?;
         let id = known(&request.get_ref().id)?;
         let meta = self.rooms.engine.meta().clone();
-        finish(async move { meta.delete_container(&ns, &id).await })
-            .await
-            .map(Response::new)
+        finish(async move { meta.delete_container(&ns, &id).await }).await?;
+        self.rooms.background.request();
+        Ok(Response::new(()))
     }
 }

@@ -102,7 +102,13 @@ impl pb::images_server::Images for Door {
 
     async fn list(&self, request: Request<pb::ListImagesRequest>) -> Answer<pb::ListImagesResponse> {
         let ns = namespace(&request)?;
-        let filter = filter::parse_all(&request.get_ref().filters).map_err(refuse)?;
+        // containerd's image service says the class twice, and its clients once more.
+        let filter = filter::parse_all(&request.get_ref().filters).map_err(|error| {
+            refuse(Error::invalid(format!(
+                "{}: invalid argument: invalid argument",
+                error.message()
+            )))
+        })?;
         let mut found = self.rooms.engine.meta().images(&ns).await.map_err(refuse)?;
         found.retain(|one| filter.matches(&Filtered(one)));
         Ok(Response::new(pb::ListImagesResponse {
@@ -159,8 +165,8 @@ impl pb::images_server::Images for Door {
             lease,
         };
         let meta = self.rooms.engine.meta().clone();
-        finish(async move { meta.delete_image(&ns, &request.name, how).await })
-            .await
-            .map(Response::new)
+        finish(async move { meta.delete_image(&ns, &request.name, how).await }).await?;
+        self.rooms.background.request();
+        Ok(Response::new(()))
     }
 }

@@ -46,11 +46,13 @@ impl pb::leases_server::Leases for Door {
     async fn delete(&self, request: Request<pb::DeleteRequest>) -> Answer<()> {
         let ns = namespace(&request)?;
         let request = request.into_inner();
-        let (leases, collector) = (self.rooms.leases.clone(), self.rooms.collector.clone());
+        let rooms = self.rooms.clone();
         blocking(move || {
-            leases.delete(&ns, &LeaseId(request.id))?;
+            rooms.leases.delete(&ns, &LeaseId(request.id))?;
             if request.sync {
-                collector.collect()?;
+                rooms.collector.collect()?;
+            } else {
+                rooms.background.request();
             }
             Ok(())
         })

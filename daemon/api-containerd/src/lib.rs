@@ -29,7 +29,7 @@ mod version;
 
 use gantry_engine::Engine;
 use gantry_proto_containerd::{MAX_MESSAGE, services};
-use gantry_store::{BlobStore, Collector, Leases, SnapshotStore};
+use gantry_store::{Background, BlobStore, Collector, Leases, SnapshotStore};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tonic::service::RoutesBuilder;
@@ -61,6 +61,8 @@ pub struct Rooms {
     pub snapshots: Arc<SnapshotStore>,
     pub leases: Arc<Leases>,
     pub collector: Arc<Collector>,
+    /// Collects soon after something was deleted.
+    pub background: Arc<Background>,
     pub about: About,
 }
 

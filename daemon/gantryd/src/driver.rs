@@ -46,17 +46,16 @@ pub fn open(settings: &Settings) -> Result<Snapshotters> {
         },
     };
     let mut all: Vec<Arc<dyn Snapshotter>> = Vec::new();
-    // One that is not the default is opened all the same if it holds something: its containers are still there.
+    // Where it is not the default it is opened all the same if it holds something: its containers are still there.
     if works || root.join(OVERLAYFS).exists() {
         all.push(Arc::new(
             Overlayfs::open(&root.join(OVERLAYFS)).map_err(gantry_core::Error::from)?,
         ));
     }
-    if !works || root.join(NATIVE).exists() {
-        all.push(Arc::new(
-            Native::open(&root.join(NATIVE)).map_err(gantry_core::Error::from)?,
-        ));
-    }
+    // This one works everywhere, and clients of containerd's API may name it.
+    all.push(Arc::new(
+        Native::open(&root.join(NATIVE)).map_err(gantry_core::Error::from)?,
+    ));
     Ok(Snapshotters {
         all,
         default: if works { OVERLAYFS } else { NATIVE },

@@ -82,6 +82,7 @@ pub async fn open(settings: &Settings) -> Result<Rooms> {
         content: lower.content,
         snapshots: Arc::new(lower.snapshots),
         leases,
+        background: Arc::new(collector.clone().background().map_err(gantry_core::Error::from)?),
         collector: collector.clone(),
         about: about(settings),
     };

@@ -124,7 +124,7 @@ impl Meta {
                 snapshotters.insert(snapshotter);
                 ControlFlow::Continue(())
             })?;
-        left.extend(snapshotters.into_iter().map(|name| format!("snapshot-{name}")));
+        left.extend(snapshotters.into_iter().map(|name| format!("snapshots on \"{name}\" snapshotter")));
         Ok(left)
     }
 }
@@ -220,7 +220,7 @@ mod tests {
         assert!(
             error
                 .message()
-                .contains("\"one\" must be empty, but it still has images, blobs, snapshot-native"),
+                .contains("\"one\" must be empty, but it still has images, blobs, snapshots on \"native\" snapshotter"),
             "{error}"
         );
         assert!(meta.image(&one, "app").await.is_ok(), "nothing is half done");

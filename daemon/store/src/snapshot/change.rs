@@ -125,13 +125,14 @@ impl Inner {
         let lease = options.lease.as_ref();
         self.leases.require(at.ns, lease)?;
         let _claims = self.store.claims().claim_all([at.claim(), to.claim()])?;
-        let mut snapshot = self.snapshot(at)?;
-        if snapshot.kind != SnapshotKind::Active {
-            return Err(not_active(at));
-        }
+        // The name first, as containerd looks: a commit that is asked for again is told that it is done.
         if self.find(to)?.is_some() {
             self.keep(to, lease)?;
             return Err(exists(to));
+        }
+        let mut snapshot = self.snapshot(at)?;
+        if snapshot.kind != SnapshotKind::Active {
+            return Err(not_active(at));
         }
         let mut layer = self.ready(at, &snapshot)?;
         let before = snapshot.clone();

@@ -1,0 +1,89 @@
+//! Images and the content behind them.
+
+use crate::side::{IMAGE, Sides};
+
+pub fn script(s: &Sides) {
+    s.same(&["images", "ls"]);
+    s.same(&["images", "import", &s.archive()]);
+    s.same(&["images", "ls"]);
+    s.same(&["images", "ls", "-q"]);
+    s.same(&["images", "ls", "name==docker.io/library/busybox:latest"]);
+    s.same(&["images", "ls", "name~=/nothing/"]);
+    s.same(&["images", "ls", "name=="]);
+    s.same(&["images", "check"]);
+    s.same(&["images", "check", "-q"]);
+    s.same(&["images", "tag", IMAGE, "docker.io/library/busybox:second"]);
+    s.same(&["images", "tag", IMAGE, "docker.io/library/busybox:second"]);
+    s.same(&[
+        "images",
+        "tag",
+        "docker.io/library/none:latest",
+        "docker.io/library/busybox:third",
+    ]);
+    s.same(&["images", "label", IMAGE, "colour=red"]);
+    s.same(&["images", "ls"]);
+    s.same(&["images", "label", IMAGE, "colour="]);
+    s.same(&["images", "label", "docker.io/library/none:latest", "colour=red"]);
+    let out = s.out("export.tar");
+    s.same_each(|side| vec!["images".into(), "export".into(), side.file(&out), IMAGE.into()]);
+    s.same_each(|side| vec!["images".into(), "import".into(), side.file(&out)]);
+    s.same(&["images", "export", "/nonexistent/x.tar", IMAGE]);
+    s.same(&["images", "import", "/nonexistent/x.tar"]);
+    content(s);
+    registry(s);
+    s.same(&["images", "rm", "docker.io/library/busybox:second"]);
+    s.same(&["images", "rm", "docker.io/library/none:latest"]);
+    s.same(&["images", "rm", "--sync", IMAGE]);
+    s.same(&["images", "ls"]);
+}
+
+fn content(s: &Sides) {
+    let (manifest, config) = (s.manifest(), s.config());
+    s.collect();
+    s.same_sorted(&["content", "ls"]);
+    s.same_sorted(&["content", "ls", "-q"]);
+    s.same(&["content", "get", &manifest]);
+    s.same(&["content", "get", &config]);
+    s.same(&[
+        "content",
+        "get",
+        "sha256:0000000000000000000000000000000000000000000000000000000000000000",
+    ]);
+    s.same(&["content", "get", "no-digest"]);
+    s.same(&["content", "label", &config, "colour=red"]);
+    s.same_sorted(&["content", "ls", "labels.colour==red"]);
+    s.same(&["content", "label", &config, "colour="]);
+    s.same(&["content", "active"]);
+    s.feed(&["content", "ingest", "--expected-size", "5", "a-ref"], b"hello");
+    s.feed(&["content", "ingest", "--expected-size", "6", "b-ref"], b"hello");
+    s.feed(
+        &[
+            "content",
+            "ingest",
+            "--expected-digest",
+            "sha256:0000000000000000000000000000000000000000000000000000000000000000",
+            "c-ref",
+        ],
+        b"hello",
+    );
+    s.collect();
+    s.same_sorted(&["content", "ls", "-q"]);
+    s.same(&["content", "active"]);
+    let hello = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+    s.same(&["content", "rm", hello]);
+    s.same(&["content", "rm", hello]);
+}
+
+fn registry(s: &Sides) {
+    let named = |name: &str| format!("{}/{name}", s.registry());
+    let pulled = named("busybox:1");
+    s.same(&["images", "pull", "-q", "--plain-http", &pulled]);
+    s.same_code(&["images", "pull", "--plain-http", &named("none:1")]);
+    s.same(&["images", "ls", "-q"]);
+    s.same_each(|side| {
+        let to = named(&format!("pushed-{}:1", side.name));
+        vec!["images".into(), "push".into(), "--plain-http".into(), to, IMAGE.into()]
+    });
+    s.same_code(&["content", "fetch", "--plain-http", &pulled]);
+    s.same(&["images", "rm", &pulled]);
+}
