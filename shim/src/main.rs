@@ -16,6 +16,7 @@ mod durable;
 mod events;
 mod extras;
 mod failure;
+mod info;
 mod io;
 mod launch;
 mod oom;
@@ -28,7 +29,6 @@ mod task;
 mod verbs;
 
 use args::{Args, Verb};
-use gantry_proto_shim::protobuf::Message;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -39,8 +39,8 @@ fn main() -> ExitCode {
     let done = match args.verb {
         Some(Verb::Start) => launch::start(&args),
         Some(Verb::Delete) => cleanup::delete(&args),
-        Some(Verb::Version) => print_version(),
-        Some(Verb::Info) => print_info(),
+        Some(Verb::Version) => info::print_version(),
+        Some(Verb::Info) => info::print_info(),
         None => return complain("no verb: start or delete"),
     };
     match done {
@@ -52,27 +52,4 @@ fn main() -> ExitCode {
 fn complain(text: &str) -> ExitCode {
     eprintln!("containerd-shim-gantry-v1: {text}");
     ExitCode::FAILURE
-}
-
-fn print_version() -> std::io::Result<()> {
-    println!("containerd-shim-gantry-v1:\n  Version:  {}", env!("CARGO_PKG_VERSION"));
-    Ok(())
-}
-
-/// A `RuntimeInfo` message: name and version.
-fn print_info() -> std::io::Result<()> {
-    use gantry_proto_shim::introspection::{RuntimeInfo, RuntimeVersion};
-    let version = RuntimeVersion {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        ..Default::default()
-    };
-    let info = RuntimeInfo {
-        name: "io.containerd.gantry.v1".to_owned(),
-        version: Some(version).into(),
-        ..Default::default()
-    };
-    std::io::Write::write_all(
-        &mut std::io::stdout(),
-        &info.write_to_bytes().map_err(std::io::Error::other)?,
-    )
 }

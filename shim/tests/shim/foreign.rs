@@ -246,3 +246,33 @@ fn several_containers_share_a_shim_and_are_deleted_alone() {
         bed.delete("").await.unwrap();
     });
 }
+
+#[test]
+fn it_says_who_it_is_and_answers_in_the_callers_generation() {
+    use gantry_proto_shim::{introspection::RuntimeInfo, protobuf::Message};
+    let said = std::process::Command::new(SHIM).arg("-info").output().unwrap().stdout;
+    let info = RuntimeInfo::parse_from_bytes(&said).unwrap();
+    let features: serde_json::Value = serde_json::from_slice(&info.features.value).unwrap();
+    assert_eq!(
+        (info.name.as_str(), &features["linux"]["cgroup"]["v1"]),
+        ("io.containerd.gantry.v1", &true.into())
+    );
+
+    let dir = tempfile::tempdir().unwrap();
+    let bundle = dir.path().join("bundle");
+    fs::create_dir(&bundle).unwrap();
+    let id = format!("g{}", std::process::id());
+    let output = shim_command(dir.path(), &bundle, &id, "start")
+        .env("MAX_SHIM_VERSION", "3")
+        .output()
+        .unwrap();
+    let pid = fs::read_to_string(bundle.join("shim.pid")).unwrap();
+    std::process::Command::new("kill").args(["-9", &pid]).status().unwrap();
+    let reply: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&reply["version"], &reply["protocol"]),
+        (&3.into(), &"ttrpc".into()),
+        "{reply}"
+    );
+    assert_eq!(fs::read(bundle.join("bootstrap.json")).unwrap(), output.stdout);
+}
