@@ -43,7 +43,7 @@ impl Context {
     pub async fn new(parts: Parts) -> Result<Self> {
         let facts = blocking(|| Ok(host::gather())).await?;
         let exchange = Exchange::new(parts.store.clone());
-        let meta = Meta::new(parts.store.clone(), parts.collector.clone());
+        let meta = Meta::new(parts.store.clone(), parts.collector.clone()).showing(&parts.config.exec_root);
         let tasks = Room::new(Furniture {
             shims: parts.shims.clone(),
             meta: meta.clone(),

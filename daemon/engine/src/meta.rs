@@ -7,6 +7,7 @@
 mod containers;
 mod images;
 mod namespaces;
+mod own;
 mod sandboxes;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -21,6 +22,7 @@ use gantry_core::meta::{Any, Change, Happening};
 use gantry_core::{Error, Labels, Namespace, Result, label};
 use gantry_store::{Batch, Claim, Collector, Leases, Store};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -33,6 +35,8 @@ pub struct Meta {
     store: Arc<Store>,
     leases: Leases,
     collector: Arc<Collector>,
+    /// The engine's own containers, where they are shown.
+    own: Option<own::Own>,
 }
 
 /// Tells the collector which of these records keep things. Images are told by the engine's own.
@@ -47,7 +51,16 @@ impl Meta {
             leases: Leases::new(store.clone()),
             store,
             collector,
+            own: None,
         }
+    }
+
+    /// Shows the engine's own containers, too, with the specs of those that run below this root.
+    pub(crate) fn showing(mut self, exec_root: &Path) -> Self {
+        self.own = Some(own::Own {
+            exec_root: exec_root.to_owned(),
+        });
+        self
     }
 
     /// Collects what nothing refers to, and waits for it: what a synchronous delete promises.

@@ -169,6 +169,17 @@ fn key(context: &Context, id: &ContainerId) -> ContainerKey {
     (context.namespace.clone(), id.clone())
 }
 
+/// The engine's container of this id.
+pub fn container(store: &Store, key: &ContainerKey) -> Result<Option<ContainerRecord>> {
+    Ok(store.get::<Container>(key)?.map(|Container(record)| record))
+}
+
+/// The engine's containers of a namespace, by id.
+pub fn containers(store: &Store, ns: &Namespace) -> Result<Vec<ContainerRecord>> {
+    let all = store.scan::<Container>(ns)?;
+    Ok(all.into_iter().map(|(_, Container(record))| record).collect())
+}
+
 /// Whether the engine has a container of this id.
 pub fn is_container(store: &Store, key: &ContainerKey) -> Result<bool> {
     Ok(store.contains::<Container>(key)?)

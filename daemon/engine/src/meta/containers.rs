@@ -1,6 +1,6 @@
 //! Containers as descriptions: what is to run, not what runs.
 
-use super::{Extensions, Meta, change_extensions, change_labels, check_extensions, new_labels};
+use super::{Extensions, Meta, change_extensions, change_labels, check_extensions, new_labels, own};
 use crate::records;
 use gantry_core::gc::{Facts, Kind, Node};
 use gantry_core::meta::{Any, Change, Container, Happening};
@@ -55,14 +55,23 @@ impl Meta {
         let ns = ns.clone();
         self.run(move |meta| {
             let all = meta.store.scan::<Record>(&ns)?;
-            Ok(all.into_iter().map(|(_, Record(container))| container).collect())
+            let mut all: Vec<Container> = all.into_iter().map(|(_, Record(container))| container).collect();
+            if let Some(own) = &meta.own {
+                all.extend(own.all(&meta.store, &ns)?);
+                all.sort_by(|one, other| one.id.cmp(&other.id));
+            }
+            Ok(all)
         })
         .await
     }
 
     pub async fn container(&self, ns: &Namespace, id: &ContainerId) -> Result<Container> {
         let key = (ns.clone(), id.clone());
-        self.run(move |meta| meta.find_container(&key)).await
+        self.run(move |meta| {
+            let own = meta.own.as_ref().map(|own| own.find(&meta.store, &key)).transpose()?;
+            own.flatten().map_or_else(|| meta.find_container(&key), Ok)
+        })
+        .await
     }
 
     fn find_container(&self, key: &(Namespace, ContainerId)) -> Result<Container> {
@@ -112,6 +121,7 @@ impl Meta {
         let key = (ns.clone(), id.clone());
         self.run(move |meta| {
             let _claim = meta.claim("client_container", &key.0, key.1.as_str())?;
+            own::refuse(&meta.store, &key, "update")?;
             let mut container = meta.find_container(&key)?;
             change(&mut container, update)?;
             check(&container)?;
@@ -145,6 +155,7 @@ impl Meta {
         let key = (ns.clone(), id.clone());
         self.run(move |meta| {
             let _claim = meta.claim("client_container", &key.0, key.1.as_str())?;
+            own::refuse(&meta.store, &key, "delete")?;
             meta.find_container(&key)?;
             let mut batch = Batch::new();
             batch.delete::<Record>(&key);
