@@ -21,8 +21,11 @@ const GRPC: &str = "io.containerd.grpc.v1";
 const INTERNAL: &str = "io.containerd.internal.v1";
 const METADATA: &str = "io.containerd.metadata.v1";
 const RUNTIME: &str = "io.containerd.runtime.v2";
+const SANDBOX_STORE: &str = "io.containerd.sandbox.store.v1";
 const SERVICE: &str = "io.containerd.service.v1";
 const SNAPSHOTTER: &str = "io.containerd.snapshotter.v1";
+const STREAMING: &str = "io.containerd.streaming.v1";
+const TRANSFER: &str = "io.containerd.transfer.v1";
 
 /// The services behind the door, as containerd calls its own.
 const SERVICES: [&str; 9] = [
@@ -37,7 +40,7 @@ const SERVICES: [&str; 9] = [
     "tasks-service",
 ];
 /// The services at the door.
-const DOORS: [&str; 12] = [
+const DOORS: [&str; 16] = [
     "containers",
     "content",
     "diff",
@@ -46,9 +49,13 @@ const DOORS: [&str; 12] = [
     "images",
     "introspection",
     "leases",
+    "mounts",
     "namespaces",
+    "sandboxes",
     "snapshots",
+    "streaming",
     "tasks",
+    "transfer",
     "version",
 ];
 
@@ -117,6 +124,9 @@ fn plugins(rooms: &Rooms) -> Vec<pb::Plugin> {
     all.push(plugin(METADATA, "rocksdb"));
     all.push(plugin(EVENT, "exchange"));
     all.push(plugin(GC, "scheduler"));
+    all.push(plugin(SANDBOX_STORE, "local"));
+    all.push(plugin(STREAMING, "manager"));
+    all.push(plugin(TRANSFER, "local"));
     all.extend(SERVICES.map(|id| plugin(SERVICE, id)));
     all.push(on_this(RUNTIME, "task"));
     all.extend(DOORS.map(|id| plugin(GRPC, id)));

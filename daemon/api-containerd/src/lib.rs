@@ -1,11 +1,13 @@
 //! The door of containerd's API: what `ctr`, `nerdctl`, BuildKit, and `dockerd --containerd` speak.
 //!
 //! It translates: a wire type comes in, a use case is called (of the engine, or of a store where the store's trait is the use case), a
-//! wire type goes out. It holds no state and no rule of its own.
+//! wire type goes out. It holds no rule of its own, and no
+//! state but the streams that clients have opened for a call to come.
 //!
 //! The flow: one module per service; [`call`] reads what comes with every call and wraps every failure, [`mask`] reads
 //! which part of a record an update speaks of; filters are `gantry_core::filter`'s.
 
+mod activations;
 mod any;
 mod call;
 mod containers;
@@ -23,8 +25,11 @@ mod mask;
 mod mounts;
 mod namespaces;
 mod page;
+mod sandboxes;
 mod snapshots;
+mod streams;
 mod tasks;
+mod transfer;
 mod version;
 
 use gantry_engine::Engine;
@@ -35,7 +40,7 @@ use std::sync::Arc;
 use tonic::service::RoutesBuilder;
 
 /// Names of the services, for the health service.
-pub const SERVICES: [&str; 12] = [
+pub const SERVICES: [&str; 16] = [
     "containerd.services.containers.v1.Containers",
     "containerd.services.content.v1.Content",
     "containerd.services.diff.v1.Diff",
@@ -43,9 +48,13 @@ pub const SERVICES: [&str; 12] = [
     "containerd.services.images.v1.Images",
     "containerd.services.introspection.v1.Introspection",
     "containerd.services.leases.v1.Leases",
+    "containerd.services.mounts.v1.Mounts",
     "containerd.services.namespaces.v1.Namespaces",
+    "containerd.services.sandbox.v1.Store",
     "containerd.services.snapshots.v1.Snapshots",
+    "containerd.services.streaming.v1.Streaming",
     "containerd.services.tasks.v1.Tasks",
+    "containerd.services.transfer.v1.Transfer",
     "containerd.services.version.v1.Version",
     // The daemon as a whole, which Go's clients ask for.
     "",
@@ -77,15 +86,19 @@ pub struct About {
     pub root: PathBuf,
 }
 
-/// The services' common state: none but the rooms.
+/// The services' common state: the rooms, and the streams that wait to be used.
 #[derive(Clone)]
 struct Door {
     rooms: Arc<Rooms>,
+    streams: streams::Streams,
 }
 
 /// Adds the services to a server.
 pub fn add_services(rooms: Rooms, routes: &mut RoutesBuilder) {
-    let door = Door { rooms: Arc::new(rooms) };
+    let door = Door {
+        rooms: Arc::new(rooms),
+        streams: streams::Streams::default(),
+    };
     macro_rules! add {
         ($($path:ident :: $module:ident :: $server:ident),* $(,)?) => {
             $(routes.add_service(
@@ -103,9 +116,13 @@ pub fn add_services(rooms: Rooms, routes: &mut RoutesBuilder) {
         images::images_server::ImagesServer,
         introspection::introspection_server::IntrospectionServer,
         leases::leases_server::LeasesServer,
+        mounts::mounts_server::MountsServer,
         namespaces::namespaces_server::NamespacesServer,
+        sandbox::store_server::StoreServer,
         snapshots::snapshots_server::SnapshotsServer,
+        streaming::streaming_server::StreamingServer,
         tasks::tasks_server::TasksServer,
+        transfer::transfer_server::TransferServer,
         version::version_server::VersionServer,
     );
 }

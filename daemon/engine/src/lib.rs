@@ -28,6 +28,7 @@ mod registry;
 mod strangers;
 mod system;
 pub mod tasks;
+mod transfer;
 
 pub use config::Config;
 pub use container::start::{AttachEndpoint, Started};
@@ -46,6 +47,7 @@ pub use tasks::{
     Blob, Deleted, Metric, NewCheckpoint, NewExec, NewTask, Pid, Process, ProcessExit, ProcessStatus, Stdio, TaskUpdate,
     Tasks,
 };
+pub use transfer::{MoreNames, ToStore, Unpack};
 
 use context::Context;
 use gantry_core::{Error, Result};
