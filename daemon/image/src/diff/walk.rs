@@ -60,7 +60,8 @@ impl Walk {
             None => None,
         };
         let what = match below {
-            Some(below) if same_directory(&stat, &below) => What::Same(stat),
+            // Its time says only that names came or went in it, which is told by themselves.
+            Some(below) if same_owner(&stat, &below) => What::Same(stat),
             _ => What::Changed(stat),
         };
         visit(Node {
@@ -224,9 +225,12 @@ fn same_bytes(dir: BorrowedFd<'_>, below: BorrowedFd<'_>, name: &[u8]) -> std::i
     }
 }
 
-fn same_directory(a: &Stat, b: &Stat) -> bool {
+fn same_owner(a: &Stat, b: &Stat) -> bool {
     (a.st_mode, a.st_uid, a.st_gid) == (b.st_mode, b.st_uid, b.st_gid)
-        && (a.st_mtime, a.st_mtime_nsec) == (b.st_mtime, b.st_mtime_nsec)
+}
+
+fn same_directory(a: &Stat, b: &Stat) -> bool {
+    same_owner(a, b) && (a.st_mtime, a.st_mtime_nsec) == (b.st_mtime, b.st_mtime_nsec)
 }
 
 fn is_opaque(dir: BorrowedFd<'_>) -> bool {
