@@ -52,7 +52,7 @@ async fn forward(mut stream: Stream, pieces: &mpsc::Sender<Result<Bytes>>) -> Re
         let Ok(data) = unpack::<Data>(&message) else { continue };
         let size = i32::try_from(data.data.len()).unwrap_or(i32::MAX);
         window = window.saturating_sub(size);
-        if pieces.send(Ok(Bytes::from(data.data))).await.is_err() {
+        if pieces.send(Ok(data.data)).await.is_err() {
             return Ok(());
         }
     }
@@ -70,9 +70,7 @@ pub async fn send(mut stream: Stream, mut source: mpsc::Receiver<Result<Bytes>>)
             let allowed = usize::try_from(window).unwrap_or(PIECE).min(PIECE).min(bytes.len());
             let piece = bytes.split_to(allowed);
             window -= i64::try_from(piece.len()).unwrap_or(i64::MAX);
-            let data = Data {
-                data: piece.to_vec().into(),
-            };
+            let data = Data { data: piece };
             stream.outgoing.send(&data).await?;
         }
     }
