@@ -23,6 +23,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 /// Requests and news a keeper can hold before senders wait.
 const INBOX: usize = 256;
+/// How long a request waits for a running container's shim to be found again after a restart of the daemon.
+pub(crate) const FINDING: Duration = Duration::from_secs(30);
 
 /// What a keeper publishes. Reading it never waits.
 #[derive(Clone)]
@@ -113,11 +115,13 @@ impl Keeper {
         self.view.borrow().clone()
     }
 
-    /// The shim of a running container.
-    pub fn shim(&self) -> Result<Shim> {
-        let view = self.view.borrow();
-        let running = view.state.is_running();
-        view.shim.clone().filter(|_| running).ok_or_else(|| self.not_running())
+    /// The shim of a running container. After a restart of the daemon it is found again first.
+    pub async fn shim(&self) -> Result<Shim> {
+        let known = |view: &View| view.shim.is_some() || !view.state.is_running();
+        let view = self.until(Some(FINDING), known).await;
+        view.filter(|view| view.state.is_running())
+            .and_then(|view| view.shim)
+            .ok_or_else(|| self.not_running())
     }
 
     pub fn not_running(&self) -> Error {

@@ -1,7 +1,7 @@
 //! Prepare and start.
 
 use crate::Engine;
-use crate::keeper::{Keeper, View};
+use crate::keeper::{FINDING, Keeper, View};
 use gantry_core::lifecycle::{Event, Request, State};
 use gantry_core::{ErrorKind, Result};
 use std::path::PathBuf;
@@ -69,7 +69,9 @@ impl Engine {
     }
 
     async fn endpoint(&self, keeper: &Keeper) -> Result<AttachEndpoint> {
-        let shim = keeper.view().shim.ok_or_else(|| keeper.not_running())?;
+        let known = |view: &View| view.shim.is_some() || !view.state.may_hold_resources();
+        let view = keeper.until(Some(FINDING), known).await;
+        let shim = view.and_then(|view| view.shim).ok_or_else(|| keeper.not_running())?;
         Ok(AttachEndpoint {
             socket: shim.attach_socket().await?,
             container: keeper.id().to_string(),

@@ -49,7 +49,7 @@ impl Engine {
 }
 
 async fn sample(keeper: &Arc<Keeper>) -> Sample {
-    let stats = match keeper.shim() {
+    let stats = match keeper.shim().await {
         Ok(shim) => tokio::time::timeout(PATIENCE, shim.stats())
             .await
             .ok()

@@ -7,7 +7,7 @@ use gantry_task::top::{self, ProcessTable};
 impl Engine {
     pub async fn top(&self, name: &str, ps_args: &str) -> Result<ProcessTable> {
         let keeper = self.find(name)?;
-        let shim = keeper.shim()?;
+        let shim = keeper.shim().await?;
         let pids = shim.pids().await?;
         let mut arguments: Vec<String> = ps_args.split_whitespace().map(str::to_owned).collect();
         if arguments.is_empty() {

@@ -43,7 +43,7 @@ impl Engine {
                 keeper.id()
             )));
         }
-        let shim = keeper.shim()?;
+        let shim = keeper.shim().await?;
         let record = keeper.record();
         let mounts = self.mounts_of(&record).await?;
         let id = ExecId::from_random(rand::random());

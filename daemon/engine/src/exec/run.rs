@@ -35,7 +35,7 @@ impl Engine {
             .registry
             .get(&record.container)
             .ok_or_else(|| Error::not_found(format!("No such container: {}", record.container)))?;
-        let shim = keeper.shim()?;
+        let shim = keeper.shim().await?;
         let context = self.context.clone();
         crate::finish(async move {
             failpoint!("engine::exec::start");
