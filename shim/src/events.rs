@@ -27,6 +27,8 @@ const ANSWERS: u32 = 5;
 const QUIET: Duration = Duration::from_millis(500);
 /// How long a shim that has nothing else to do stays for a daemon that does not answer.
 const LOYALTY: Duration = Duration::from_secs(120);
+/// The same after the daemon has sent it away: it knows how its tasks ended, and only those who listen there may miss a word.
+const DISMISSED: Duration = Duration::from_secs(2);
 
 /// Where news go.
 pub struct Events {
@@ -113,9 +115,10 @@ impl Events {
     }
 
     /// Everything was told, or there is no hope left.
-    pub fn may_end(&self) -> bool {
+    pub fn may_end(&self, dismissed: bool) -> bool {
         let Some(line) = &self.line else { return true };
-        let deaf = crate::io::lock(&line.deaf).is_some_and(|since| since.elapsed() > LOYALTY);
+        let loyalty = if dismissed { DISMISSED } else { LOYALTY };
+        let deaf = crate::io::lock(&line.deaf).is_some_and(|since| since.elapsed() > loyalty);
         deaf || crate::io::lock(&line.queue).is_empty()
     }
 }
@@ -164,6 +167,7 @@ impl Line {
                 }
                 continue;
             };
+            let known = client.is_some();
             let heard = self.forward(&mut client, envelope).await;
             if !matches!(heard, Heard::Deaf) {
                 crate::io::lock(&self.deaf).take();
@@ -180,6 +184,11 @@ impl Line {
                     continue;
                 }
                 Heard::Failed => answers += 1,
+                // The connection may have been a former daemon's.
+                Heard::Deaf if known => {
+                    client = None;
+                    continue;
+                }
                 Heard::Deaf => {
                     client = None;
                     crate::io::lock(&self.deaf).get_or_insert_with(Instant::now);

@@ -18,6 +18,8 @@ use std::{
 
 /// How often a shim without containers looks whether its bundle is still there.
 const LOOK: Duration = Duration::from_secs(10);
+/// How often one that was sent away looks whether it may go.
+const LEAVE: Duration = Duration::from_millis(500);
 
 /// Serves until the shim may end. `ready` is told when requests are served.
 pub fn run(config: Config, task: UnixListener, attach: UnixListener, ready: io::PipeWriter) -> io::Result<()> {
@@ -72,7 +74,9 @@ async fn until_done(shim: &Shim) {
         if shim.has_containers() {
             shim.change.notified().await;
         } else {
-            let _ = tokio::time::timeout(LOOK, shim.change.notified()).await;
+            let dismissed = shim.shutdown.load(std::sync::atomic::Ordering::Relaxed);
+            let pause = if dismissed { LEAVE } else { LOOK };
+            let _ = tokio::time::timeout(pause, shim.change.notified()).await;
         }
     }
 }

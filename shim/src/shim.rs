@@ -222,8 +222,9 @@ impl Shim {
     /// Nothing left to do, and nothing wanted.
     pub fn may_end(&self) -> bool {
         let empty = lock(&self.inner).containers.is_empty() && self.busy.load(Ordering::Relaxed) == 0;
-        let wanted = !self.shutdown.load(Ordering::Relaxed) && self.config.bundle.exists();
-        empty && !wanted && self.events.may_end()
+        let dismissed = self.shutdown.load(Ordering::Relaxed);
+        let wanted = !dismissed && self.config.bundle.exists();
+        empty && !wanted && self.events.may_end(dismissed)
     }
 
     pub fn has_containers(&self) -> bool {
