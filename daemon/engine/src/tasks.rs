@@ -65,7 +65,7 @@ impl Tasks {
     pub async fn start(&self, ns: &Namespace, id: &ContainerId, exec: Option<&ExecId>) -> Result<u32> {
         if let Some(keeper) = own::find(&self.context, ns, id) {
             let exec = exec.cloned().ok_or_else(|| own::refuse(&keeper, "start"))?;
-            let shim = own::shim(&keeper)?;
+            let shim = own::shim(&keeper).await?;
             return crate::finish(async move { shim.run(Some(&exec)).await.map_err(told) }).await;
         }
         let task = self.room().find(ns, id).await?;
@@ -125,11 +125,11 @@ impl Tasks {
         })
     }
 
-    /// Every task of a namespace, by id. Never waits for a shim.
+    /// Every task of a namespace, by id. Shims are not asked, and only just after a restart waited for, until they are found.
     pub async fn list(&self, ns: &Namespace) -> Result<Vec<Process>> {
         let own = own::all(&self.context, ns);
         let mut all: Vec<Process> = own.iter().filter_map(|keeper| own::process(keeper)).collect();
-        all.extend(self.room().of(ns).iter().filter_map(|task| task.process()));
+        all.extend(self.room().found(ns).await.iter().filter_map(|task| task.process()));
         all.sort_by(|one, other| one.container.cmp(&other.container));
         Ok(all)
     }
@@ -232,7 +232,7 @@ impl Tasks {
     /// What the wanted tasks of a namespace use. Those whose shims do not answer are left out.
     pub async fn metrics(&self, ns: &Namespace, wanted: impl Fn(&ContainerId) -> bool + Send) -> Result<Vec<Metric>> {
         let mut asked = JoinSet::new();
-        for on in self.all(ns).into_iter().filter(|on| wanted(&on.id)) {
+        for on in self.all(ns).await.into_iter().filter(|on| wanted(&on.id)) {
             asked.spawn(async move {
                 let data = on.heard(on.shim.metrics(LOOK).await);
                 data.map(|data| Metric {
@@ -268,7 +268,7 @@ impl Tasks {
         if let Some(keeper) = own::find(&self.context, ns, id) {
             return Ok(On {
                 id: id.clone(),
-                shim: own::shim(&keeper)?,
+                shim: own::shim(&keeper).await?,
                 task: None,
             });
         }
@@ -280,15 +280,15 @@ impl Tasks {
         })
     }
 
-    fn all(&self, ns: &Namespace) -> Vec<On> {
+    async fn all(&self, ns: &Namespace) -> Vec<On> {
         let own = own::all(&self.context, ns).into_iter().filter_map(|keeper| {
             Some(On {
                 id: keeper.id().clone(),
-                shim: own::shim(&keeper).ok()?,
+                shim: own::known_shim(&keeper)?,
                 task: None,
             })
         });
-        let rest = self.room().of(ns).into_iter().filter_map(|task| {
+        let rest = self.room().found(ns).await.into_iter().filter_map(|task| {
             Some(On {
                 id: task.id.clone(),
                 shim: task.shim().ok()?,

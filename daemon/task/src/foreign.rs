@@ -3,6 +3,7 @@
 
 mod lay;
 pub(crate) mod log;
+mod strays;
 
 use crate::bundle::BundleName;
 use crate::cleanup::Leftover;
@@ -114,7 +115,8 @@ impl Shims {
 
     /// Whether a bundle is a client's task's, and not of a container of the engine's own. Blocks.
     pub fn is_foreign(&self, name: &BundleName) -> bool {
-        self.bundle(&name.namespace, &name.id).program().is_some()
+        // One that was not finished has nothing in it that tells.
+        name.namespace != Namespace::engine() || self.bundle(&name.namespace, &name.id).program().is_some()
     }
 
     /// Looks for the shim of a client's task after a restart; see [`Shims::reconnect`].
@@ -155,6 +157,9 @@ impl Shims {
         let (shims, name) = (self.clone(), name.clone());
         let (deleted, leftover, work) = blocking("clear what a dead shim left", move || {
             let bundle = shims.bundle(&name.namespace, &name.id);
+            if bundle.shim_mark().is_none() {
+                strays::end(&shims.config().grpc_address, &name);
+            }
             let leftover = Leftover {
                 cgroup_path: bundle.cgroup_path(name.id.as_str()),
                 namespace: name.namespace,

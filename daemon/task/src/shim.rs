@@ -21,6 +21,8 @@ use std::time::{Duration, SystemTime};
 use tokio::task::AbortHandle;
 use ttrpc::context::Context;
 
+const RELINK_PAUSE: Duration = Duration::from_millis(20);
+
 /// Cheap to clone; calls may overlap. Dropping it ends the connection, never the shim.
 #[derive(Clone)]
 pub struct Shim {
@@ -439,6 +441,8 @@ impl Shim {
     async fn relink(&self) -> Result<()> {
         let (namespace, version) = (self.inner.namespace.as_str(), self.link().version);
         let limit = self.inner.deadlines.reconnect;
+        // One that accepts and hangs up at once is not asked as fast as it can.
+        tokio::time::sleep(RELINK_PAUSE).await;
         let link = Link::open(self.key(), namespace, &self.inner.bootstrap, limit).await?;
         *lock(&self.inner.link) = link.speaking(version, namespace);
         Ok(())

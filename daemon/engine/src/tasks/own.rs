@@ -4,12 +4,16 @@
 use super::task::{not_found, told};
 use super::{Process, ProcessExit, ProcessStatus, Stdio};
 use crate::context::Context;
-use crate::keeper::Keeper;
+use crate::keeper::{Keeper, View};
 use gantry_core::container::Ended;
 use gantry_core::lifecycle::{Event, Request, State};
 use gantry_core::{ContainerId, Error, ExecId, Namespace, Result};
 use gantry_task::Shim;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a running container's shim is waited for after a restart.
+const FINDING: Duration = Duration::from_secs(5);
 
 pub(super) fn find(context: &Context, ns: &Namespace, id: &ContainerId) -> Option<Arc<Keeper>> {
     (*ns == context.namespace).then(|| context.registry.get(id)).flatten()
@@ -71,17 +75,20 @@ pub(super) fn process(keeper: &Keeper) -> Option<Process> {
     })
 }
 
-/// The shim, while something of the container runs.
-pub(super) fn shim(keeper: &Keeper) -> Result<Shim> {
+/// The shim, while something of the container runs. After a restart of the daemon it is found again first.
+pub(super) async fn shim(keeper: &Keeper) -> Result<Shim> {
+    let known = |view: &View| view.shim.is_some() || status(&view.state).is_none();
+    keeper.until(Some(FINDING), known).await;
+    known_shim(keeper).ok_or_else(|| not_found(keeper.id()))
+}
+
+pub(super) fn known_shim(keeper: &Keeper) -> Option<Shim> {
     let view = keeper.view();
-    match (status(&view.state), view.shim) {
-        (Some(_), Some(shim)) => Ok(shim),
-        _ => Err(not_found(keeper.id())),
-    }
+    view.shim.filter(|_| status(&view.state).is_some())
 }
 
 pub(super) async fn kill(keeper: &Keeper, exec: Option<&ExecId>, signal: u32, all: bool) -> Result<()> {
-    let shim = shim(keeper)?;
+    let shim = shim(keeper).await?;
     if exec.is_some() || all {
         return shim.kill(exec, signal, all).await.map_err(told);
     }
@@ -90,7 +97,7 @@ pub(super) async fn kill(keeper: &Keeper, exec: Option<&ExecId>, signal: u32, al
 }
 
 pub(super) async fn pause(keeper: &Keeper, on: bool) -> Result<()> {
-    shim(keeper)?;
+    shim(keeper).await?;
     match on {
         true => keeper.ask(Event::Pause, Request::Pause).await,
         false => keeper.ask(Event::Resume, Request::Resume).await,
@@ -98,10 +105,10 @@ pub(super) async fn pause(keeper: &Keeper, on: bool) -> Result<()> {
 }
 
 pub(super) async fn wait(keeper: &Keeper, exec: Option<&ExecId>) -> Result<ProcessExit> {
-    let shim = shim(keeper)?;
+    let shim = shim(keeper).await?;
     let Some(exec) = exec else {
         let before = keeper.view().exits;
-        let over = |view: &crate::keeper::View| view.exits > before || status(&view.state).is_none();
+        let over = |view: &View| view.exits > before || status(&view.state).is_none();
         let ended = keeper.until(None, over).await.and_then(|view| view.ended);
         return Ok(ended.as_ref().map_or_else(super::task::unknown_exit, exit));
     };

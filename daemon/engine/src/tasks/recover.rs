@@ -8,7 +8,9 @@ use super::{ProcessExit, process_status};
 use crate::gate::blocking;
 use gantry_core::Result;
 use gantry_core::meta::Happening;
-use gantry_task::{Reunion, Shim};
+use gantry_task::{BundleName, Reunion, Shim};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tracing::{Instrument, info, info_span, warn};
@@ -22,7 +24,12 @@ impl Room {
     /// Takes every name that was taken, before anybody asks, and looks for the shims beside everything else.
     pub(crate) async fn recover(self: &Arc<Self>) -> Result<()> {
         let room = self.clone();
-        let bundles = blocking(move || Ok(room.shims.foreign_bundles()?)).await?;
+        let bundles = blocking(move || {
+            let bundles = room.shims.foreign_bundles()?;
+            room.sweep_work(&bundles);
+            Ok(bundles)
+        })
+        .await?;
         let permits = Arc::new(Semaphore::new(AT_ONCE));
         for bundle in bundles {
             let task = Task::new(bundle.namespace, bundle.id, State::Finding);
@@ -36,6 +43,25 @@ impl Room {
             tokio::spawn(work.instrument(span));
         }
         Ok(())
+    }
+
+    /// Removes what tasks kept that are gone with a former boot, and checkpoints that were broken off.
+    fn sweep_work(&self, bundles: &[BundleName]) {
+        let known: BTreeSet<PathBuf> = bundles
+            .iter()
+            .map(|name| self.work.join(name.namespace.as_str()).join(name.id.as_str()))
+            .collect();
+        for path in children(&self.work) {
+            let hidden = path
+                .file_name()
+                .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+            let gone = if hidden { vec![path] } else { children(&path) };
+            for path in gone.into_iter().filter(|path| !known.contains(path)) {
+                if let Err(error) = std::fs::remove_dir_all(&path) {
+                    warn!(path = %path.display(), err = %error, "what a former task kept could not be removed");
+                }
+            }
+        }
     }
 
     async fn rejoin<P>(self: &Arc<Self>, task: &Arc<Task>, permit: P) {
@@ -138,4 +164,9 @@ impl Room {
             }
         }
     }
+}
+
+fn children(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).collect()
 }

@@ -71,9 +71,16 @@ impl Room {
         }
     }
 
-    pub(super) fn of(&self, ns: &Namespace) -> Vec<Arc<Task>> {
-        let tasks = self.tasks.read();
-        tasks.values().filter(|task| task.ns == *ns).cloned().collect()
+    /// The tasks of a namespace. Those that are still looked for after a restart are waited for, a while in all.
+    pub(super) async fn found(&self, ns: &Namespace) -> Vec<Arc<Task>> {
+        let own = |task: &&Arc<Task>| task.ns == *ns;
+        let tasks: Vec<Arc<Task>> = self.tasks.read().values().filter(own).cloned().collect();
+        let end = Instant::now() + FINDING;
+        for task in &tasks {
+            let left = end.saturating_duration_since(Instant::now());
+            task.until(Some(left), |state| state != State::Finding).await;
+        }
+        tasks
     }
 
     /// The name is taken from here on. A former task that is on its way out is waited for.

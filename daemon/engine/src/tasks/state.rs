@@ -81,7 +81,8 @@ impl State {
     /// What clients see; none of a task that is not there yet, or not any more.
     pub(super) fn status(self) -> Option<ProcessStatus> {
         match self {
-            Self::Making | Self::Finding | Self::Gone { .. } => None,
+            Self::Making | Self::Gone { .. } => None,
+            Self::Finding => Some(ProcessStatus::Unknown),
             Self::Created { .. } => Some(ProcessStatus::Created),
             Self::Running { .. } => Some(ProcessStatus::Running),
             Self::Paused { .. } => Some(ProcessStatus::Paused),

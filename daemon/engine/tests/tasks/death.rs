@@ -138,6 +138,31 @@ async fn an_end_that_a_hung_shim_does_not_tell_is_seen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_shim_that_came_up_and_did_not_say_so_is_ended() {
+    let ground = Ground::new();
+    let deadlines = gantry_task::Deadlines {
+        spawn: Duration::from_secs(1),
+        ..hasty()
+    };
+    let engine = ground.engine(deadlines).await;
+    let (ns, tasks, id) = (&ground.ns, engine.tasks(), ground.id("one"));
+    let program = ground.dir.path().join("containerd-shim-silent-v1");
+    let script = r#"#!/bin/sh
+real=/usr/bin/containerd-shim-runc-v2
+case "$*" in *" start") ;; *) exec $real "$@" ;; esac
+$real "$@" > /dev/null
+exec sleep 100
+"#;
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let spec = ground.spec(&id, "true", serde_json::json!({}));
+    ground.container(&engine, &program.to_string_lossy(), &id, &spec).await;
+    let error = within(LONG, tasks.create(ns, &id, ground.task())).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error}");
+    ground.nothing_is_left(&id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_shim_that_hangs_while_it_makes_is_ended() {
     let ground = Ground::new();
     let engine = ground.engine(hasty()).await;

@@ -56,6 +56,13 @@ fn found_again(name: &str) {
         assert!(begun.elapsed() < Duration::from_secs(5), "the start waits for shims");
         let (ns, tasks) = (&ground.ns, engine.tasks());
         let mut events = engine.exchange().subscribe();
+        let listed = tasks.list(ns).await.unwrap();
+        assert!(
+            ids[..3]
+                .iter()
+                .all(|id| listed.iter().any(|process| process.container == *id)),
+            "{listed:?}"
+        );
         assert_eq!(tasks.get(ns, runs, None).await.unwrap().status, ProcessStatus::Running);
         assert_eq!(tasks.get(ns, paused, None).await.unwrap().status, ProcessStatus::Paused);
         let exit = within(LONG, tasks.wait(ns, ends, None)).await.unwrap();
@@ -78,5 +85,27 @@ fn found_again(name: &str) {
         for id in [runs, paused] {
             ground.end(&engine, id).await;
         }
+    });
+}
+
+#[test]
+fn what_a_kill_left_unfinished_is_cleared() {
+    let ground = Ground::new();
+    let id = ground.id("one");
+    // A bundle in which nothing tells yet whose it is, and what a task of a former boot kept.
+    std::fs::create_dir_all(ground.bundle(&id).join("rootfs")).unwrap();
+    std::fs::write(ground.bundle(&id).join("config.json"), "{}").unwrap();
+    let kept = ground.dir.path().join("tasks");
+    for name in ["clients/former/state", ".checkpoint-1/x"] {
+        std::fs::create_dir_all(kept.join(name)).unwrap();
+    }
+    runtime().block_on(async {
+        let engine = ground.engine(hasty()).await;
+        poll("it is not cleared", || !ground.bundle(&id).exists());
+        assert!(!kept.join("clients/former").exists() && !kept.join(".checkpoint-1").exists());
+        let spec = ground.spec(&id, "exec sleep 100", serde_json::json!({}));
+        ground.container(&engine, RUNC, &id, &spec).await;
+        ground.run(&engine, &id).await;
+        ground.end(&engine, &id).await;
     });
 }

@@ -18,6 +18,9 @@ use ttrpc::context::Context;
 
 /// How long a shim may take to end after its task is deleted; it is not waited for beyond that.
 const FAREWELL: Duration = Duration::from_secs(3);
+/// So many connections in a row that end as soon are as good as none.
+const SHORT_LINKS: u32 = 10;
+const SHORT: Duration = Duration::from_secs(1);
 
 impl Shim {
     /// The first words with a shim: who it is, and which version of the task service it has. One that promised more than
@@ -183,13 +186,16 @@ impl Shim {
         matches!(answer, Ok(Ok(_) | Err(ttrpc::Error::RpcStatus(_))))
     }
 
-    /// Returns when the shim cannot be reached any more: the connection is closed, and there is no other to be had.
+    /// Returns when the shim cannot be reached any more: the connection is closed, and there is no other to be had that lasts.
     pub async fn gone(&self) {
-        loop {
+        let mut short = 0;
+        while short < SHORT_LINKS {
+            let begun = Instant::now();
             self.link().closed().await;
             if self.relink().await.is_err() {
                 return;
             }
+            short = if begun.elapsed() < SHORT { short + 1 } else { 0 };
         }
     }
 
