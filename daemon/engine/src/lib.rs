@@ -44,8 +44,8 @@ pub use keeper::{Keeper, View};
 pub use meta::Meta;
 pub use system::{EventStream, Info};
 pub use tasks::{
-    Blob, Deleted, Metric, NewCheckpoint, NewExec, NewTask, Pid, Process, ProcessExit, ProcessStatus, Stdio, TaskUpdate,
-    Tasks,
+    Blob, Deleted, Metric, NewCheckpoint, NewExec, NewTask, Pid, Process, ProcessExit, ProcessStatus, Stdio,
+    TaskUpdate, Tasks,
 };
 pub use transfer::{MoreNames, ToStore, Unpack};
 

@@ -5,6 +5,8 @@ mod lay;
 pub(crate) mod log;
 mod strays;
 
+pub use lay::Discarded;
+
 use crate::bundle::BundleName;
 use crate::cleanup::Leftover;
 use crate::error::{Result, TaskError};
@@ -199,10 +201,11 @@ impl Shims {
         }
     }
 
-    /// Removes the bundle of a task that was deleted, unmounting what its shim left there. The shim may live on for others.
-    pub async fn discard(&self, shim: &Shim) -> Result<()> {
+    /// Takes the bundle of a task that was deleted out of the way, with what outlives reboots, to be removed when there is
+    /// time. What its shim left mounted there is unmounted. The shim may live on for others.
+    pub async fn discard(&self, shim: &Shim) -> Result<Discarded> {
         let bundle = shim.bundle().clone();
         let limit = self.config().deadlines.cleanup;
-        blocking("remove a bundle", move || bundle.discard(limit)).await
+        blocking("put a bundle aside", move || bundle.discard(limit)).await
     }
 }

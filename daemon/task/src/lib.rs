@@ -34,7 +34,7 @@ pub use bundle::{Bundle, BundleName, Leaving};
 pub use cleanup::Leftover;
 pub use error::{Result, TaskError};
 pub use exits::{exit_record, exit_records, forget_exits, has_exit_record};
-pub use foreign::{LaunchShim, Mourned};
+pub use foreign::{Discarded, LaunchShim, Mourned};
 pub use process::ProcessMark;
 pub use program::{find_shim, shim_program};
 pub use reconnect::{Lookup, Reunion};

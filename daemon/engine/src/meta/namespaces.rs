@@ -124,7 +124,11 @@ impl Meta {
                 snapshotters.insert(snapshotter);
                 ControlFlow::Continue(())
             })?;
-        left.extend(snapshotters.into_iter().map(|name| format!("snapshots on \"{name}\" snapshotter")));
+        left.extend(
+            snapshotters
+                .into_iter()
+                .map(|name| format!("snapshots on \"{name}\" snapshotter")),
+        );
         Ok(left)
     }
 }

@@ -85,14 +85,14 @@ impl Room {
     }
 
     /// The shim came up, but not the task.
-    async fn unmake(&self, task: &Task, shim: Shim, error: &TaskError) {
+    async fn unmake(self: &Arc<Self>, task: &Arc<Task>, shim: Shim, error: &TaskError) {
         let stuck = matches!(error, TaskError::Late { .. });
         if !stuck && !error.is_lost() {
             // Most shims keep nothing of a task that failed; some do.
             let removed = shim.remove(None).await;
             let lost = removed.is_err_and(|error| error.is_lost());
             shim.retire().await;
-            if !lost && self.shims.discard(&shim).await.is_ok() {
+            if !lost && self.discard(task, &shim).await.is_ok() {
                 return;
             }
         }

@@ -165,21 +165,29 @@ impl Room {
     async fn part(self: &Arc<Self>, task: &Arc<Task>, shim: Shim, exit: ProcessExit) {
         task.apply(Event::Gone(Some(exit)));
         shim.retire().await;
-        match self.shims.discard(&shim).await {
-            Ok(()) => self.forget(task),
-            Err(error) => {
-                warn!(ns = %task.ns, container = %task.id, err = %error, "the bundle of a deleted task could not be removed, trying again");
-                let (room, task) = (self.clone(), task.clone());
-                tokio::spawn(async move {
-                    let mut pause = RETRY_FIRST;
-                    while room.shims.discard(&shim).await.is_err() {
-                        sleep(pause).await;
-                        pause = (pause * 2).min(RETRY_LONGEST);
-                    }
-                    room.forget(&task);
-                });
-            }
+        if let Err(error) = self.discard(task, &shim).await {
+            warn!(ns = %task.ns, container = %task.id, err = %error, "the bundle of a deleted task could not be removed, trying again");
+            let (room, task) = (self.clone(), task.clone());
+            tokio::spawn(async move {
+                let mut pause = RETRY_FIRST;
+                while room.discard(&task, &shim).await.is_err() {
+                    sleep(pause).await;
+                    pause = (pause * 2).min(RETRY_LONGEST);
+                }
+            });
         }
+    }
+
+    /// Frees the name of a task that is gone. Its files are deleted beside everything else; what fails is left for the next start.
+    pub(super) async fn discard(self: &Arc<Self>, task: &Arc<Task>, shim: &Shim) -> Result<()> {
+        let discarded = self.shims.discard(shim).await?;
+        self.forget(task);
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = discarded.remove() {
+                warn!(err = %error, "files of a deleted task could not be removed");
+            }
+        });
+        Ok(())
     }
 
     /// Waits for the end of a process.

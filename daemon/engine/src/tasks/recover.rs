@@ -155,13 +155,10 @@ impl Room {
         let _ = shim.remove(None).await;
         task.apply(Event::Gone(None));
         shim.retire().await;
-        match self.shims.discard(&shim).await {
-            Ok(()) => self.forget(task),
-            Err(error) => {
-                warn!(err = %error, "a bundle without a task could not be removed");
-                drop(shim);
-                self.mourn(task, None).await;
-            }
+        if let Err(error) = self.discard(task, &shim).await {
+            warn!(err = %error, "a bundle without a task could not be removed");
+            drop(shim);
+            self.mourn(task, None).await;
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The bundle of a client's task: what shims of others look for in it, beside what every bundle has.
 
 use super::LaunchShim;
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, Leaving};
 use crate::cgroup::{Cgroup, Hierarchies};
 use crate::cleanup::unmount_below;
 use crate::error::{Result, TaskError};
@@ -12,6 +12,7 @@ use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Absolute path of the shim's program; only tasks of clients have it.
@@ -77,12 +78,14 @@ impl Bundle {
         serde_json::from_slice(&fs::read(self.path().join(SHIM_MARK)).ok()?).ok()
     }
 
-    /// Removes it with what outlives reboots. A mount that a shim left in it is unmounted first.
-    pub(super) fn discard(&self, limit: Duration) -> Result<()> {
+    /// Puts it aside with what outlives reboots. A mount that a shim left in it is unmounted first.
+    pub(super) fn discard(&self, limit: Duration) -> Result<Discarded> {
         unmount_below(self.path(), Instant::now() + limit)?;
-        let work = self.work();
-        self.remove()?;
-        work.map_or(Ok(()), |work| remove_work(&work))
+        let work = self.work().map(|work| leave_work(&work)).transpose()?;
+        Ok(Discarded {
+            bundle: self.leave()?,
+            work,
+        })
     }
 
     /// What outlives reboots.
@@ -106,6 +109,40 @@ impl Bundle {
         let path = serde_json::from_slice::<Spec>(&spec).ok()?.linux.cgroups_path;
         let hierarchies = Hierarchies::detect().ok()?;
         Cgroup::at(&hierarchies, &path, id).is_ok().then_some(path)
+    }
+}
+
+/// What is left of a deleted task on disk; its names are free.
+#[derive(Debug)]
+pub struct Discarded {
+    bundle: Leaving,
+    work: Option<PathBuf>,
+}
+
+impl Discarded {
+    /// Removes it; may be called again after a failure. Blocks.
+    pub fn remove(&self) -> Result<()> {
+        self.bundle.remove()?;
+        self.work.as_deref().map_or(Ok(()), remove_work)
+    }
+}
+
+/// Renames it to a name that no task has. An empty one is removed: that costs no more.
+fn leave_work(path: &Path) -> Result<PathBuf> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let aside = path.with_file_name(format!(".leaving-{name}-{}-{number}", std::process::id()));
+    let renamed = match fs::remove_dir(path) {
+        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => fs::rename(path, &aside),
+        removed => removed,
+    };
+    match renamed {
+        Err(source) if source.kind() != ErrorKind::NotFound => Err(TaskError::RemoveBundle {
+            path: path.to_owned(),
+            source,
+        }),
+        Ok(()) | Err(_) => Ok(aside),
     }
 }
 
