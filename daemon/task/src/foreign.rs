@@ -111,7 +111,8 @@ impl Shims {
     /// Bundles of clients' tasks. Blocks.
     pub fn foreign_bundles(&self) -> Result<Vec<BundleName>> {
         let mut found = self.list_bundles()?;
-        found.retain(|name| self.is_foreign(name));
+        // One that was being removed is no task's any more; see [`Shims::leaving`].
+        found.retain(|name| self.bundle(&name.namespace, &name.id).exists() && self.is_foreign(name));
         Ok(found)
     }
 

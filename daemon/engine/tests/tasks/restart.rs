@@ -96,12 +96,19 @@ fn what_a_kill_left_unfinished_is_cleared() {
     std::fs::create_dir_all(ground.bundle(&id).join("rootfs")).unwrap();
     std::fs::write(ground.bundle(&id).join("config.json"), "{}").unwrap();
     let kept = ground.dir.path().join("tasks");
+    std::fs::create_dir_all(ground.dir.path().join("x/clients/.leaving-gone")).unwrap();
     for name in ["clients/former/state", ".checkpoint-1/x"] {
         std::fs::create_dir_all(kept.join(name)).unwrap();
     }
     runtime().block_on(async {
         let engine = ground.engine(hasty()).await;
+        let mut events = engine.exchange().subscribe();
         poll("it is not cleared", || !ground.bundle(&id).exists());
+        let gone = gantry_core::ContainerId::new("gone").unwrap();
+        assert_eq!(told(&mut events, &gone).await, [], "it was deleted long ago");
+        poll("it is not removed", || {
+            !ground.dir.path().join("x/clients/.leaving-gone").exists()
+        });
         assert!(!kept.join("clients/former").exists() && !kept.join(".checkpoint-1").exists());
         let spec = ground.spec(&id, "exec sleep 100", serde_json::json!({}));
         ground.container(&engine, RUNC, &id, &spec).await;
