@@ -75,6 +75,15 @@ impl Ground {
         }
     }
 
+    /// A program that stands for a shim.
+    pub fn program(&self, name: &str, script: &str) -> String {
+        use std::os::unix::fs::PermissionsExt;
+        let path = self.dir.path().join(name);
+        fs::write(&path, script).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path.to_string_lossy().into_owned()
+    }
+
     pub async fn engine(&self, deadlines: Deadlines) -> Engine {
         let root = self.dir.path();
         let store = self.store.clone();

@@ -146,17 +146,15 @@ async fn a_shim_that_came_up_and_did_not_say_so_is_ended() {
     };
     let engine = ground.engine(deadlines).await;
     let (ns, tasks, id) = (&ground.ns, engine.tasks(), ground.id("one"));
-    let program = ground.dir.path().join("containerd-shim-silent-v1");
     let script = r#"#!/bin/sh
 real=/usr/bin/containerd-shim-runc-v2
 case "$*" in *" start") ;; *) exec $real "$@" ;; esac
 $real "$@" > /dev/null
 exec sleep 100
 "#;
-    std::fs::write(&program, script).unwrap();
-    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let program = ground.program("containerd-shim-silent-v1", script);
     let spec = ground.spec(&id, "true", serde_json::json!({}));
-    ground.container(&engine, &program.to_string_lossy(), &id, &spec).await;
+    ground.container(&engine, &program, &id, &spec).await;
     let error = within(LONG, tasks.create(ns, &id, ground.task())).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error}");
     ground.nothing_is_left(&id);
@@ -168,7 +166,6 @@ async fn a_shim_that_hangs_while_it_makes_is_ended() {
     let engine = ground.engine(hasty()).await;
     let (ns, tasks, id) = (&ground.ns, engine.tasks(), ground.id("one"));
     // The real one, which stops as soon as it serves.
-    let program = ground.dir.path().join("containerd-shim-stopper-v1");
     let script = r#"#!/bin/sh
 real=/usr/bin/containerd-shim-runc-v2
 case "$*" in *" start") ;; *) exec $real "$@" ;; esac
@@ -179,10 +176,9 @@ for process in /proc/[0-9]*; do
 done
 printf %s "$address"
 "#;
-    std::fs::write(&program, script).unwrap();
-    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let program = ground.program("containerd-shim-stopper-v1", script);
     let spec = ground.spec(&id, "true", serde_json::json!({}));
-    ground.container(&engine, &program.to_string_lossy(), &id, &spec).await;
+    ground.container(&engine, &program, &id, &spec).await;
     let error = within(LONG, tasks.create(ns, &id, ground.task())).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error}");
     assert!(tasks.list(ns).await.unwrap().is_empty());

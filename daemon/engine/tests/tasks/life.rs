@@ -111,6 +111,23 @@ async fn one_exec(engine: &Engine, ground: &Ground, id: &ContainerId) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_shim_that_promises_more_than_it_serves_is_spoken_to_in_the_older_version() {
+    let ground = Ground::new();
+    let script = r#"#!/bin/sh
+real=/usr/bin/containerd-shim-runc-v2
+case "$*" in *" start") ;; *) exec $real "$@" ;; esac
+address=$($real "$@") || exit
+printf '{"version":3,"address":"%s","protocol":"ttrpc"}' "$address"
+"#;
+    let program = ground.program("containerd-shim-boaster-v1", script);
+    let engine = ground.engine(patient()).await;
+    let id = ground.running(&engine, &program, "one", "exec sleep 100").await;
+    let written = std::fs::read_to_string(ground.bundle(&id).join("bootstrap.json")).unwrap();
+    assert!(written.contains("\"version\":2"), "{written}");
+    ground.end(&engine, &id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_made_leaves_nothing() {
     let ground = Ground::new();
     let engine = ground.engine(patient()).await;
