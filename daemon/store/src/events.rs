@@ -7,16 +7,18 @@
 use crate::db::Store;
 use crate::error::Result;
 use crate::record::{Event, Record};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 
 /// At least this many are kept.
 pub const KEPT: u64 = 10_000;
 /// Removed at most this many at a time, with the batch of a new one.
 const TRIM: u64 = 64;
+/// How long a reader waits for batches that were under way when it came.
+const LANDING: Duration = Duration::from_secs(5);
 
 /// Key: number.
 impl Record for Event {
@@ -41,6 +43,7 @@ pub struct EventQuery {
 #[derive(Debug)]
 pub struct EventLog {
     state: Mutex<State>,
+    moved: Condvar,
     horizon: watch::Sender<u64>,
 }
 
@@ -74,6 +77,7 @@ impl EventLog {
                 oldest: oldest.max(1),
                 in_flight: BTreeSet::new(),
             }),
+            moved: Condvar::new(),
             horizon: watch::Sender::new(newest),
         }
     }
@@ -99,13 +103,28 @@ impl EventLog {
         let horizon = state.in_flight.first().map_or(state.next, |first| *first) - 1;
         self.horizon
             .send_if_modified(|known| std::mem::replace(known, horizon) != horizon);
+        self.moved.notify_all();
+    }
+
+    /// The horizon, once what was numbered by now has landed: what was acknowledged before this call is within it, though a batch of
+    /// a smaller number was still under way. Blocks for as long as a sync takes.
+    fn settled(&self) -> u64 {
+        let mut state = self.state.lock();
+        let (coming, deadline) = (state.next, Instant::now() + LANDING);
+        while state.in_flight.first().is_some_and(|first| *first < coming) {
+            if self.moved.wait_until(&mut state, deadline).timed_out() {
+                break;
+            }
+        }
+        drop(state);
+        *self.horizon.borrow()
     }
 }
 
 impl Store {
-    /// Events with their numbers, oldest first.
+    /// Events with their numbers, oldest first. Whatever was acknowledged before is among them.
     pub fn events(&self, query: &EventQuery) -> Result<Vec<(u64, Event)>> {
-        let horizon = *self.log().horizon.borrow();
+        let horizon = self.log().settled();
         let limit = query.limit.unwrap_or(usize::MAX);
         let mut found = Vec::new();
         self.visit_from::<Event>(&query.after.saturating_add(1), |number, event| {
@@ -138,5 +157,26 @@ impl Store {
     /// Tells the newest readable number whenever it grows.
     pub fn watch_events(&self) -> watch::Receiver<u64> {
         self.log().horizon.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_waits_for_what_was_under_way_before_it_came() {
+        let log = EventLog::new(0, 0);
+        let (early, late) = (log.number(1), log.number(1));
+        log.landed(&late);
+        assert_eq!(*log.horizon.borrow(), 0, "nobody reads beyond what is under way");
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| log.settled());
+            std::thread::sleep(Duration::from_millis(20));
+            assert!(!reader.is_finished());
+            log.landed(&early);
+            assert_eq!(reader.join().unwrap(), 2);
+        });
+        assert_eq!(log.settled(), 2);
     }
 }
