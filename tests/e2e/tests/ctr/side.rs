@@ -217,8 +217,6 @@ impl Sides {
                 ("root/io.containerd.snapshotter.v1.overlayfs".to_owned(), "<overlays>"),
                 (self.ours.namespace(), "<ns>"),
                 (self.theirs.namespace(), "<ns>"),
-                ("pushed-gantry".to_owned(), "pushed-to"),
-                ("pushed-containerd".to_owned(), "pushed-to"),
             ];
             let text = places.iter().fold(text, |text, (from, to)| text.replace(from, to));
             normal(&text)
@@ -290,8 +288,15 @@ impl Side {
 /// Times, ages, pids and numbers of snapshots, word by word.
 fn normal(text: &str) -> String {
     let lines = text.lines().map(|line| {
-        let words: Vec<String> = line.split_whitespace().map(word).collect();
-        words.join(" ")
+        let line = line.replace("Less than a second", "<age>");
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let shown = words.iter().enumerate().filter_map(|(at, one)| {
+            let next = words.get(at + 1).copied().unwrap_or_default();
+            let age = one.bytes().all(|byte| byte.is_ascii_digit()) && next.starts_with("second");
+            let unit = one.starts_with("second") && at > 0;
+            (!unit).then(|| if age { "<age>".to_owned() } else { word(one) })
+        });
+        shown.collect::<Vec<_>>().join(" ")
     });
     let mut all: Vec<String> = lines.collect();
     // How long something took, and how many bytes a second that was.
