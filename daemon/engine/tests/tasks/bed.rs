@@ -246,24 +246,40 @@ impl Drop for Ground {
                 let _ = nix::mount::umount2(point, nix::mount::MntFlags::MNT_DETACH);
             }
         }
+        let prefix = format!("gantry-tasks-test-{}-", self.prefix);
+        // A cgroup goes once its last process has been reaped.
+        for _ in 0..1000 {
+            let left = parents(&prefix);
+            if left.is_empty() {
+                return;
+            }
+            for dir in glob(&prefix).into_iter().chain(left) {
+                let _ = fs::remove_dir(dir);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
     }
 }
 
 /// Cgroups of containers of this test.
 fn glob(prefix: &str) -> Vec<PathBuf> {
-    let inside = |dir: PathBuf| {
-        fs::read_dir(dir)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|entry| entry.path())
-    };
-    let parents = inside("/sys/fs/cgroup".into()).flat_map(inside);
-    let own = parents.filter(|path| {
+    let inside = parents(prefix).into_iter().flat_map(entries);
+    inside.filter(|path| path.is_dir()).collect()
+}
+
+/// What holds those.
+fn parents(prefix: &str) -> Vec<PathBuf> {
+    let all = entries("/sys/fs/cgroup".into()).into_iter().flat_map(entries);
+    let own = all.filter(|path| {
         path.file_name()
             .is_some_and(|name| name.to_string_lossy().starts_with(prefix))
     });
-    own.flat_map(inside).filter(|path| path.is_dir()).collect()
+    own.collect()
+}
+
+fn entries(dir: PathBuf) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).collect()
 }
 
 fn config(root: &Path) -> Config {
