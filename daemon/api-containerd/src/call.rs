@@ -40,25 +40,10 @@ pub fn lease<T>(request: &Request<T>) -> Option<LeaseId> {
 /// An error as a caller sees it. Logged here and nowhere else.
 pub fn refuse(failure: Error) -> Status {
     let kind = failure.kind();
-    match kind {
-        ErrorKind::Internal | ErrorKind::DataLoss | ErrorKind::Unknown => error!(err = %failure, "request failed"),
-        ErrorKind::InvalidArgument
-        | ErrorKind::NotFound
-        | ErrorKind::AlreadyExists
-        | ErrorKind::Conflict
-        | ErrorKind::FailedPrecondition
-        | ErrorKind::NotModified
-        | ErrorKind::PermissionDenied
-        | ErrorKind::Unauthenticated
-        | ErrorKind::ResourceExhausted
-        | ErrorKind::Aborted
-        | ErrorKind::OutOfRange
-        | ErrorKind::Unimplemented
-        | ErrorKind::Unavailable
-        | ErrorKind::DeadlineExceeded
-        | ErrorKind::Cancelled
-        | ErrorKind::CommandNotFound
-        | ErrorKind::CommandNotExecutable => debug!(err = %failure, kind = kind.word(), "request refused"),
+    if kind.is_fault() {
+        error!(err = %failure, "request failed");
+    } else {
+        debug!(err = %failure, kind = kind.word(), "request refused");
     }
     let mut text: String = failure.message().chars().take(MESSAGE).collect();
     // Two classes share a code with FailedPrecondition; containerd's clients know them by the message's end.

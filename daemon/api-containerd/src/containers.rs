@@ -1,16 +1,16 @@
 //! containerd.services.containers.v1.
 
 use crate::call::{Answer, answer, finish, namespace, refuse};
+use crate::mask::Part;
 use crate::{Door, any, identifier};
 use futures::stream::{self, BoxStream, StreamExt};
 use gantry_core::filter::{self, Adaptor};
-use gantry_core::meta::{Any, Change, Container, RuntimeChoice};
-use gantry_core::{ContainerId, Error, Labels, Namespace, Result};
+use gantry_core::meta::{Change, Container, RuntimeChoice};
+use gantry_core::{ContainerId, Error, Namespace, Result};
 use gantry_engine::meta::ContainerUpdate;
 use gantry_proto_containerd::services::containers::v1 as pb;
 use gantry_proto_containerd::time::timestamp;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::time::SystemTime;
 use tonic::{Request, Response, Status};
 
@@ -29,7 +29,6 @@ impl Adaptor for Filtered<'_> {
 }
 
 fn to_wire(container: Container) -> pb::Container {
-    let extensions = container.extensions.into_iter();
     pb::Container {
         id: container.id.to_string(),
         labels: container.labels,
@@ -43,7 +42,7 @@ fn to_wire(container: Container) -> pb::Container {
         snapshot_key: container.snapshot_key,
         created_at: Some(timestamp(Some(container.created_at))),
         updated_at: Some(timestamp(Some(container.updated_at))),
-        extensions: extensions.map(|(name, value)| (name, any::to_wire(value))).collect(),
+        extensions: any::all_to_wire(container.extensions),
         sandbox: container.sandbox,
     }
 }
@@ -55,13 +54,6 @@ fn id(text: &str) -> Result<ContainerId> {
 /// The id of a container that should be there; one that cannot be is not.
 fn known(text: &str) -> std::result::Result<ContainerId, Status> {
     ContainerId::new(text).map_err(|_| refuse(Error::not_found(format!("container {text:?} in namespace: not found"))))
-}
-
-fn extensions(given: BTreeMap<String, gantry_proto_containerd::prost_types::Any>) -> BTreeMap<String, Any> {
-    given
-        .into_iter()
-        .map(|(name, value)| (name, any::from_wire(value)))
-        .collect()
 }
 
 fn from_wire(given: pb::Container) -> Result<Container> {
@@ -80,7 +72,7 @@ fn from_wire(given: pb::Container) -> Result<Container> {
         snapshot_key: given.snapshot_key,
         created_at: now,
         updated_at: now,
-        extensions: extensions(given.extensions),
+        extensions: any::all_from_wire(given.extensions),
         sandbox: given.sandbox,
     })
 }
@@ -100,35 +92,22 @@ fn update(given: pb::Container, paths: &[String]) -> Result<ContainerUpdate> {
         });
     }
     let mut update = ContainerUpdate::default();
-    let mut labels = Labels::new();
-    let mut named = BTreeMap::new();
+    let mut labels = Part::new("labels", &given.labels);
+    let mut extensions = Part::new("extensions", &given.extensions);
     for path in paths {
         match path.as_str() {
-            "labels" => update.labels = Some(Change::Replace(given.labels.clone())),
             "spec" => update.spec = Some(given.spec.clone()),
-            "extensions" => update.extensions = Some(Change::Replace(given.extensions.clone())),
             "image" => update.image = Some(given.image.clone()),
             "snapshotkey" => update.snapshot_key = Some(given.snapshot_key.clone()),
-            other => match other.split_once('.') {
-                Some(("labels", key)) => {
-                    labels.insert(key.to_owned(), given.labels.get(key).cloned().unwrap_or_default());
-                }
-                Some(("extensions", key)) => {
-                    named.insert(key.to_owned(), given.extensions.get(key).cloned().unwrap_or_default());
-                }
-                _ => {
-                    let text = format!("cannot update {other:?} field on {:?}", given.id.as_str());
-                    return Err(Error::invalid(text));
-                }
-            },
+            other if labels.takes(other) || extensions.takes(other) => {}
+            other => {
+                let text = format!("cannot update {other:?} field on {:?}", given.id.as_str());
+                return Err(Error::invalid(text));
+            }
         }
     }
-    if !labels.is_empty() && update.labels.is_none() {
-        update.labels = Some(Change::Merge(labels));
-    }
-    if !named.is_empty() && update.extensions.is_none() {
-        update.extensions = Some(Change::Merge(named));
-    }
+    update.labels = labels.change();
+    update.extensions = extensions.change();
     Ok(update)
 }
 

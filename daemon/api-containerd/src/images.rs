@@ -1,10 +1,11 @@
 //! containerd.services.images.v1.
 
 use crate::call::{Answer, answer, finish, lease, namespace, refuse};
+use crate::mask::Part;
 use crate::{Door, descriptors};
 use gantry_core::filter::{self, Adaptor};
 use gantry_core::meta::Change;
-use gantry_core::{Error, Labels, Result};
+use gantry_core::{Error, Result};
 use gantry_engine::ImageRecord;
 use gantry_engine::meta::{DeleteImage, ImageUpdate, NewImage};
 use gantry_image::Descriptor;
@@ -59,33 +60,21 @@ fn update(mut image: pb::Image, paths: &[String]) -> Result<ImageUpdate> {
         return Ok(update);
     }
     let given = image.target.clone().unwrap_or_default().annotations;
-    let (mut labels, mut annotations) = (Labels::new(), Labels::new());
-    for path in paths {
-        match path.as_str() {
-            "labels" => update.labels = Some(Change::Replace(image.labels.clone())),
-            "target" => update.target = Some(target(&mut image)?),
-            "annotations" => update.annotations = Some(Change::Replace(given.clone())),
-            other => match other.split_once('.') {
-                Some(("labels", key)) => {
-                    labels.insert(key.to_owned(), image.labels.get(key).cloned().unwrap_or_default());
-                }
-                Some(("annotations", key)) => {
-                    annotations.insert(key.to_owned(), given.get(key).cloned().unwrap_or_default());
-                }
-                _ => {
-                    return Err(Error::invalid(format!(
-                        "cannot update {other:?} field on image {:?}",
-                        image.name
-                    )));
-                }
-            },
+    let whole_target = paths.iter().any(|path| path == "target");
+    let mut labels = Part::new("labels", &image.labels);
+    let mut annotations = Part::new("annotations", &given);
+    for path in paths.iter().filter(|path| *path != "target") {
+        if !labels.takes(path) && !annotations.takes(path) {
+            return Err(Error::invalid(format!(
+                "cannot update {path:?} field on image {:?}",
+                image.name
+            )));
         }
     }
-    if !labels.is_empty() && update.labels.is_none() {
-        update.labels = Some(Change::Merge(labels));
-    }
-    if !annotations.is_empty() && update.annotations.is_none() {
-        update.annotations = Some(Change::Merge(annotations));
+    update.labels = labels.change();
+    update.annotations = annotations.change();
+    if whole_target {
+        update.target = Some(target(&mut image)?);
     }
     Ok(update)
 }

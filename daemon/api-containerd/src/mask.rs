@@ -2,26 +2,60 @@
 
 use gantry_core::meta::Change;
 use gantry_core::{Error, Labels, Result};
+use std::collections::BTreeMap;
+
+/// What a mask says of one map of a record: nothing, that it is replaced, or which of its entries are.
+pub struct Part<'a, V> {
+    name: &'static str,
+    given: &'a BTreeMap<String, V>,
+    whole: bool,
+    named: BTreeMap<String, V>,
+}
+
+impl<'a, V: Clone + Default> Part<'a, V> {
+    /// `given` is the map as the request has it.
+    pub fn new(name: &'static str, given: &'a BTreeMap<String, V>) -> Self {
+        Self {
+            name,
+            given,
+            whole: false,
+            named: BTreeMap::new(),
+        }
+    }
+
+    /// Whether a path speaks of this map; it is remembered then.
+    pub fn takes(&mut self, path: &str) -> bool {
+        let Some(rest) = path.strip_prefix(self.name) else {
+            return false;
+        };
+        match rest.strip_prefix('.') {
+            Some(key) => {
+                let value = self.given.get(key).cloned().unwrap_or_default();
+                self.named.insert(key.to_owned(), value);
+            }
+            None if rest.is_empty() => self.whole = true,
+            None => return false,
+        }
+        true
+    }
+
+    /// What comes of all the paths. An entry the request does not have has an empty value, which takes it away.
+    pub fn change(self) -> Option<Change<BTreeMap<String, V>>> {
+        if self.whole {
+            return Some(Change::Replace(self.given.clone()));
+        }
+        (!self.named.is_empty()).then_some(Change::Merge(self.named))
+    }
+}
 
 /// The change of labels that a mask describes, for records of which only labels can change. No mask means all of them.
 /// `refused` makes the error for a path that cannot be updated.
 pub fn labels(paths: &[String], given: &Labels, refused: impl Fn(&str) -> Error) -> Result<Change<Labels>> {
-    if paths.is_empty() || paths.iter().any(|path| path == "labels") {
-        if let Some(odd) = paths.iter().find(|path| !is_label(path)) {
-            return Err(refused(odd));
-        }
-        return Ok(Change::Replace(given.clone()));
+    let mut part = Part::new("labels", given);
+    if let Some(odd) = paths.iter().find(|path| !part.takes(path)) {
+        return Err(refused(odd));
     }
-    let mut named = Labels::new();
-    for path in paths {
-        let key = path.strip_prefix("labels.").ok_or_else(|| refused(path))?;
-        named.insert(key.to_owned(), given.get(key).cloned().unwrap_or_default());
-    }
-    Ok(Change::Merge(named))
-}
-
-fn is_label(path: &str) -> bool {
-    path == "labels" || path.starts_with("labels.")
+    Ok(part.change().unwrap_or_else(|| Change::Replace(given.clone())))
 }
 
 #[cfg(test)]
@@ -39,5 +73,6 @@ mod tests {
         assert_eq!(change(&["labels.b.c", "labels.gone"]).unwrap(), Change::Merge(merged));
         assert_eq!(change(&["size"]).unwrap_err().message(), "size");
         assert!(change(&["labels", "size"]).is_err());
+        assert!(change(&["labelsx"]).is_err());
     }
 }

@@ -1,17 +1,16 @@
 //! containerd.services.sandbox.v1.Store.
 
 use crate::call::{Answer, finish, namespace, refuse};
+use crate::mask::Part;
 use crate::{Door, any, identifier};
 use gantry_core::filter::{self, Adaptor};
-use gantry_core::meta::{Any, Change, RuntimeChoice, Sandbox};
-use gantry_core::{ContainerId, Error, Labels, Result};
+use gantry_core::meta::{Change, RuntimeChoice, Sandbox};
+use gantry_core::{ContainerId, Error, Result};
 use gantry_engine::meta::SandboxUpdate;
-use gantry_proto_containerd::prost_types;
 use gantry_proto_containerd::services::sandbox::v1 as pb;
 use gantry_proto_containerd::time::timestamp;
 use gantry_proto_containerd::types as wire;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::time::SystemTime;
 use tonic::{Request, Response, Status};
 
@@ -28,7 +27,6 @@ impl Adaptor for Filtered<'_> {
 }
 
 fn to_wire(sandbox: Sandbox) -> wire::Sandbox {
-    let extensions = sandbox.extensions.into_iter();
     wire::Sandbox {
         sandbox_id: sandbox.id.to_string(),
         runtime: Some(wire::sandbox::Runtime {
@@ -39,14 +37,9 @@ fn to_wire(sandbox: Sandbox) -> wire::Sandbox {
         labels: sandbox.labels,
         created_at: Some(timestamp(Some(sandbox.created_at))),
         updated_at: Some(timestamp(Some(sandbox.updated_at))),
-        extensions: extensions.map(|(name, value)| (name, any::to_wire(value))).collect(),
+        extensions: any::all_to_wire(sandbox.extensions),
         sandboxer: sandbox.sandboxer,
     }
-}
-
-fn extensions(given: BTreeMap<String, prost_types::Any>) -> BTreeMap<String, Any> {
-    let each = given.into_iter();
-    each.map(|(name, value)| (name, any::from_wire(value))).collect()
 }
 
 fn from_wire(given: wire::Sandbox) -> Result<Sandbox> {
@@ -68,7 +61,7 @@ fn from_wire(given: wire::Sandbox) -> Result<Sandbox> {
         spec: given.spec.map(any::from_wire),
         created_at: now,
         updated_at: now,
-        extensions: extensions(given.extensions),
+        extensions: any::all_from_wire(given.extensions),
         sandboxer: given.sandboxer,
     })
 }
@@ -90,34 +83,21 @@ fn update(given: Sandbox, fields: &[String]) -> Result<SandboxUpdate> {
         });
     }
     let mut update = SandboxUpdate::default();
-    let mut labels = Labels::new();
-    let mut named = BTreeMap::new();
+    let mut labels = Part::new("labels", &given.labels);
+    let mut extensions = Part::new("extensions", &given.extensions);
     for field in fields {
         match field.as_str() {
-            "labels" => update.labels = Some(Change::Replace(given.labels.clone())),
-            "extensions" => update.extensions = Some(Change::Replace(given.extensions.clone())),
             "spec" => update.spec = Some(given.spec.clone()),
             "runtime" => update.runtime = Some(given.runtime.clone()),
-            other => match other.split_once('.') {
-                Some(("labels", key)) => {
-                    labels.insert(key.to_owned(), given.labels.get(key).cloned().unwrap_or_default());
-                }
-                Some(("extensions", key)) => {
-                    named.insert(key.to_owned(), given.extensions.get(key).cloned().unwrap_or_default());
-                }
-                _ => {
-                    let text = format!("cannot update {other:?} field on sandbox {:?}", given.id.as_str());
-                    return Err(Error::invalid(text));
-                }
-            },
+            other if labels.takes(other) || extensions.takes(other) => {}
+            other => {
+                let text = format!("cannot update {other:?} field on sandbox {:?}", given.id.as_str());
+                return Err(Error::invalid(text));
+            }
         }
     }
-    if !labels.is_empty() && update.labels.is_none() {
-        update.labels = Some(Change::Merge(labels));
-    }
-    if !named.is_empty() && update.extensions.is_none() {
-        update.extensions = Some(Change::Merge(named));
-    }
+    update.labels = labels.change();
+    update.extensions = extensions.change();
     Ok(update)
 }
 
@@ -182,6 +162,7 @@ impl pb::store_server::Store for Door {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gantry_core::Labels;
 
     fn sandbox() -> Sandbox {
         from_wire(wire::Sandbox {

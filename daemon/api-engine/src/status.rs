@@ -1,6 +1,6 @@
 //! The one error wrapper of this door.
 
-use gantry_core::{Error, ErrorKind};
+use gantry_core::Error;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Response, Status};
 use tracing::{Instrument, debug, error};
@@ -17,25 +17,10 @@ pub type Answer<T> = Result<Response<T>, Status>;
 /// An error as a caller sees it. Logged here and nowhere else.
 pub fn refuse(failure: Error) -> Status {
     let kind = failure.kind();
-    match kind {
-        ErrorKind::Internal | ErrorKind::DataLoss | ErrorKind::Unknown => error!(err = %failure, "request failed"),
-        ErrorKind::InvalidArgument
-        | ErrorKind::NotFound
-        | ErrorKind::AlreadyExists
-        | ErrorKind::Conflict
-        | ErrorKind::FailedPrecondition
-        | ErrorKind::NotModified
-        | ErrorKind::PermissionDenied
-        | ErrorKind::Unauthenticated
-        | ErrorKind::ResourceExhausted
-        | ErrorKind::Aborted
-        | ErrorKind::OutOfRange
-        | ErrorKind::Unimplemented
-        | ErrorKind::Unavailable
-        | ErrorKind::DeadlineExceeded
-        | ErrorKind::Cancelled
-        | ErrorKind::CommandNotFound
-        | ErrorKind::CommandNotExecutable => debug!(err = %failure, kind = kind.word(), "request refused"),
+    if kind.is_fault() {
+        error!(err = %failure, "request failed");
+    } else {
+        debug!(err = %failure, kind = kind.word(), "request refused");
     }
     let mut metadata = MetadataMap::new();
     metadata.insert(KIND_KEY, MetadataValue::from_static(kind.word()));
@@ -89,6 +74,7 @@ fn weight(c: char) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gantry_core::ErrorKind;
 
     #[test]
     fn every_kind_maps() {

@@ -113,6 +113,30 @@ impl ErrorKind {
         self.row().word
     }
 
+    /// Whether the daemon itself failed, which its log tells; anything else the caller can mend or wait for.
+    pub fn is_fault(self) -> bool {
+        match self {
+            Self::Internal | Self::DataLoss | Self::Unknown => true,
+            Self::InvalidArgument
+            | Self::NotFound
+            | Self::AlreadyExists
+            | Self::Conflict
+            | Self::FailedPrecondition
+            | Self::NotModified
+            | Self::PermissionDenied
+            | Self::Unauthenticated
+            | Self::ResourceExhausted
+            | Self::Aborted
+            | Self::OutOfRange
+            | Self::Unimplemented
+            | Self::Unavailable
+            | Self::DeadlineExceeded
+            | Self::Cancelled
+            | Self::CommandNotFound
+            | Self::CommandNotExecutable => false,
+        }
+    }
+
     /// The kind that [`ErrorKind::word`] names.
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.word() == word)
