@@ -15,6 +15,7 @@ pub mod lease;
 pub mod lifecycle;
 pub mod meta;
 pub mod mount;
+pub mod network;
 pub mod reference;
 pub mod signal;
 pub mod snapshot;
