@@ -1,0 +1,63 @@
+//! The firewall as this daemon wants it: a plain description of all of it ([`Rules`]), and backends that make the kernel say
+//! the same.
+
+use crate::Result;
+use gantry_core::network::{GatewayMode, PublishedPort};
+use ipnet::{Ipv4Net, Ipv6Net};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Everything the firewall has to say, by network id and by endpoint id.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rules {
+    pub networks: BTreeMap<String, NetworkRules>,
+    pub endpoints: BTreeMap<String, EndpointRules>,
+}
+
+/// What holds for one bridge network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkRules {
+    /// The bridge device.
+    pub device: String,
+    pub ipv4: Vec<Ipv4Net>,
+    pub ipv6: Vec<Ipv6Net>,
+    /// Nothing leaves it and nothing enters.
+    pub internal: bool,
+    /// Whether its containers may talk to each other.
+    pub icc: bool,
+    pub masquerade: bool,
+    /// The source address of what leaves, instead of masquerading.
+    pub source4: Option<Ipv4Addr>,
+    pub mode4: GatewayMode,
+    pub mode6: GatewayMode,
+}
+
+/// What holds for one endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointRules {
+    /// Id of its network, which has rules of its own.
+    pub network: String,
+    pub ipv4: Option<Ipv4Addr>,
+    pub ipv6: Option<Ipv6Addr>,
+    pub ports: Vec<PublishedPort>,
+    /// Legacy links: with `icc` off, which port of this endpoint that address may reach.
+    pub links: Vec<(IpAddr, gantry_core::network::Port)>,
+}
+
+/// Makes the kernel's rules those that are wanted. Calls block. Each call is one transaction: all of it holds, or nothing changed.
+pub trait Backend: Send + Sync {
+    /// `nftables` or `iptables`.
+    fn name(&self) -> &'static str;
+
+    /// Makes everything of this instance be exactly `rules`; whatever was there before of this instance is replaced.
+    fn restore(&self, rules: &Rules) -> Result<()>;
+
+    /// The difference of two descriptions, as small as the backend can make it.
+    fn change(&self, before: &Rules, after: &Rules) -> Result<()>;
+
+    /// Whether all that `rules` say is still in the kernel, cheaply enough to be asked every second.
+    fn intact(&self, rules: &Rules) -> Result<bool>;
+
+    /// Removes everything of this instance.
+    fn clear(&self) -> Result<()>;
+}

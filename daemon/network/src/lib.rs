@@ -1,0 +1,17 @@
+//! The container network model in the kernel: sandboxes (network namespaces), endpoints (interfaces in them), networks
+//! (what joins them); addresses, published ports, the firewall, names.
+//!
+//! It knows containers only as sandbox ids, keeps no records (the engine does, and brings them back at start), and runs no
+//! program but `nft` and `iptables`.
+//!
+//! The one flow: the engine reserves addresses and ports ([`ipam`], [`ports`]), writes down what will be made, and then
+//! has it made: [`netns`], a [`driver::Driver`] for each endpoint, one firewall transaction ([`firewall`]), names. Every deed may be done
+//! again: making what is there is success, and so is removing what is gone. So whatever a kill left is finished or undone.
+
+pub mod driver;
+mod error;
+pub mod firewall;
+mod instance;
+
+pub use error::{Error, Result};
+pub use instance::Instance;
