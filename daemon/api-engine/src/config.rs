@@ -98,13 +98,14 @@ pub fn host_in(host: wire::HostConfig) -> Result<HostConfig> {
         shm_size: check::amount("host.shm_size", host.shm_size)?,
         annotations: host.annotations.into_iter().collect(),
         cgroupns_mode: check::word("host.cgroupns_mode", host.cgroupns_mode, &["private", "host"])?,
+        ..HostConfig::default()
     })
 }
 
 pub fn host_out(host: &HostConfig) -> wire::HostConfig {
     let host = host.clone();
     wire::HostConfig {
-        network_mode: host.network_mode.name().to_owned(),
+        network_mode: host.network_mode.to_string(),
         binds: host.binds.into_iter().map(bind_out).collect(),
         memory: host.memory,
         memory_swap: host.memory_swap,

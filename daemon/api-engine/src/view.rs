@@ -77,7 +77,7 @@ pub fn summary(row: Summary) -> wire::ContainerSummary {
         created_at: Some(time::out(record.created_at)),
         state: Some(state(&row.state)),
         labels: record.config.labels.clone().into_iter().collect(),
-        network_mode: record.host.network_mode.name().to_owned(),
+        network_mode: record.host.network_mode.to_string(),
         mounts: mount_points(record),
         size_rw: row.size.map(|(own, _)| bytes(own)),
         size_root_fs: row.size.map(|(_, all)| bytes(all)),

@@ -1,8 +1,12 @@
 //! What a container is configured to be, in the engine's words (those of the Docker Engine API, snake-cased).
 
-use crate::{ContainerId, Digest, Labels};
+use crate::network::{EndpointSettings, MacAddress, PortBinding};
+use crate::{ContainerId, Digest, Error, Labels, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
 use std::time::SystemTime;
 
 /// What runs in a container and how it talks: the part that an image can preset.
@@ -78,25 +82,96 @@ pub struct HostConfig {
     pub annotations: BTreeMap<String, String>,
     /// `private`, `host`, or empty for the default of the cgroup version.
     pub cgroupns_mode: String,
+    pub port_bindings: Vec<PortBinding>,
+    /// Every exposed port gets a free port of the host.
+    pub publish_all_ports: bool,
+    pub dns: Vec<IpAddr>,
+    /// `.` alone = none.
+    pub dns_search: Vec<String>,
+    pub dns_options: Vec<String>,
+    /// `name:address`; the address may be `host-gateway`.
+    pub extra_hosts: Vec<String>,
+    /// `container:alias`, on the default bridge.
+    pub links: Vec<String>,
+    pub mac_address: Option<MacAddress>,
 }
 
-/// How a container sees the network.
+/// How a container sees the network. Written as Docker writes it: `bridge`, `none`, `host`, `container:<id>`, or a network's
+/// name or id.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String", into = "String")]
 pub enum NetworkMode {
-    /// A network namespace of its own with nothing but loopback.
+    /// The default bridge network.
     #[default]
+    Bridge,
+    /// A network namespace of its own with nothing but loopback.
     None,
     /// The host's network namespace.
     Host,
+    /// Another container's, by id or name; by id once the container is created.
+    Container(String),
+    /// A network that was made, by name or id.
+    Network(String),
 }
 
 impl NetworkMode {
-    pub fn name(&self) -> &'static str {
+    /// The name of the network that its container joins first.
+    pub fn network(&self) -> Option<&str> {
         match self {
-            Self::None => "none",
-            Self::Host => "host",
+            Self::Bridge => Some("bridge"),
+            Self::Network(name) => Some(name),
+            Self::None => Some("none"),
+            Self::Host => Some("host"),
+            Self::Container(_) => None,
         }
+    }
+
+    /// Whether the container has interfaces of its own, and so may join more networks.
+    pub fn is_private(&self) -> bool {
+        matches!(self, Self::Bridge | Self::None | Self::Network(_))
+    }
+}
+
+impl fmt::Display for NetworkMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bridge => f.write_str("bridge"),
+            Self::None => f.write_str("none"),
+            Self::Host => f.write_str("host"),
+            Self::Container(id) => write!(f, "container:{id}"),
+            Self::Network(name) => f.write_str(name),
+        }
+    }
+}
+
+impl FromStr for NetworkMode {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "" | "default" | "bridge" => Ok(Self::Bridge),
+            "none" => Ok(Self::None),
+            "host" => Ok(Self::Host),
+            _ => match text.strip_prefix("container:") {
+                Some("") => Err(Error::invalid("invalid container format container:<name|id>")),
+                Some(container) => Ok(Self::Container(container.to_owned())),
+                None => Ok(Self::Network(text.to_owned())),
+            },
+        }
+    }
+}
+
+impl TryFrom<String> for NetworkMode {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<NetworkMode> for String {
+    fn from(mode: NetworkMode) -> Self {
+        mode.to_string()
     }
 }
 
@@ -147,6 +222,9 @@ pub struct ContainerRecord {
     /// What could not be applied and was left out.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// The networks it joins when it is started, by name or id as they were given.
+    #[serde(default)]
+    pub networks: BTreeMap<String, EndpointSettings>,
 }
 
 /// How a container's process ended.
@@ -168,4 +246,23 @@ pub fn is_container_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     let first = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric());
     first && name.len() >= 2 && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn network_modes_read_as_they_are_written() {
+        for text in ["bridge", "none", "host", "container:web", "my-net"] {
+            let mode: NetworkMode = text.parse().unwrap();
+            assert_eq!(mode.to_string(), text);
+            let stored = serde_json::to_string(&mode).unwrap();
+            assert_eq!(serde_json::from_str::<NetworkMode>(&stored).unwrap(), mode);
+        }
+        for text in ["", "default"] {
+            assert_eq!(text.parse::<NetworkMode>().unwrap(), NetworkMode::Bridge);
+        }
+        assert!("container:".parse::<NetworkMode>().is_err());
+    }
 }

@@ -141,6 +141,8 @@ pub struct IpamSettings {
     /// `default` or `null`; empty = default.
     pub driver: String,
     pub options: BTreeMap<String, String>,
+    /// The user gave the subnets, and so may give addresses.
+    pub configured: bool,
 }
 
 /// A pool as asked for: whatever is left out is chosen.

@@ -1,5 +1,6 @@
 //! What the administrator decides, as far as the engine cares.
 
+use crate::network::NetworkConfig;
 use gantry_core::container::{LogConfig, Ulimit};
 use std::path::PathBuf;
 
@@ -27,7 +28,23 @@ pub struct Config {
     pub insecure_registries: Vec<String>,
     pub live_restore: bool,
     pub debug: bool,
+    pub network: NetworkConfig,
+    /// The number that tells this data root's daemon from any other.
+    pub id: String,
     /// Version of gantry, for `version` and `info`.
     pub version: String,
     pub git_commit: String,
+}
+
+impl Config {
+    /// Forty bits that are this data root's own (RFC 4193, 3.2), from the number the daemon was given once.
+    pub(crate) fn global_id(&self) -> [u8; 5] {
+        let mut bits = [0; 5];
+        let digits: Vec<u8> = self.id.bytes().filter(u8::is_ascii_hexdigit).collect();
+        let pairs = digits.chunks_exact(2).filter_map(|pair| std::str::from_utf8(pair).ok());
+        for (bit, pair) in bits.iter_mut().zip(pairs) {
+            *bit = u8::from_str_radix(pair, 16).unwrap_or_default();
+        }
+        bits
+    }
 }

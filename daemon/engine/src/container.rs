@@ -8,6 +8,7 @@ mod kill;
 mod list;
 mod logs;
 pub(crate) mod make;
+mod networking;
 mod pause;
 mod remove;
 mod rename;

@@ -5,6 +5,7 @@ use crate::events::{Bus, Event};
 use crate::exchange::Exchange;
 use crate::gate::blocking;
 use crate::meta::Meta;
+use crate::network::Networks;
 use crate::records;
 use crate::registry::Registry;
 use crate::tasks::{Furniture, Room};
@@ -31,6 +32,7 @@ pub struct Context {
     pub bus: Bus,
     pub exchange: Exchange,
     pub meta: Meta,
+    pub(crate) networks: Networks,
     /// What runs for clients of the containerd API.
     pub(crate) tasks: Arc<Room>,
     pub facts: HostFacts,
@@ -52,7 +54,12 @@ impl Context {
             content: parts.images.content(),
             data_root: parts.config.data_root.clone(),
         });
+        let (store, network, exec_root) =
+            (parts.store.clone(), parts.config.network.clone(), parts.config.exec_root.clone());
+        let global_id = parts.config.global_id();
+        let networks = blocking(move || Networks::open(network, store, &exec_root, global_id)).await?;
         Ok(Self {
+            networks,
             defaults: host::defaults(&parts.config),
             config: parts.config,
             namespace: Namespace::engine(),

@@ -2,11 +2,13 @@
 
 use crate::context::Context;
 use crate::layered::{self, Found};
-use gantry_core::container::{ContainerRecord, NetworkMode};
+use gantry_core::container::ContainerRecord;
 use gantry_core::error::io_kind;
 use gantry_core::spec::user::{self, ResolvedUser};
 use gantry_core::{Error, Mount, Result};
+use gantry_network::files::{Hosts, Upstream, hosts};
 use std::fs;
+use std::net::IpAddr;
 use std::path::Path;
 
 /// `/etc/passwd` and `/etc/group` of a container.
@@ -47,13 +49,45 @@ fn mounted(context: &Context, mounts: &[Mount], name: &str) -> Result<Option<Str
     })
 }
 
+/// The texts of a container's files that say where it is in its networks.
+#[derive(Debug, Clone, Default)]
+pub struct Texts {
+    pub hosts: String,
+    pub resolv_conf: String,
+    /// Whom the embedded name server asks.
+    pub upstreams: Vec<Upstream>,
+    pub ndots_set: bool,
+}
+
+impl Texts {
+    /// Those of another container.
+    pub fn read(dir: &Path) -> Result<Self> {
+        let text = |name: &str| {
+            let path = dir.join(name);
+            fs::read_to_string(&path)
+                .map_err(|error| Error::new(io_kind(&error), format!("read {}: {error}", path.display())))
+        };
+        Ok(Self {
+            hosts: text("hosts")?,
+            resolv_conf: text("resolv.conf")?,
+            ..Self::default()
+        })
+    }
+}
+
 /// Writes hostname, hosts and resolv.conf into the container's directory. They are made anew at each start.
-pub fn write(context: &Context, record: &ContainerRecord) -> Result<()> {
+pub fn write(context: &Context, record: &ContainerRecord, texts: &Texts) -> Result<()> {
     let dir = context.state_dir(&record.id);
-    let hostname = hostname(record);
-    put(&dir, "hostname", &format!("{hostname}\n"))?;
-    put(&dir, "hosts", &hosts(record, hostname))?;
-    put(&dir, "resolv.conf", &resolv_conf(record))
+    put(&dir, "hostname", &format!("{}\n", hostname(record)))?;
+    put(&dir, "hosts", &texts.hosts)?;
+    put(&dir, "resolv.conf", &texts.resolv_conf)
+}
+
+/// Writes those of a running container again, where its networks have changed.
+pub fn rewrite(context: &Context, record: &ContainerRecord, texts: &Texts) -> Result<()> {
+    let dir = context.state_dir(&record.id);
+    put(&dir, "hosts", &texts.hosts)?;
+    put(&dir, "resolv.conf", &texts.resolv_conf)
 }
 
 pub fn hostname(record: &ContainerRecord) -> &str {
@@ -63,26 +97,23 @@ pub fn hostname(record: &ContainerRecord) -> &str {
     }
 }
 
-fn hosts(record: &ContainerRecord, hostname: &str) -> String {
-    if record.host.network_mode == NetworkMode::Host
-        && let Ok(text) = fs::read_to_string("/etc/hosts")
-    {
-        return text;
+/// The host's own hosts file with what the user adds.
+pub fn host_hosts(extra: &[String], gateways: &[IpAddr]) -> Result<String> {
+    let mut text = fs::read_to_string("/etc/hosts").unwrap_or_default();
+    let added = hosts(&Hosts {
+        extra,
+        host_gateways: gateways,
+        ..Hosts::default()
+    })?;
+    let lines = added.lines().skip(1);
+    for line in lines {
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text.push_str(line);
+        text.push('\n');
     }
-    let own = match record.host.network_mode {
-        // Its only address is loopback's.
-        NetworkMode::None => format!("127.0.0.1\t{hostname}\n"),
-        NetworkMode::Host => String::new(),
-    };
-    format!(
-        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n{own}"
-    )
-}
-
-fn resolv_conf(record: &ContainerRecord) -> String {
-    match record.host.network_mode {
-        NetworkMode::Host | NetworkMode::None => fs::read_to_string("/etc/resolv.conf").unwrap_or_default(),
-    }
+    Ok(text)
 }
 
 fn put(dir: &Path, name: &str, text: &str) -> Result<()> {

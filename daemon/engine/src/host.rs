@@ -5,7 +5,7 @@ mod hooks;
 
 use crate::Config;
 use crate::context::Context;
-use gantry_core::container::{ContainerRecord, NetworkMode};
+use gantry_core::container::ContainerRecord;
 use gantry_core::spec::security::Seccomp;
 use gantry_core::spec::user::ResolvedUser;
 use gantry_core::spec::{self, Defaults, EtcFiles, Network, SpecInput};
@@ -17,7 +17,12 @@ use std::path::{Path, PathBuf};
 pub use facts::{filesystem_name, gather, os_name, total_memory, warnings};
 
 /// The spec of a container and what was left out of it.
-pub fn spec(context: &Context, record: &ContainerRecord, user: ResolvedUser) -> Result<(Spec, Vec<String>)> {
+pub fn spec(
+    context: &Context,
+    record: &ContainerRecord,
+    user: ResolvedUser,
+    network: Network,
+) -> Result<(Spec, Vec<String>)> {
     let hooks = hooks::of(context, record)?;
     let dir = context.state_dir(&record.id);
     let (spec, mut warnings) = spec::build(
@@ -27,10 +32,7 @@ pub fn spec(context: &Context, record: &ContainerRecord, user: ResolvedUser) -> 
             config: &record.config,
             host: &record.host,
             user,
-            network: match record.host.network_mode {
-                NetworkMode::None => Network::Private,
-                NetworkMode::Host => Network::Host,
-            },
+            network,
             etc: EtcFiles {
                 hostname: Some(dir.join("hostname")),
                 hosts: Some(dir.join("hosts")),

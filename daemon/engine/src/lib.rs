@@ -23,6 +23,7 @@ mod keeper;
 mod layered;
 pub mod meta;
 mod names;
+mod network;
 mod records;
 mod registry;
 mod strangers;
@@ -42,6 +43,7 @@ pub use filters::Filters;
 pub use image::*;
 pub use keeper::{Keeper, View};
 pub use meta::Meta;
+pub use network::{BridgeConfig, Connect, Firewall, Member, NetworkConfig, NetworkView};
 pub use system::{EventStream, Info};
 pub use tasks::{
     Blob, Deleted, Metric, NewCheckpoint, NewExec, NewTask, Pid, Process, ProcessExit, ProcessStatus, Stdio,
@@ -75,6 +77,10 @@ impl Engine {
     pub async fn open(parts: Parts) -> Result<Self> {
         let context = Arc::new(Context::new(parts).await?);
         records::sources(&context.collector);
+        let worker = context.clone();
+        gate::blocking(move || worker.networks.predefine(&worker)).await?;
+        let worker = context.clone();
+        tokio::task::spawn_blocking(move || worker.networks.bring_up());
         let worker = context.clone();
         let found = gate::blocking(move || records::load(&worker)).await?;
         let mut keepers = Vec::with_capacity(found.len());
@@ -131,6 +137,13 @@ impl Engine {
     /// Waits until the files of what was removed are deleted, at most `limit`: the last thing before an orderly end.
     pub async fn close(&self, limit: std::time::Duration) {
         self.context.background.close(limit).await;
+        let context = self.context.clone();
+        // Whatever it could not take away it has said.
+        let _ = gate::blocking(move || {
+            context.networks.close();
+            Ok(())
+        })
+        .await;
     }
 
     fn find(&self, name: &str) -> Result<Arc<Keeper>> {

@@ -112,7 +112,7 @@ pub fn sources(collector: &Collector) {
 }
 
 /// Commits a batch with its events and answers the events with their numbers.
-fn commit(context: &Context, batch: Batch, events: Vec<Event>) -> Result<Vec<Event>> {
+pub(crate) fn commit(context: &Context, batch: Batch, events: Vec<Event>) -> Result<Vec<Event>> {
     commit_telling(context, batch, events, &[])
 }
 
@@ -268,6 +268,20 @@ pub fn rename(context: &Context, id: &ContainerId, new: &str) -> Result<(Contain
     let extra = Labels::from([("oldName".to_owned(), format!("/{}", old.name))]);
     let told = commit(context, batch, vec![context.container_event(&record, "rename", extra)])?;
     Ok((record, told))
+}
+
+/// Writes which networks a container is to be in.
+pub fn set_networks(context: &Context, record: &ContainerRecord, events: Vec<Event>) -> Result<Vec<Event>> {
+    let Some(Container(now)) = context.store.get::<Container>(&key(context, &record.id))? else {
+        return Err(Error::not_found(format!("No such container: {}", record.id)));
+    };
+    let record = ContainerRecord {
+        networks: record.networks.clone(),
+        ..now
+    };
+    let mut batch = Batch::new();
+    batch.put(&key(context, &record.id), &Container(record))?;
+    commit(context, batch, events)
 }
 
 /// Writes where a container is now.

@@ -54,8 +54,8 @@ impl Case {
             host: &self.host,
             user: ResolvedUser::root(),
             network: match self.host.network_mode {
-                NetworkMode::None => Network::Private,
                 NetworkMode::Host => Network::Host,
+                _ => Network::Private,
             },
             etc: EtcFiles {
                 hosts: Some("/h/hosts".into()),

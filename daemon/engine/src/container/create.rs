@@ -5,10 +5,13 @@ use crate::gate::blocking;
 use crate::image::Image;
 use crate::keeper::Keeper;
 use crate::{Engine, failpoint, host, names, records};
-use gantry_core::container::{ContainerConfig, ContainerRecord, HostConfig};
+use gantry_core::container::{ContainerConfig, ContainerRecord, HostConfig, NetworkMode};
 use gantry_core::lifecycle::State;
+use gantry_core::network::EndpointSettings;
 use gantry_core::snapshot::SnapshotOptions;
+use gantry_core::spec::Network;
 use gantry_core::{ContainerId, Error, ErrorKind, Result, error::io_kind, spec};
+use std::collections::BTreeMap;
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -19,6 +22,14 @@ pub struct CreateContainer {
     pub name: String,
     pub config: ContainerConfig,
     pub host: HostConfig,
+    /// What is asked of networks, by name or id; the one of the network mode may be left out.
+    pub networks: BTreeMap<String, EndpointSettings>,
+}
+
+struct Asked {
+    config: ContainerConfig,
+    host: HostConfig,
+    networks: BTreeMap<String, EndpointSettings>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,20 +52,24 @@ impl Engine {
         }
         let image = self.image(&request.config.image).await?;
         let engine = self.clone();
-        crate::finish(async move { engine.create_from(name, image, request.config, request.host).await }).await
+        let asked = Asked {
+            config: request.config,
+            host: request.host,
+            networks: request.networks,
+        };
+        crate::finish(async move { engine.create_from(name, image, asked).await }).await
     }
 
     async fn create_from(
         &self,
         name: String,
         image: Image,
-        config: ContainerConfig,
-        host: HostConfig,
+        request: Asked,
     ) -> Result<Created> {
         self.ensure_unpacked(&image).await?;
         let context = self.context.clone();
         let id = self.fresh_id();
-        let draft = blocking(move || draft(&context, id, image, config, host)).await?;
+        let draft = blocking(move || draft(&context, id, image, request)).await?;
         for attempt in 0.. {
             let mut record = draft.clone();
             record.name = if name.is_empty() {
@@ -110,9 +125,9 @@ fn draft(
     context: &Arc<Context>,
     id: ContainerId,
     image: Image,
-    config: ContainerConfig,
-    host: HostConfig,
+    request: Asked,
 ) -> Result<ContainerRecord> {
+    let Asked { config, host, networks } = request;
     let chain_id = image.chain_id();
     let preset = image.preset()?;
     let merged = spec::merge::merge(config, preset.as_ref())?;
@@ -129,13 +144,20 @@ fn draft(
         snapshotter: context.config.snapshotter.clone(),
         snapshot_key: id.to_string(),
         warnings: Vec::new(),
+        networks,
     };
     context.runtime(&record.host.runtime)?;
     super::make::log_config(context, &record)?;
     check_binds(&record)?;
+    let warned = super::networking::check(context, &mut record)?;
+    let network = match record.host.network_mode {
+        NetworkMode::Host => Network::Host,
+        _ => Network::Private,
+    };
     // The same spec that a start will build, for its errors and warnings; who the user is can wait.
-    let (_, warnings) = host::spec(context, &record, spec::user::ResolvedUser::root())?;
-    record.warnings = warnings;
+    let (_, warnings) = host::spec(context, &record, spec::user::ResolvedUser::root(), network)?;
+    record.warnings = warned;
+    record.warnings.extend(warnings);
     Ok(record)
 }
 

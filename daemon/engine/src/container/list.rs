@@ -92,7 +92,7 @@ impl Engine {
             && filters.any("name", |value| name_matches(&record.name, value))
             && filters.any("status", |value| value == state.status().name())
             && filters.any("exited", |value| exited && value.parse().ok() == code)
-            && filters.any("network", |value| value == record.host.network_mode.name())
+            && filters.any("network", |value| value == record.host.network_mode.to_string())
             && filters.any("ancestor", |value| self.descends(record, value))
             && filters.any("volume", |value| {
                 record

@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::gate::blocking;
 use crate::keeper::{ended_by, ended_from};
-use crate::{failpoint, files, host};
+use crate::{failpoint, files, host, network};
 use gantry_core::container::{ContainerRecord, Ended};
 use gantry_core::snapshot::SnapshotService;
 use gantry_core::{ContainerId, Error, Mount, Result};
@@ -24,6 +24,7 @@ pub(crate) async fn make(context: &Arc<Context>, record: &Arc<ContainerRecord>) 
             spec: config,
         })
         .await?;
+    network::hand_over(context, &record.id, &shim).await?;
     failpoint!("engine::make::create");
     let process = shim.create(task(context, record, mounts)?).await?;
     Ok((shim, process.pid))
@@ -35,11 +36,12 @@ fn outfit(context: &Arc<Context>, record: &ContainerRecord) -> Result<(Vec<Mount
         .snapshots
         .mounts(&context.namespace, &record.snapshotter, &record.snapshot_key)?;
     failpoint!("engine::make::files");
-    files::write(context, record)?;
+    let entered = context.networks.enter(context, record)?;
+    files::write(context, record, &entered.texts)?;
     // From here on an exit record is this run's.
     gantry_task::forget_exits(&context.state_dir(&record.id))?;
     let user = files::accounts(context, &mounts)?.resolve(&record.config.user)?;
-    let (spec, _) = host::spec(context, record, user)?;
+    let (spec, _) = host::spec(context, record, user, entered.network)?;
     let config = serde_json::to_vec(&spec).map_err(|error| Error::internal(format!("encode the OCI spec: {error}")))?;
     Ok((mounts, config))
 }

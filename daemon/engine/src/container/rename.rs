@@ -20,7 +20,14 @@ impl Engine {
         let context = self.context.clone();
         crate::finish(async move {
             let (worker, id) = (context.clone(), old.id.clone());
-            let told = blocking(move || records::rename(&worker, &id, &new)).await?;
+            let told = blocking(move || {
+                let told = records::rename(&worker, &id, &new)?;
+                if let Err(error) = worker.networks.renamed(&told.0) {
+                    tracing::warn!(container = %id, err = %error, "the container keeps its old name in its networks until it is started again");
+                }
+                Ok(told)
+            })
+            .await?;
             let (record, events) = told;
             context.registry.renamed(&record.id, &old.name, &record.name);
             keeper.set_record(record);

@@ -15,8 +15,14 @@ use std::sync::Arc;
 
 const SIGKILL: u32 = 9;
 
-/// Clears what a run left: the task, the shim, the bundle, the cgroup. Safe to do again.
+/// Clears what a run left: the task, the shim, the bundle, the cgroup, its place in networks. Safe to do again.
 pub(crate) async fn clear(context: &Arc<Context>, id: &ContainerId, shim: Option<Shim>) -> Result<()> {
+    clear_task(context, id, shim).await?;
+    let (worker, subject) = (context.clone(), id.clone());
+    blocking(move || worker.networks.leave(&subject)).await
+}
+
+async fn clear_task(context: &Arc<Context>, id: &ContainerId, shim: Option<Shim>) -> Result<()> {
     let shim = match shim {
         Some(shim) => Some(shim),
         None => match make::reunion(context, id).await? {

@@ -216,10 +216,14 @@ impl Actor {
         let mut told = Vec::new();
         let starting = matches!(before, State::Starting { .. });
         match (event, next) {
-            (Event::Started { .. }, State::Running { .. }) => told.push(self.event("start", [])),
+            (Event::Started { .. }, State::Running { .. }) => {
+                told.extend(self.context.networks.told(self.keeper.id(), "connect"));
+                told.push(self.event("start", []));
+            }
             (Event::PauseDone { ok: true }, State::Paused { .. }) => told.push(self.event("pause", [])),
             (Event::ResumeDone { ok: true }, State::Running { .. }) => told.push(self.event("unpause", [])),
             (Event::Exit { ended }, State::Clearing { .. }) if starting => {
+                told.extend(self.context.networks.told(self.keeper.id(), "connect"));
                 told.push(self.event("start", []));
                 told.extend(self.death(ended));
             }
@@ -244,6 +248,7 @@ impl Actor {
             attributes.insert("execDuration".to_owned(), ran.as_secs().to_string());
         }
         told.push(self.context.container_event(&self.keeper.record(), "die", attributes));
+        told.extend(self.context.networks.told(self.keeper.id(), "disconnect"));
         told
     }
 

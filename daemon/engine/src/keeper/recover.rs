@@ -105,6 +105,9 @@ impl Actor {
         match run {
             Status::Created => self.adopt_created(pid).await,
             Status::Running | Status::Pausing | Status::Paused => {
+                if let Err(error) = crate::network::take_up(&self.context, &self.keeper.record(), &shim).await {
+                    warn!(err = %error, "the container's networks could not be taken up whole");
+                }
                 self.adopt_running(pid, run == Status::Paused).await;
                 self.watch(shim, false);
             }

@@ -46,6 +46,7 @@ pub const TABLES: &[&str] = &[
     "meta",
     "names",
     "namespaces",
+    "network_sandboxes",
     "networks",
     "quarantine",
     "sandboxes",

@@ -1,0 +1,88 @@
+//! What a container asks of networks, checked when it is created.
+
+use crate::context::Context;
+use crate::network::plan;
+use gantry_core::container::{ContainerRecord, NetworkMode};
+use gantry_core::{Error, Result};
+use gantry_network::files::{Hosts, hosts};
+use std::sync::Arc;
+
+/// Fills in the network of the mode, and refuses what cannot be together (Docker's rules). Answers warnings. Whether the
+/// networks are there is seen when it is started.
+pub(super) fn check(context: &Arc<Context>, record: &mut ContainerRecord) -> Result<Vec<String>> {
+    let mut warnings = Vec::new();
+    check_hosts(record)?;
+    for exposed in &record.config.exposed_ports {
+        plan::exposed_ports(exposed)?;
+    }
+    match record.host.network_mode.clone() {
+        NetworkMode::Container(other) => {
+            let keeper = context.registry.find(&other)?;
+            if *keeper.id() == record.id {
+                return Err(Error::invalid("a container cannot join its own network"));
+            }
+            refuse_with_container(record)?;
+            record.host.network_mode = NetworkMode::Container(keeper.id().to_string());
+        }
+        NetworkMode::Host | NetworkMode::None => {
+            let mode = record.host.network_mode.to_string();
+            let several = record.networks.keys().any(|name| *name != mode);
+            if several {
+                return Err(Error::invalid(format!(
+                    "conflicting options: cannot attach a container of network mode {mode} to user-defined networks"
+                )));
+            }
+            if record.host.network_mode == NetworkMode::Host && publishes(record) {
+                warnings.push("Published ports are discarded when using host network mode".to_owned());
+            }
+        }
+        NetworkMode::Bridge | NetworkMode::Network(_) => {}
+    }
+    if let Some(name) = record.host.network_mode.network() {
+        let name = name.to_owned();
+        record.networks.entry(name).or_default();
+    }
+    if record.host.network_mode == NetworkMode::Bridge
+        && record.networks.get("bridge").is_some_and(|settings| !settings.aliases.is_empty())
+    {
+        return Err(Error::invalid("network-scoped aliases are only supported for user-defined networks"));
+    }
+    Ok(warnings)
+}
+
+fn check_hosts(record: &ContainerRecord) -> Result<()> {
+    // The same text that a start will write, for its errors.
+    let gateways = [std::net::IpAddr::from([127, 0, 0, 1])];
+    hosts(&Hosts {
+        extra: &record.host.extra_hosts,
+        host_gateways: &gateways,
+        ..Hosts::default()
+    })?;
+    Ok(())
+}
+
+fn publishes(record: &ContainerRecord) -> bool {
+    !record.host.port_bindings.is_empty() || record.host.publish_all_ports
+}
+
+fn refuse_with_container(record: &ContainerRecord) -> Result<()> {
+    let host = &record.host;
+    let conflicts = [
+        (publishes(record), "port publishing"),
+        (!record.config.exposed_ports.is_empty() && host.publish_all_ports, "port exposing"),
+        (!host.links.is_empty(), "links"),
+        (!host.dns.is_empty(), "dns"),
+        (!host.extra_hosts.is_empty(), "custom host-to-IP mapping"),
+        (host.mac_address.is_some(), "mac-address"),
+        (!record.config.hostname.is_empty(), "hostname"),
+    ];
+    match conflicts.iter().find(|(given, _)| *given) {
+        Some((_, what)) => Err(Error::invalid(format!(
+            "conflicting options: {what} and the container type network mode"
+        ))),
+        None if record.networks.is_empty() => Ok(()),
+        None => Err(Error::invalid(
+            "conflicting options: a container that shares another's network cannot join networks of its own",
+        )),
+    }
+}

@@ -1,0 +1,172 @@
+//! Sockets that must outlive the daemon, kept by the container's shim: those that hold ports of the host, and those that
+//! names are asked at.
+
+use super::{Networks, names};
+use crate::context::Context;
+use crate::gate::blocking;
+use gantry_core::container::ContainerRecord;
+use gantry_core::network::PublishedPort;
+use gantry_core::{ContainerId, Error, Result};
+use gantry_network::names::{Resolver, Sockets};
+use gantry_network::netns;
+use gantry_network::ports::Held;
+use gantry_task::Shim;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use tracing::warn;
+
+const DNS_UDP: &str = "dns/udp";
+const DNS_TCP: &str = "dns/tcp";
+
+fn port_name(port: &PublishedPort) -> String {
+    format!("port/{}/{}/{}", port.container.protocol, port.host, port.host_port)
+}
+
+/// Gives the sockets of a container that is being started to its shim. A shim that keeps none leaves them to the daemon.
+pub(crate) async fn hand_over(context: &Arc<Context>, id: &ContainerId, shim: &Shim) -> Result<()> {
+    let (worker, subject) = (context.clone(), id.clone());
+    let (named, held) = blocking(move || worker.networks.sockets(&subject)).await?;
+    if named.is_empty() {
+        return Ok(());
+    }
+    match shim.put_descriptors(named).await {
+        // The shim's copies hold the ports from now on.
+        Ok(()) => drop(held),
+        Err(error) => {
+            warn!(container = %id, err = %error, "the shim does not keep sockets: ports are held and names are answered only while the daemon runs");
+            context.networks.keep_sockets(id, held);
+        }
+    }
+    Ok(())
+}
+
+/// After a restart of the daemon: takes up what a running container has in its networks.
+pub(crate) async fn take_up(context: &Arc<Context>, record: &Arc<ContainerRecord>, shim: &Shim) -> Result<()> {
+    let Some(sandbox) = context.networks.sandbox(&record.id) else { return Ok(()) };
+    let ports: Vec<PublishedPort> = sandbox.endpoints.iter().flat_map(|endpoint| endpoint.ports.clone()).collect();
+    let mut wanted: Vec<String> = ports.iter().map(port_name).collect();
+    wanted.extend([DNS_UDP.to_owned(), DNS_TCP.to_owned()]);
+    let kept = shim.take_descriptors(wanted).await.unwrap_or_else(|error| {
+        warn!(container = %record.id, err = %error, "the shim gives no sockets back");
+        Vec::new()
+    });
+    let (worker, subject) = (context.clone(), record.clone());
+    blocking(move || worker.networks.take_up(&worker, &subject, &ports, kept)).await?;
+    hand_over(context, &record.id, shim).await
+}
+
+impl Networks {
+    /// Copies for the shim by name, and the daemon's own of those that hold ports, which need not stay open.
+    fn sockets(&self, id: &ContainerId) -> Result<(Vec<(String, OwnedFd)>, Vec<Held>)> {
+        let known = self.slots.lock().get(id).cloned();
+        let Some(slot) = known else { return Ok(Default::default()) };
+        let mut slot = slot.lock();
+        let mut named = Vec::new();
+        for held in &slot.sockets {
+            let Some(first) = held.published.first() else { continue };
+            let copy = held.socket.try_clone().map_err(|error| Error::internal(format!("copy a port's socket: {error}")))?;
+            named.push((port_name(first), copy));
+        }
+        if let Some(resolver) = &slot.resolver {
+            let Sockets { udp, tcp } = resolver.sockets()?;
+            named.extend([(DNS_UDP.to_owned(), udp), (DNS_TCP.to_owned(), tcp)]);
+        }
+        Ok((named, std::mem::take(&mut slot.sockets)))
+    }
+
+    fn keep_sockets(&self, id: &ContainerId, held: Vec<Held>) {
+        let known = self.slots.lock().get(id).cloned();
+        if let Some(slot) = known {
+            slot.lock().sockets.extend(held);
+        }
+    }
+
+    fn take_up(
+        &self,
+        context: &Context,
+        container: &ContainerRecord,
+        ports: &[PublishedPort],
+        kept: Vec<(String, OwnedFd)>,
+    ) -> Result<()> {
+        let slot = self.slot(&container.id);
+        let mut slot = slot.lock();
+        let mut missing = ports.to_vec();
+        let (mut udp, mut tcp) = (None, None);
+        for (name, socket) in kept {
+            match name.as_str() {
+                DNS_UDP => udp = Some(socket),
+                DNS_TCP => tcp = Some(socket),
+                _ => {
+                    let group = group(&name, ports);
+                    match self.ports.adopt(&group, socket.as_fd()) {
+                        Ok(()) => missing.retain(|port| !group.contains(port)),
+                        Err(error) => warn!(container = %container.id, err = %error, "a port's socket that was kept cannot be used"),
+                    }
+                }
+            }
+        }
+        if !missing.is_empty() {
+            match self.ports.rebind(&missing) {
+                Ok(reserved) => slot.sockets.extend(reserved.keep()),
+                Err(error) => warn!(container = %container.id, err = %error, "a published port was lost while the daemon was away"),
+            }
+        }
+        let sockets = udp.zip(tcp).map(|(udp, tcp)| Sockets { udp, tcp });
+        self.finish_changes(context, container, &mut slot)?;
+        self.answer_again(context, container, &mut slot, sockets)
+    }
+
+    /// Ends what a kill left half done of a change of networks.
+    fn finish_changes(&self, context: &Context, container: &ContainerRecord, slot: &mut super::Slot) -> Result<()> {
+        self.part_unwanted(context, container, slot)?;
+        let Some(sandbox) = slot.sandbox.clone() else { return Ok(()) };
+        let namespace = netns::open(Path::new(&sandbox.key))?;
+        let there: Vec<String> = netns::statistics(namespace.as_fd())?.into_iter().map(|(name, _)| name).collect();
+        let mut mended = false;
+        for endpoint in sandbox.endpoints.iter().filter(|endpoint| !there.contains(&endpoint.interface)) {
+            let network = self.by_id(&endpoint.network)?;
+            self.join(&network, endpoint, namespace.as_fd())?;
+            mended = true;
+        }
+        if mended {
+            self.settle(context, container, &sandbox, slot, namespace.as_fd())?;
+        }
+        Ok(())
+    }
+
+    fn answer_again(
+        &self,
+        context: &Context,
+        container: &ContainerRecord,
+        slot: &mut super::Slot,
+        sockets: Option<Sockets>,
+    ) -> Result<()> {
+        let Some(sandbox) = slot.sandbox.clone().filter(|_| slot.resolver.is_none()) else { return Ok(()) };
+        let networks = self.networks_of(&sandbox.endpoints)?;
+        let texts = names::texts(self, context, container, Some(&sandbox))?;
+        let Some(view) = self.view(&texts, container, &networks) else { return Ok(()) };
+        let namespace = netns::open(Path::new(&sandbox.key))?;
+        let resolver = match sockets {
+            Some(sockets) => Resolver::adopt(sockets, namespace.as_fd(), view, self.zone.subscribe(), &self.runtime)?,
+            None => Resolver::open(namespace.as_fd(), view, self.zone.subscribe(), &self.runtime)?,
+        };
+        slot.resolver = Some(resolver);
+        Ok(())
+    }
+}
+
+/// The ports that one socket holds: the one it is named for, and the same of the other family.
+fn group(name: &str, ports: &[PublishedPort]) -> Vec<PublishedPort> {
+    let Some(first) = ports.iter().find(|port| port_name(port) == name) else {
+        return Vec::new();
+    };
+    let same = |port: &&PublishedPort| {
+        *port == first
+            || (port.host_port == first.host_port
+                && port.container == first.container
+                && port.host.is_unspecified()
+                && first.host.is_unspecified())
+    };
+    ports.iter().filter(same).copied().collect()
+}

@@ -1,0 +1,266 @@
+//! A container's way into its networks: planned, reserved, written down, made.
+
+use super::plan::{self, Join};
+use super::{Networks, Slot, names, records, rules};
+use crate::context::Context;
+use crate::failpoint;
+use crate::files::Texts;
+use gantry_core::container::{ContainerRecord, NetworkMode};
+use gantry_core::network::{Endpoint, MacAddress, NetworkRecord, Sandbox};
+use gantry_core::spec::Network;
+use gantry_core::{ContainerId, Error, ErrorKind, Result};
+use gantry_network::driver::Driver;
+use gantry_network::ipam::{self, Reservation};
+use gantry_network::netns::{self, DefaultRoute};
+use gantry_network::ports::{Reserved, for_endpoint};
+use ipnet::IpNet;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use tracing::warn;
+
+/// What a container is started with.
+pub(crate) struct Entered {
+    pub network: Network,
+    pub texts: Texts,
+}
+
+impl Networks {
+    /// Makes the container's sandbox with all its endpoints, or nothing.
+    pub fn enter(&self, context: &Context, container: &ContainerRecord) -> Result<Entered> {
+        let network = match &container.host.network_mode {
+            NetworkMode::Host => Network::Host,
+            NetworkMode::None => Network::Private,
+            NetworkMode::Container(other) => Network::Path(self.joined(context, other)?),
+            NetworkMode::Bridge | NetworkMode::Network(_) => {
+                let slot = self.slot(&container.id);
+                let mut slot = slot.lock();
+                return self
+                    .enter_own(context, container, &mut slot)
+                    .map_err(|error| error.context("failed to set up container networking"));
+            }
+        };
+        let texts = names::texts(self, context, container, None)?;
+        Ok(Entered { network, texts })
+    }
+
+    fn enter_own(&self, context: &Context, container: &ContainerRecord, slot: &mut Slot) -> Result<Entered> {
+        // Whatever a former run left.
+        self.clear(&container.id, slot)?;
+        let joins = plan::joins(container, |name| self.find(name))?;
+        let mut endpoints = Vec::with_capacity(joins.len());
+        let mut held = Vec::new();
+        for join in &joins {
+            let endpoint = self.endpoint(container, join, &endpoints, &mut held)?;
+            endpoints.push(endpoint);
+        }
+        let networks: Vec<Arc<NetworkRecord>> = joins.iter().map(|join| join.network.clone()).collect();
+        self.reserve_ports(container, &mut endpoints, &networks, slot)?;
+        failpoint!("engine::network::enter::reserved");
+        let key = self.dir.join(container.id.short());
+        let sandbox = Sandbox {
+            key: key.to_string_lossy().into_owned(),
+            endpoints,
+        };
+        records::put_sandbox(&self.store, &container.id, &sandbox)?;
+        for reservation in held {
+            reservation.keep();
+        }
+        slot.sockets = slot.held.take().map(Reserved::keep).unwrap_or_default();
+        slot.sandbox = Some(sandbox.clone());
+        self.shown.write().insert(container.id.clone(), Arc::new(sandbox));
+        failpoint!("engine::network::enter::recorded");
+        self.realise(context, container, slot, &networks).inspect_err(|_| {
+            if let Err(error) = self.clear(&container.id, slot) {
+                warn!(container = %container.id, err = %error, "what was made of its networks is not gone altogether");
+            }
+        })
+    }
+
+    /// The plan of one endpoint, its addresses reserved.
+    pub(super) fn endpoint(
+        &self,
+        container: &ContainerRecord,
+        join: &Join,
+        others: &[Endpoint],
+        held: &mut Vec<Reservation>,
+    ) -> Result<Endpoint> {
+        let (network, settings) = (&join.network, &join.settings);
+        ipam::check_static(&network.pools, network.ipam.configured, settings)?;
+        let (mut ipv4, mut ipv6) = (None, None);
+        for (v4, wanted, given) in [
+            (true, settings.ipv4.map(IpAddr::V4), &mut ipv4),
+            (false, settings.ipv6.map(IpAddr::V6), &mut ipv6),
+        ] {
+            *given = self.address(network, v4, wanted, held)?;
+        }
+        let (gateway4, gateway6) = plan::gateways(network);
+        let id = hex::encode(rand::random::<[u8; 32]>());
+        let wanted = settings.mac.or(container.host.mac_address.filter(|_| others.is_empty()));
+        Ok(Endpoint {
+            network: network.id.clone(),
+            sandbox: container.id.clone(),
+            interface: plan::interface(network, others)?,
+            host_interface: match network.driver.as_str() {
+                "bridge" | "overlay" => Endpoint::veth_name(&id),
+                _ => String::new(),
+            },
+            mac: mac(wanted, ipv4)?,
+            gateway4: gateway4.filter(|_| ipv4.is_some()),
+            gateway6: gateway6.filter(|_| ipv6.is_some()),
+            ipv4,
+            ipv6,
+            settings: settings.clone(),
+            names: names::of(container, network, settings),
+            ports: Vec::new(),
+            id,
+        })
+    }
+
+    /// One address of a family, from the first of the network's pools that has one left, or the one that is wanted.
+    fn address(
+        &self,
+        network: &NetworkRecord,
+        v4: bool,
+        wanted: Option<IpAddr>,
+        held: &mut Vec<Reservation>,
+    ) -> Result<Option<IpNet>> {
+        let of_family = |(_, pool): &(usize, &gantry_core::network::Pool)| pool.subnet.addr().is_ipv4() == v4;
+        let pools = network.pools.iter().enumerate().filter(of_family);
+        let pools = pools.filter(|(_, pool)| wanted.is_none_or(|address| pool.subnet.contains(&address)));
+        let mut refused = None;
+        for (index, _) in pools {
+            match self.addresses.reserve(&network.id, index, wanted) {
+                Ok(reservation) => {
+                    let given = reservation.with_length();
+                    held.push(reservation);
+                    return Ok(Some(given));
+                }
+                Err(error) => refused = Some(error),
+            }
+        }
+        match refused {
+            Some(error) => Err(Error::from(error).context(format!("network {}", network.name))),
+            None => Ok(None),
+        }
+    }
+
+    /// Takes the host's ports and gives them to the endpoint that publishes.
+    fn reserve_ports(
+        &self,
+        container: &ContainerRecord,
+        endpoints: &mut [Endpoint],
+        networks: &[Arc<NetworkRecord>],
+        slot: &mut Slot,
+    ) -> Result<()> {
+        let bindings = plan::bindings(container)?;
+        if bindings.is_empty() {
+            return Ok(());
+        }
+        let Some(index) = plan::publisher(endpoints, networks) else {
+            warn!(container = %container.id, "nothing is published: none of its networks is a bridge that leads out");
+            return Ok(());
+        };
+        let options = gantry_core::network::BridgeOptions::read(&networks[index].options)?;
+        let endpoint = &mut endpoints[index];
+        let reserved = self.ports.reserve(&bindings, options.binding);
+        let reserved = reserved.map_err(|error| for_endpoint(&container.name, &endpoint.id, error))?;
+        endpoint.ports = reserved.published();
+        slot.held = Some(reserved);
+        Ok(())
+    }
+
+    fn realise(
+        &self,
+        context: &Context,
+        container: &ContainerRecord,
+        slot: &mut Slot,
+        networks: &[Arc<NetworkRecord>],
+    ) -> Result<Entered> {
+        let Some(sandbox) = slot.sandbox.clone() else {
+            return Err(Error::internal("a sandbox that was not planned cannot be made"));
+        };
+        std::fs::create_dir_all(&self.dir)
+            .map_err(|error| Error::internal(format!("make {}: {error}", self.dir.display())))?;
+        let key = std::path::PathBuf::from(&sandbox.key);
+        let namespace = netns::make(&key, &netns::Settings::default())?;
+        failpoint!("engine::network::enter::netns");
+        for (endpoint, network) in sandbox.endpoints.iter().zip(networks) {
+            self.join(network, endpoint, namespace.as_fd())?;
+            failpoint!("engine::network::enter::joined");
+        }
+        self.route(&sandbox.endpoints, networks, namespace.as_fd())?;
+        let links = names::link_rules(self, context, container, networks);
+        let said = sandbox.endpoints.iter().filter_map(|endpoint| {
+            let rules = rules::of_endpoint(endpoint, &[])?;
+            Some((endpoint.id.clone(), rules))
+        });
+        self.publish_ports(said.chain(links).collect())?;
+        failpoint!("engine::network::enter::published");
+        self.publish_names(&sandbox.endpoints);
+        let texts = names::texts(self, context, container, Some(&sandbox))?;
+        self.serve_names(slot, &texts, container, networks, namespace.as_fd())?;
+        Ok(Entered {
+            network: Network::Path(key),
+            texts,
+        })
+    }
+
+    /// Makes the endpoint, and its network first if somebody removed it.
+    pub(super) fn join(&self, network: &NetworkRecord, endpoint: &Endpoint, namespace: BorrowedFd<'_>) -> Result<()> {
+        let driver: &dyn Driver = self.driver(&network.driver)?;
+        match driver.join(network, endpoint, namespace) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.make(network)?;
+                Ok(driver.join(network, endpoint, namespace)?)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Sets the default routes of a sandbox.
+    pub(super) fn route(
+        &self,
+        endpoints: &[Endpoint],
+        networks: &[Arc<NetworkRecord>],
+        namespace: BorrowedFd<'_>,
+    ) -> Result<()> {
+        let (v4, v6) = plan::default_routes(endpoints, networks);
+        let v4 = v4.map(|index| DefaultRoute {
+            interface: endpoints[index].interface.as_str(),
+            gateway: endpoints[index].gateway4,
+        });
+        let v6 = v6.map(|index| DefaultRoute {
+            interface: endpoints[index].interface.as_str(),
+            gateway: endpoints[index].gateway6,
+        });
+        Ok(netns::set_default_routes(namespace, v4, v6)?)
+    }
+
+    /// The namespace of another container that runs.
+    fn joined(&self, context: &Context, other: &str) -> Result<std::path::PathBuf> {
+        let keeper = context.registry.find(other)?;
+        let state = keeper.state();
+        let pid = state.pid().filter(|_| state.is_running()).ok_or_else(|| {
+            Error::conflict(format!("cannot join network of a non running container: {}", keeper.id()))
+        })?;
+        Ok(match self.sandbox(keeper.id()) {
+            Some(sandbox) => sandbox.key.clone().into(),
+            None => format!("/proc/{pid}/ns/net").into(),
+        })
+    }
+
+    /// The sandbox of a container that joins another's.
+    pub(super) fn shared_with(&self, context: &Context, other: &str) -> Option<ContainerId> {
+        context.registry.find(other).ok().map(|keeper| keeper.id().clone())
+    }
+}
+
+fn mac(wanted: Option<MacAddress>, ipv4: Option<IpNet>) -> Result<MacAddress> {
+    let address = ipv4.and_then(|net| match net.addr() {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    });
+    Ok(ipam::mac(wanted, address)?)
+}

@@ -1,0 +1,292 @@
+//! Joining and leaving networks, in whatever state the container is.
+
+use super::plan::{self, Join};
+use super::{Networks, Slot, names, records, rules};
+use crate::context::Context;
+use crate::events::Event;
+use crate::{Engine, failpoint, files};
+use gantry_core::container::{ContainerRecord, NetworkMode};
+use gantry_core::network::{Endpoint, EndpointSettings, NetworkRecord, Sandbox};
+use gantry_core::{ContainerId, Error, ErrorKind, Labels, Result};
+use gantry_network::netns;
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A container's wish to be in a network.
+#[derive(Debug, Clone, Default)]
+pub struct Connect {
+    pub network: String,
+    pub container: String,
+    pub settings: EndpointSettings,
+}
+
+impl Engine {
+    pub async fn connect_network(&self, wish: Connect) -> Result<()> {
+        let keeper = self.find(&wish.container)?;
+        self.network_work(move |context| {
+            let network = context.networks.find(&wish.network)?;
+            let changed = context.networks.connect(context, &keeper.record(), &network, &wish.settings)?;
+            let (record, told) = changed;
+            keeper.set_record(record);
+            Ok(((), told))
+        })
+        .await
+    }
+
+    /// `force` takes a container out of a network whose record of it is all there is.
+    pub async fn disconnect_network(&self, network: &str, container: &str, force: bool) -> Result<()> {
+        let (network, container) = (network.to_owned(), container.to_owned());
+        let keeper = match self.find(&container) {
+            Ok(keeper) => keeper,
+            // Nothing is left to be taken out of the way: endpoints never outlive their container here.
+            Err(error) if force && error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        self.network_work(move |context| {
+            let network = context.networks.find(&network)?;
+            let (record, told) = context.networks.disconnect(context, &keeper.record(), &network)?;
+            keeper.set_record(record);
+            Ok(((), told))
+        })
+        .await
+    }
+}
+
+type Changed = (ContainerRecord, Vec<Event>);
+
+impl Networks {
+    fn connect(
+        &self,
+        context: &Context,
+        container: &ContainerRecord,
+        network: &Arc<NetworkRecord>,
+        settings: &EndpointSettings,
+    ) -> Result<Changed> {
+        check_modes(container, network)?;
+        let slot = self.slot(&container.id);
+        let mut slot = slot.lock();
+        if entry(container, network).is_some() && (slot.sandbox.is_none() || has(&slot, network)) {
+            return Err(Error::new(
+                ErrorKind::PermissionDenied,
+                format!(
+                    "endpoint with name {} already exists in network {}",
+                    container.name, network.name
+                ),
+            ));
+        }
+        let mut wanted = container.clone();
+        wanted.networks.insert(network.name.clone(), settings.clone());
+        if slot.sandbox.is_some() {
+            self.join_running(context, &wanted, network, &mut slot)?;
+        }
+        failpoint!("engine::network::connect::made");
+        let extra = Labels::from([("container".to_owned(), container.id.to_string())]);
+        let told = crate::records::set_networks(context, &wanted, vec![records::event(network, "connect", extra)])?;
+        Ok((wanted, told))
+    }
+
+    fn join_running(
+        &self,
+        context: &Context,
+        container: &ContainerRecord,
+        network: &Arc<NetworkRecord>,
+        slot: &mut Slot,
+    ) -> Result<()> {
+        let Some(before) = slot.sandbox.clone() else { return Ok(()) };
+        let namespace = netns::open(Path::new(&before.key))?;
+        let settings = entry(container, network).cloned().unwrap_or_default();
+        let join = Join {
+            network: network.clone(),
+            settings,
+        };
+        let mut held = Vec::new();
+        let endpoint = self.endpoint(container, &join, &before.endpoints, &mut held)?;
+        let mut after = before.clone();
+        after.endpoints.push(endpoint.clone());
+        records::put_sandbox(&self.store, &container.id, &after)?;
+        for reservation in held {
+            reservation.keep();
+        }
+        failpoint!("engine::network::connect::recorded");
+        let made = self.join(network, &endpoint, namespace.as_fd());
+        failpoint!("engine::network::connect::joined");
+        if let Err(error) = made.and_then(|()| self.settle(context, container, &after, slot, namespace.as_fd())) {
+            self.undo_join(context, container, &before, &endpoint, slot);
+            return Err(error.context(format!("connect {} to network {}", container.name, network.name)));
+        }
+        Ok(())
+    }
+
+    fn undo_join(&self, context: &Context, container: &ContainerRecord, before: &Sandbox, endpoint: &Endpoint, slot: &mut Slot) {
+        let namespace = netns::open(Path::new(&before.key)).ok();
+        let undone = self
+            .part(endpoint, namespace.as_ref())
+            .and_then(|()| records::put_sandbox(&self.store, &container.id, before))
+            .and_then(|()| match &namespace {
+                Some(namespace) => self.settle(context, container, before, slot, namespace.as_fd()),
+                None => Ok(()),
+            });
+        match undone {
+            Ok(()) => self.give_back(&Endpoint { ports: Vec::new(), ..endpoint.clone() }),
+            Err(error) => tracing::warn!(container = %container.id, err = %error, "what was made of a new endpoint is not gone altogether"),
+        }
+    }
+
+    fn disconnect(&self, context: &Context, container: &ContainerRecord, network: &Arc<NetworkRecord>) -> Result<Changed> {
+        if network.driver == "host" {
+            return Err(Error::new(
+                ErrorKind::PermissionDenied,
+                "container cannot be disconnected from host network - hostmode",
+            ));
+        }
+        let slot = self.slot(&container.id);
+        let mut slot = slot.lock();
+        let name = container.networks.keys().find(|name| names_it(name, network)).cloned();
+        let Some(name) = name else {
+            return Err(Error::new(
+                ErrorKind::PermissionDenied,
+                format!("container {} is not connected to network {}", container.id, network.name),
+            ));
+        };
+        let mut wanted = container.clone();
+        wanted.networks.remove(&name);
+        let extra = Labels::from([("container".to_owned(), container.id.to_string())]);
+        let told = crate::records::set_networks(context, &wanted, vec![records::event(network, "disconnect", extra)])?;
+        failpoint!("engine::network::disconnect::recorded");
+        self.part_unwanted(context, &wanted, &mut slot)?;
+        Ok((wanted, told))
+    }
+
+    /// Takes a started container out of networks that it is not to be in. What a kill left half done is finished by the same.
+    pub(super) fn part_unwanted(&self, context: &Context, container: &ContainerRecord, slot: &mut Slot) -> Result<()> {
+        let Some(before) = slot.sandbox.clone() else { return Ok(()) };
+        let namespace = netns::open(Path::new(&before.key))?;
+        let wanted = |endpoint: &Endpoint| self.by_id(&endpoint.network).is_ok_and(|network| entry(container, &network).is_some());
+        let (stay, go): (Vec<Endpoint>, Vec<Endpoint>) = before.endpoints.iter().cloned().partition(wanted);
+        if go.is_empty() {
+            return Ok(());
+        }
+        let mut after = Sandbox {
+            endpoints: stay,
+            ..before.clone()
+        };
+        self.withdraw_ports(&go)?;
+        self.move_ports(&mut after, &go)?;
+        for endpoint in &go {
+            self.part(endpoint, Some(&namespace))?;
+            failpoint!("engine::network::disconnect::parted");
+        }
+        records::put_sandbox(&self.store, &container.id, &after)?;
+        failpoint!("engine::network::disconnect::forgotten");
+        self.settle(context, container, &after, slot, namespace.as_fd())?;
+        self.publish_names(&go);
+        for mut endpoint in go {
+            // They are another endpoint's now.
+            endpoint.ports.clear();
+            self.give_back(&endpoint);
+        }
+        Ok(())
+    }
+
+    /// Ports of endpoints that go are published by the one that has the default route then.
+    fn move_ports(&self, after: &mut Sandbox, go: &[Endpoint]) -> Result<()> {
+        let ports: Vec<_> = go.iter().flat_map(|endpoint| endpoint.ports.clone()).collect();
+        if ports.is_empty() {
+            return Ok(());
+        }
+        let networks = self.networks_of(&after.endpoints)?;
+        match plan::publisher(&after.endpoints, &networks) {
+            Some(index) => after.endpoints[index].ports.extend(ports),
+            None => self.ports.release(&ports),
+        }
+        Ok(())
+    }
+
+    /// Makes routes, rules, names and files of a running sandbox those of its endpoints, and shows it.
+    pub(super) fn settle(
+        &self,
+        context: &Context,
+        container: &ContainerRecord,
+        sandbox: &Sandbox,
+        slot: &mut Slot,
+        namespace: std::os::fd::BorrowedFd<'_>,
+    ) -> Result<()> {
+        let networks = self.networks_of(&sandbox.endpoints)?;
+        self.route(&sandbox.endpoints, &networks, namespace)?;
+        let said = sandbox.endpoints.iter().filter_map(|endpoint| {
+            let rules = rules::of_endpoint(endpoint, &[])?;
+            Some((endpoint.id.clone(), rules))
+        });
+        self.publish_ports(said.collect())?;
+        slot.sandbox = Some(sandbox.clone());
+        self.shown.write().insert(container.id.clone(), Arc::new(sandbox.clone()));
+        self.publish_names(&sandbox.endpoints);
+        let texts = names::texts(self, context, container, Some(sandbox))?;
+        self.serve_names(slot, &texts, container, &networks, namespace)?;
+        files::rewrite(context, container, &texts)
+    }
+
+    pub(super) fn networks_of(&self, endpoints: &[Endpoint]) -> Result<Vec<Arc<NetworkRecord>>> {
+        endpoints.iter().map(|endpoint| self.by_id(&endpoint.network)).collect()
+    }
+
+    /// That a container is in its networks from now on, or will not be any more.
+    pub fn told(&self, id: &ContainerId, action: &str) -> Vec<Event> {
+        let sandbox = self.sandbox(id);
+        let endpoints = sandbox.iter().flat_map(|sandbox| &sandbox.endpoints);
+        let networks = endpoints.filter_map(|endpoint| self.by_id(&endpoint.network).ok());
+        let extra = || Labels::from([("container".to_owned(), id.to_string())]);
+        networks.map(|network| records::event(&network, action, extra())).collect()
+    }
+
+    /// A container has another name: its names in its networks follow.
+    pub fn renamed(&self, container: &ContainerRecord) -> Result<()> {
+        let known = self.slots.lock().get(&container.id).cloned();
+        let Some(slot) = known else { return Ok(()) };
+        let mut slot = slot.lock();
+        let Some(mut sandbox) = slot.sandbox.clone() else { return Ok(()) };
+        for endpoint in &mut sandbox.endpoints {
+            let network = self.by_id(&endpoint.network)?;
+            endpoint.names = names::of(container, &network, &endpoint.settings);
+        }
+        records::put_sandbox(&self.store, &container.id, &sandbox)?;
+        self.shown.write().insert(container.id.clone(), Arc::new(sandbox.clone()));
+        self.publish_names(&sandbox.endpoints);
+        slot.sandbox = Some(sandbox);
+        Ok(())
+    }
+}
+
+/// What a container asks of a network, if it is to be in it.
+pub(super) fn entry<'a>(container: &'a ContainerRecord, network: &NetworkRecord) -> Option<&'a EndpointSettings> {
+    let networks: &BTreeMap<String, EndpointSettings> = &container.networks;
+    networks.iter().find(|(name, _)| names_it(name, network)).map(|(_, settings)| settings)
+}
+
+fn names_it(name: &str, network: &NetworkRecord) -> bool {
+    name == network.name || name == network.id.as_str() || (name.len() >= 12 && network.id.as_str().starts_with(name))
+}
+
+fn has(slot: &Slot, network: &NetworkRecord) -> bool {
+    let sandbox = slot.sandbox.as_ref();
+    sandbox.is_some_and(|sandbox| sandbox.endpoints.iter().any(|endpoint| endpoint.network == network.id))
+}
+
+fn check_modes(container: &ContainerRecord, network: &NetworkRecord) -> Result<()> {
+    let refused = |why: &str| Err(Error::new(ErrorKind::PermissionDenied, why));
+    match (&container.host.network_mode, network.driver.as_str()) {
+        (NetworkMode::Container(_), _) => {
+            refused("container sharing network namespace with another container or host cannot be connected to any other network")
+        }
+        (NetworkMode::Host, _) => {
+            refused("container cannot be connected to multiple networks with one of the networks in host mode")
+        }
+        (_, "host") => refused("container cannot be connected to host network"),
+        (NetworkMode::None, _) | (_, "null") => {
+            refused("container cannot be connected to multiple networks with one of the networks in private (none) mode")
+        }
+        (NetworkMode::Bridge | NetworkMode::Network(_), _) => Ok(()),
+    }
+}

@@ -1,0 +1,270 @@
+//! Who is called what, and the files that say so.
+
+use super::plan::{self, has_names};
+use super::{Networks, Slot};
+use crate::context::Context;
+use crate::files::{self, Texts};
+use gantry_core::container::{ContainerRecord, NetworkMode};
+use gantry_core::network::{Endpoint, EndpointSettings, NetworkId, NetworkRecord, Sandbox};
+use gantry_core::{Error, Result};
+use gantry_network::files::{DnsSettings, HostResolver, Hosts, Way, hosts, resolv_conf};
+use gantry_network::firewall::EndpointRules;
+use gantry_network::names::{Membership, NetworkNames, Resolver, View, Zone};
+use ipnet::IpNet;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use tracing::warn;
+
+/// The names a container answers to in a network, its own first; none in the default bridge.
+pub fn of(container: &ContainerRecord, network: &NetworkRecord, settings: &EndpointSettings) -> Vec<String> {
+    if !has_names(network) {
+        return Vec::new();
+    }
+    let mut names = vec![container.name.clone()];
+    let more = settings.aliases.iter().map(String::as_str);
+    for name in more.chain([container.id.short(), files::hostname(container)]) {
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    }
+    names
+}
+
+/// `hosts` and `resolv.conf` of a container.
+pub fn texts(
+    networks: &Networks,
+    context: &Context,
+    container: &ContainerRecord,
+    sandbox: Option<&Sandbox>,
+) -> Result<Texts> {
+    if let NetworkMode::Container(other) = &container.host.network_mode {
+        // It shares all of the other's.
+        if let Some(id) = networks.shared_with(context, other) {
+            return Texts::read(&context.state_dir(&id));
+        }
+    }
+    let host = HostResolver::find()?;
+    let dns = dns(networks, container);
+    let way = way(networks, container, sandbox);
+    let resolv = resolv_conf(&host, &dns, way);
+    if let Some(warning) = &resolv.warning {
+        warn!(container = %container.id, "{warning}");
+    }
+    let hosts = match container.host.network_mode {
+        NetworkMode::Host => files::host_hosts(&container.host.extra_hosts, &networks.host_gateways())?,
+        _ => own_hosts(networks, context, container, sandbox)?,
+    };
+    Ok(Texts {
+        hosts,
+        resolv_conf: resolv.text,
+        upstreams: resolv.upstreams,
+        ndots_set: resolv.ndots_set,
+    })
+}
+
+fn dns(networks: &Networks, container: &ContainerRecord) -> DnsSettings {
+    let (host, config) = (&container.host, &networks.config);
+    let or = |own: &Vec<String>, daemon: &Vec<String>| if own.is_empty() { daemon.clone() } else { own.clone() };
+    DnsSettings {
+        servers: if host.dns.is_empty() { config.dns.clone() } else { host.dns.clone() },
+        search: or(&host.dns_search, &config.dns_search),
+        options: or(&host.dns_options, &config.dns_options),
+    }
+}
+
+fn way(networks: &Networks, container: &ContainerRecord, sandbox: Option<&Sandbox>) -> Way {
+    if container.host.network_mode == NetworkMode::Host {
+        return Way::Host;
+    }
+    let endpoints = sandbox.map(|sandbox| sandbox.endpoints.as_slice()).unwrap_or_default();
+    let ipv6 = endpoints.iter().any(|endpoint| endpoint.gateway6.is_some());
+    let named = |endpoint: &Endpoint| networks.by_id(&endpoint.network).is_ok_and(|network| has_names(&network));
+    match endpoints.iter().any(named) {
+        true => Way::Embedded { ipv6 },
+        false => Way::Direct { ipv6 },
+    }
+}
+
+fn own_hosts(
+    networks: &Networks,
+    context: &Context,
+    container: &ContainerRecord,
+    sandbox: Option<&Sandbox>,
+) -> Result<String> {
+    let endpoints = sandbox.map(|sandbox| sandbox.endpoints.as_slice()).unwrap_or_default();
+    let mut addresses: Vec<IpAddr> = endpoints.iter().flat_map(Endpoint::addresses).collect();
+    if addresses.is_empty() {
+        // Its only address is loopback's.
+        addresses.push(IpAddr::from([127, 0, 0, 1]));
+    }
+    let links = links(networks, context, container)?;
+    let links: Vec<(IpAddr, Vec<String>)> =
+        links.into_iter().flat_map(|link| link.addresses.into_iter().map(move |address| (address, link.names.clone()))).collect();
+    Ok(hosts(&Hosts {
+        hostname: files::hostname(container),
+        domainname: &container.config.domainname,
+        ipv6: true,
+        extra: &container.host.extra_hosts,
+        host_gateways: &networks.host_gateways(),
+        links: &links,
+        addresses: &addresses,
+    })?)
+}
+
+/// Another container that a legacy link names, where both are in the default bridge.
+struct Link {
+    endpoint: Endpoint,
+    addresses: Vec<IpAddr>,
+    names: Vec<String>,
+    exposed: Vec<String>,
+}
+
+fn links(networks: &Networks, context: &Context, container: &ContainerRecord) -> Result<Vec<Link>> {
+    if container.host.network_mode != NetworkMode::Bridge {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for text in &container.host.links {
+        let (name, alias) = plan::link(text);
+        let keeper = context.registry.find(name)?;
+        let other = keeper.record();
+        let sandbox = networks.sandbox(keeper.id());
+        let endpoint = sandbox.as_ref().and_then(|sandbox| {
+            let shared = |endpoint: &&Endpoint| networks.by_id(&endpoint.network).is_ok_and(|network| !has_names(&network));
+            sandbox.endpoints.iter().find(shared).cloned()
+        });
+        let Some(endpoint) = endpoint else {
+            return Err(Error::conflict(format!("Cannot link to a non running container: /{} AS {alias}", other.name)));
+        };
+        found.push(Link {
+            addresses: endpoint.addresses().collect(),
+            names: vec![alias.to_owned(), files::hostname(&other).to_owned(), other.name.clone()],
+            exposed: other.config.exposed_ports.clone(),
+            endpoint,
+        });
+    }
+    Ok(found)
+}
+
+/// What links let through where the default bridge's containers may not talk to each other.
+pub fn link_rules(
+    networks: &Networks,
+    context: &Context,
+    container: &ContainerRecord,
+    joined: &[Arc<NetworkRecord>],
+) -> Vec<(String, EndpointRules)> {
+    let Some(own) = networks.sandbox(&container.id) else { return Vec::new() };
+    let bridge = joined.iter().position(|network| !has_names(network));
+    let Some(own) = bridge.and_then(|index| own.endpoints.get(index).cloned()) else {
+        return Vec::new();
+    };
+    let links = links(networks, context, container).unwrap_or_default();
+    let said = links.into_iter().filter_map(|link| {
+        let ports: Vec<_> = link.exposed.iter().flat_map(|text| plan::exposed_ports(text).unwrap_or_default()).collect();
+        let allowed: Vec<_> = own.addresses().flat_map(|from| ports.iter().map(move |port| (from, *port))).collect();
+        let rules = super::rules::of_endpoint(&link.endpoint, &allowed)?;
+        Some((link.endpoint.id.clone(), rules))
+    });
+    said.collect()
+}
+
+impl Networks {
+    /// What `host-gateway` stands for.
+    pub(super) fn host_gateways(&self) -> Vec<IpAddr> {
+        if !self.config.host_gateways.is_empty() {
+            return self.config.host_gateways.clone();
+        }
+        let bridge = self.find("bridge").ok();
+        bridge.iter().flat_map(|network| &network.pools).filter_map(|pool| pool.gateway).collect()
+    }
+
+    /// Publishes the names of the endpoints' networks anew.
+    pub(super) fn publish_names(&self, endpoints: &[Endpoint]) {
+        let networks: Vec<NetworkId> = endpoints.iter().map(|endpoint| endpoint.network.clone()).collect();
+        self.publish(&networks);
+    }
+
+    pub(super) fn publish_all(&self) {
+        let networks: Vec<NetworkId> = self.records.read().keys().cloned().collect();
+        self.publish(&networks);
+    }
+
+    fn publish(&self, networks: &[NetworkId]) {
+        self.zone.send_modify(|zone| {
+            // Read under the zone's lock, so that the last to publish has seen all.
+            let mut next: Zone = (**zone).clone();
+            for id in networks {
+                match self.names_in(id) {
+                    Some(names) => next.networks.insert(id.clone(), Arc::new(names)),
+                    None => next.networks.remove(id),
+                };
+            }
+            *zone = Arc::new(next);
+        });
+    }
+
+    fn names_in(&self, id: &NetworkId) -> Option<NetworkNames> {
+        let network = self.by_id(id).ok().filter(|network| has_names(network))?;
+        let mut names = NetworkNames::new(&network.name);
+        for sandbox in self.shown.read().values() {
+            for endpoint in sandbox.endpoints.iter().filter(|endpoint| endpoint.network == *id) {
+                let addresses: Vec<IpAddr> = endpoint.addresses().collect();
+                names.add(endpoint.names.iter().map(String::as_str), &addresses);
+            }
+        }
+        Some(names)
+    }
+
+    /// Answers names in the sandbox if one of its networks has them; changes what an answering one sees.
+    pub(super) fn serve_names(
+        &self,
+        slot: &mut Slot,
+        texts: &Texts,
+        container: &ContainerRecord,
+        networks: &[Arc<NetworkRecord>],
+        namespace: BorrowedFd<'_>,
+    ) -> Result<()> {
+        let Some(view) = self.view(texts, container, networks) else {
+            slot.resolver = None;
+            return Ok(());
+        };
+        match &slot.resolver {
+            Some(resolver) => resolver.set_view(view),
+            None => {
+                let resolver = Resolver::open(namespace, view, self.zone.subscribe(), &self.runtime)?;
+                slot.resolver = Some(resolver);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn view(&self, texts: &Texts, container: &ContainerRecord, networks: &[Arc<NetworkRecord>]) -> Option<View> {
+        if !networks.iter().any(|network| has_names(network)) {
+            return None;
+        }
+        let membership = |network: &Arc<NetworkRecord>| {
+            let settings = container.networks.iter().find(|(name, _)| **name == network.name || **name == network.id.as_str());
+            let links = settings.map(|(_, settings)| settings.links.as_slice()).unwrap_or_default();
+            let own = (container.host.network_mode.network() == Some(network.name.as_str())).then_some(&container.host.links);
+            let all = links.iter().chain(own.into_iter().flatten());
+            Membership {
+                network: network.id.clone(),
+                links: all.map(|text| plan::link(text)).map(|(name, alias)| (alias.to_owned(), name.to_owned())).collect::<BTreeMap<_, _>>(),
+            }
+        };
+        let leads_out = networks.iter().any(|network| !network.internal);
+        Some(View {
+            networks: networks.iter().filter(|network| has_names(network)).map(membership).collect(),
+            upstreams: texts.upstreams.clone(),
+            forward: leads_out,
+            ndots_set: texts.ndots_set,
+        })
+    }
+}
+
+/// The address alone.
+pub fn bare(net: Option<IpNet>) -> String {
+    net.map(|net| net.addr().to_string()).unwrap_or_default()
+}

@@ -1,0 +1,82 @@
+//! Removing networks.
+
+use super::{Networks, records};
+use crate::context::Context;
+use crate::events::Event;
+use crate::filters::Filters;
+use crate::{Engine, failpoint};
+use gantry_core::network::{NetworkRecord, PREDEFINED};
+use gantry_core::{Error, ErrorKind, Labels, Result};
+use std::time::SystemTime;
+
+impl Engine {
+    pub async fn remove_network(&self, name: &str) -> Result<()> {
+        let name = name.to_owned();
+        self.network_work(move |context| {
+            let record = context.networks.find(&name)?;
+            let told = context.networks.remove(context, &record)?;
+            Ok(((), told))
+        })
+        .await
+    }
+
+    /// Removes networks that no container uses; answers their names.
+    pub async fn prune_networks(&self, filters: Filters) -> Result<Vec<String>> {
+        filters.check(&["label", "label!", "until"])?;
+        let before = filters.until()?;
+        let engine = self.clone();
+        self.network_work(move |context| {
+            let (mut names, mut told) = (Vec::new(), Vec::new());
+            for record in context.networks.all() {
+                let spared = PREDEFINED.contains(&record.name.as_str())
+                    || context.networks.is_used(&record.id)
+                    || engine.is_wanted(&record)
+                    || before.is_some_and(|before: SystemTime| record.created_at >= before);
+                if spared || !filters.labels(&record.labels) || !filters.not_labels(&record.labels) {
+                    continue;
+                }
+                told.extend(context.networks.remove(context, &record)?);
+                names.push(record.name.clone());
+            }
+            Ok((names, told))
+        })
+        .await
+    }
+
+    /// Whether some container, started or not, is to join the network when it starts.
+    fn is_wanted(&self, record: &NetworkRecord) -> bool {
+        let all = self.context.registry.all();
+        all.iter().any(|keeper| {
+            let container = keeper.record();
+            container.networks.keys().any(|name| *name == record.name || *name == record.id.as_str())
+        })
+    }
+}
+
+impl Networks {
+    fn remove(&self, context: &Context, record: &NetworkRecord) -> Result<Vec<Event>> {
+        if PREDEFINED.contains(&record.name.as_str()) {
+            return Err(Error::new(
+                ErrorKind::PermissionDenied,
+                format!("{} is a pre-defined network and cannot be removed", record.name),
+            ));
+        }
+        let _alone = self.defining.lock();
+        if let Some(user) = self.user_of(&record.id) {
+            return Err(Error::new(
+                ErrorKind::PermissionDenied,
+                format!(
+                    "error while removing network: network {} id {} has active endpoints (name:\"{user}\")",
+                    record.name, record.id
+                ),
+            ));
+        }
+        self.forbid(record)?;
+        failpoint!("engine::network::remove::closed");
+        self.driver(&record.driver)?.remove(record)?;
+        failpoint!("engine::network::remove::gone");
+        let told = records::delete_network(context, record, vec![records::event(record, "destroy", Labels::new())])?;
+        self.forget(record);
+        Ok(told)
+    }
+}

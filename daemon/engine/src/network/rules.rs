@@ -1,0 +1,152 @@
+//! What the firewall is to say of networks and endpoints.
+
+use super::Networks;
+use super::config::Firewall;
+use gantry_core::network::{BridgeOptions, Endpoint, NetworkRecord, Port};
+use gantry_core::{Error, Result};
+use gantry_network::firewall::{Backend, EndpointRules, Foreign, Iptables, NetworkRules, Nftables, Rules, Wall};
+use ipnet::IpNet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use tracing::warn;
+
+/// `None` for networks that no packet of passes the host's firewall by a device of ours.
+pub fn of_network(record: &NetworkRecord) -> Option<NetworkRules> {
+    if record.driver != "bridge" {
+        return None;
+    }
+    // Checked when the network was made.
+    let options = BridgeOptions::read(&record.options).ok()?;
+    let mut rules = NetworkRules {
+        device: record.device.clone(),
+        ipv4: Vec::new(),
+        ipv6: Vec::new(),
+        internal: record.internal,
+        icc: options.icc,
+        masquerade: options.masquerade,
+        source4: match options.host_ipv4 {
+            Some(IpAddr::V4(address)) => Some(address),
+            Some(IpAddr::V6(_)) | None => None,
+        },
+        mode4: options.mode4,
+        mode6: options.mode6,
+    };
+    for pool in &record.pools {
+        match pool.subnet {
+            IpNet::V4(net) => rules.ipv4.push(net),
+            IpNet::V6(net) => rules.ipv6.push(net),
+        }
+    }
+    Some(rules)
+}
+
+/// `None` where there is nothing to say: starting such a container costs no transaction.
+pub fn of_endpoint(endpoint: &Endpoint, links: &[(IpAddr, Port)]) -> Option<EndpointRules> {
+    if endpoint.ports.is_empty() && links.is_empty() {
+        return None;
+    }
+    Some(EndpointRules {
+        network: endpoint.network.to_string(),
+        ipv4: endpoint.ipv4.and_then(|net| match net.addr() {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        }),
+        ipv6: endpoint.ipv6.and_then(|net| match net.addr() {
+            IpAddr::V6(address) => Some(address),
+            IpAddr::V4(_) => None,
+        }),
+        ports: endpoint.ports.clone(),
+        links: links.to_vec(),
+    })
+}
+
+impl Networks {
+    /// Everything that is to be said now.
+    fn rules(&self) -> Rules {
+        let mut rules = Rules::default();
+        for record in self.records.read().values() {
+            if let Some(network) = of_network(record) {
+                rules.networks.insert(record.id.to_string(), network);
+            }
+        }
+        for sandbox in self.shown.read().values() {
+            for endpoint in &sandbox.endpoints {
+                if let Some(said) = of_endpoint(endpoint, &[])
+                    && rules.networks.contains_key(&said.network)
+                {
+                    rules.endpoints.insert(endpoint.id.clone(), said);
+                }
+            }
+        }
+        rules
+    }
+
+    /// The wall, made with all that is to be said if it is not there; `None` where the administrator wants none.
+    pub(super) fn wall(&self) -> Result<Option<Arc<Wall>>> {
+        let mut held = self.wall.lock();
+        if let Some((wall, _)) = &*held {
+            return Ok(Some(wall.clone()));
+        }
+        let backend: Box<dyn Backend> = match self.config.firewall {
+            Firewall::Off => return Ok(None),
+            Firewall::Nftables => Box::new(Nftables::new(&self.instance)),
+            Firewall::Iptables => Box::new(Iptables::new(&self.instance, self.config.ip_forward)?),
+        };
+        let foreign = Foreign::new(&self.instance, &*backend);
+        let wall = Arc::new(Wall::new(backend, foreign, self.rules())?);
+        let watch = wall
+            .watch()
+            .inspect_err(|error| warn!(err = %error, "the firewall is not watched: rules that others remove stay lost"));
+        *held = Some((wall.clone(), watch.ok()));
+        Ok(Some(wall))
+    }
+
+    /// Says one network's rules.
+    pub(super) fn allow(&self, record: &NetworkRecord) -> Result<()> {
+        let Some(rules) = of_network(record) else { return Ok(()) };
+        if let Some(wall) = self.wall()? {
+            wall.change(|all| all.networks.insert(record.id.to_string(), rules))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn forbid(&self, record: &NetworkRecord) -> Result<()> {
+        if of_network(record).is_none() {
+            return Ok(());
+        }
+        if let Some(wall) = self.wall()? {
+            wall.change(|all| all.networks.remove(record.id.as_str()))?;
+        }
+        Ok(())
+    }
+
+    /// Publishes ports of endpoints, all of them in one transaction.
+    pub(super) fn publish_ports(&self, said: Vec<(String, EndpointRules)>) -> Result<()> {
+        if said.is_empty() {
+            return Ok(());
+        }
+        let Some(wall) = self.wall()? else {
+            return Err(Error::failed_precondition(
+                "ports cannot be published: the daemon was told to leave the firewall alone (iptables is false)",
+            ));
+        };
+        wall.change(|all| all.endpoints.extend(said))?;
+        Ok(())
+    }
+
+    pub(super) fn withdraw_ports(&self, endpoints: &[Endpoint]) -> Result<()> {
+        if endpoints.is_empty() {
+            return Ok(());
+        }
+        let held = self.wall.lock().as_ref().map(|(wall, _)| wall.clone());
+        match held {
+            Some(wall) => Ok(wall.change(|all| {
+                for endpoint in endpoints {
+                    all.endpoints.remove(&endpoint.id);
+                }
+            })?),
+            // Whatever a former daemon left is replaced when the wall is made.
+            None => Ok(()),
+        }
+    }
+}
