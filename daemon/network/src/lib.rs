@@ -12,6 +12,7 @@ pub mod driver;
 mod error;
 pub mod firewall;
 mod instance;
+pub mod ipam;
 
 pub use error::{Error, Result};
 pub use instance::Instance;
