@@ -10,6 +10,7 @@
 
 pub mod driver;
 mod error;
+pub mod files;
 pub mod firewall;
 mod instance;
 pub mod ipam;
