@@ -14,6 +14,7 @@ pub mod files;
 pub mod firewall;
 mod instance;
 pub mod ipam;
+pub mod ports;
 
 pub use error::{Error, Result};
 pub use instance::Instance;
