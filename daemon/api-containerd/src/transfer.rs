@@ -225,6 +225,11 @@ fn event(step: &Step) -> Option<&'static str> {
         Step::PullComplete => Some("extracted"),
         Step::AlreadyExists => Some("already exists"),
         Step::Saving => Some("exporting"),
+        Step::PushingTo(_) => Some("resolving"),
+        Step::Preparing => Some("waiting"),
+        Step::Pushing => Some("uploading"),
+        Step::Pushed | Step::MountedFrom(_) => Some("complete"),
+        Step::LayerExists => Some("already exists"),
         Step::Digest(_) | Step::Note(_) => None,
     }
 }

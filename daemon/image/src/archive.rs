@@ -4,14 +4,18 @@
 //! straight into the store, and only then is it asked what the archive says they are. Out: both forms at once.
 
 mod docker;
+mod export;
 mod import;
+mod index;
 mod load;
 mod oci;
 mod pipe;
 mod save;
 mod scan;
 
+pub use export::{ExportItem, ExportOptions};
 pub use import::ImportOptions;
+pub use index::{Archive, ArchiveOptions};
 pub use load::{LoadOptions, LoadedImage};
 pub use save::SaveItem;
 

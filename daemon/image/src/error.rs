@@ -19,8 +19,12 @@ pub enum ImageError {
     Stalled { host: String, what: String, seconds: u64 },
     #[error("{reference} not found in its registry: {detail}")]
     Unknown { reference: String, detail: String },
-    #[error("pull access denied for {reference}, repository does not exist or may require login: {detail}")]
-    Denied { reference: String, detail: String },
+    #[error("{deed} access denied for {reference}, repository does not exist or may require login: {detail}")]
+    Denied {
+        deed: &'static str,
+        reference: String,
+        detail: String,
+    },
     #[error("registry {host} refused the credentials: {detail}")]
     Login { host: String, detail: String },
     #[error("registry {host} asks to come back later (too many requests): {detail}")]

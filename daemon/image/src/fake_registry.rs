@@ -16,6 +16,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+mod uploads;
+
 type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// How it misbehaves.
@@ -37,10 +39,19 @@ pub(crate) struct Manners {
     pub slow: Duration,
     /// A status for everything.
     pub broken: Option<u16>,
+    /// Uploads in one piece are refused.
+    pub chunks_only: bool,
+    /// So many uploads break after this many bytes of a request.
+    pub upload_cuts: (usize, usize),
+    /// Uploads are answered 503, so many times.
+    pub upload_busy: usize,
+    /// Nothing is mounted from another repository.
+    pub no_mounts: bool,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
+    pub method: String,
     pub path: String,
     pub range: Option<String>,
     pub authorization: Option<String>,
@@ -53,6 +64,8 @@ pub(crate) struct Content {
     /// Tag or digest to media type and bytes.
     pub manifests: BTreeMap<String, (String, Vec<u8>)>,
     pub seen: Vec<Seen>,
+    /// What has come of an upload.
+    pub uploads: BTreeMap<String, Vec<u8>>,
 }
 
 pub(crate) struct Fake {
@@ -155,14 +168,17 @@ async fn answer(
 ) -> Result<Response<Body>, io::Error> {
     let header = |name: &str| -> Option<String> { Some(request.headers().get(name)?.to_str().ok()?.to_owned()) };
     let seen = Seen {
+        method: request.method().to_string(),
         path: request.uri().to_string(),
         range: header("range"),
         authorization: header("authorization"),
     };
     let path = request.uri().path().to_owned();
-    let mut content = shared.lock();
-    content.seen.push(seen.clone());
-    let manners = content.manners.clone();
+    let manners = {
+        let mut content = shared.lock();
+        content.seen.push(seen.clone());
+        content.manners.clone()
+    };
     if let Some(status) = manners.broken {
         return Ok(problem(status, "BROKEN"));
     }
@@ -176,6 +192,10 @@ async fn answer(
     if let Some(refusal) = refuse(&manners, &seen, &host) {
         return Ok(refusal);
     }
+    if matches!(request.method().as_str(), "POST" | "PATCH" | "PUT") || path.contains("/uploads/") {
+        return uploads::answer(shared, manners, request).await;
+    }
+    let mut content = shared.lock();
     if let Some((_, at)) = path.split_once("/manifests/") {
         let Some((media_type, bytes)) = content.manifests.get(at) else {
             return Ok(problem(404, "MANIFEST_UNKNOWN"));
@@ -279,6 +299,11 @@ pub(crate) struct Debian {
 impl Debian {
     /// With certificate and key files it speaks https.
     pub(crate) fn start(tls: Option<(&str, &str)>) -> Self {
+        Self::start_with(tls, "")
+    }
+
+    /// With more lines of its configuration.
+    pub(crate) fn start_with(tls: Option<(&str, &str)>, more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let address = format!("127.0.0.1:{port}");
@@ -286,7 +311,7 @@ impl Debian {
             .map(|(cert, key)| format!("\n  tls:\n    certificate: {cert}\n    key: {key}"))
             .unwrap_or_default();
         let config = format!(
-            "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}{tls}\n",
+            "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}{tls}\n{more}",
             dir.path().join("data").display()
         );
         let path = dir.path().join("config.yml");

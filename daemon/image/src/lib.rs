@@ -5,7 +5,7 @@
 //!
 //! The one flow through it, a pull: reference > repository (mirrors, login) > index > manifest > config > layers, each in
 //! one pass: download > hash > blob > decompress > hash > extract > snapshot, committed base first. A load begins in the
-//! middle, an import at the end.
+//! middle, an import at the end. A push is the way back: what the target names, blobs first, each document after what it names.
 
 mod archive;
 mod blobs;
@@ -31,7 +31,9 @@ mod tarball;
 mod testing;
 pub mod unpack;
 
-pub use archive::{ImportOptions, LoadOptions, LoadedImage, SaveItem};
+pub use archive::{
+    Archive, ArchiveOptions, ExportItem, ExportOptions, ImportOptions, LoadOptions, LoadedImage, SaveItem,
+};
 pub use config::{Healthcheck, History, ImageConfig, RunConfig};
 pub use descriptor::Descriptor;
 pub use diff::{Change, ChangeKind};
@@ -39,7 +41,10 @@ pub use error::ImageError;
 pub use failpoint::FAILPOINTS;
 pub use hold::Hold;
 pub use platform::Platform;
-pub use progress::{Progress, ProgressSink, ProgressStream, Status, progress};
-pub use registry::{Credentials, RegistryConfig};
-pub use service::{DiffLayer, ImageService, ImageSettings, PullOptions, Pulled, Resolved, UnpackOptions};
+pub use progress::{About, Progress, ProgressSink, ProgressStream, Status, progress};
+pub use registry::{Access, Credentials, Login, Question, RegistryConfig, Scheme, WireLog};
+pub use service::{
+    DiffLayer, FetchOptions, Fetched, ImageService, ImageSettings, PullOptions, Pulled, PushOptions, Resolved,
+    UnpackAt, UnpackOptions, Wanted,
+};
 pub use unpack::Limits;

@@ -36,6 +36,12 @@ pub fn is_layer(media_type: &str) -> bool {
     matches!(rest, Some("" | "+gzip" | ".gzip" | "+zstd" | ".zstd"))
 }
 
+/// Whether it is a layer that may not be handed on.
+pub fn is_foreign(media_type: &str) -> bool {
+    media_type.starts_with("application/vnd.oci.image.layer.nondistributable.")
+        || media_type.starts_with("application/vnd.docker.image.rootfs.foreign.")
+}
+
 pub fn is_schema1(media_type: &str) -> bool {
     matches!(media_type, DOCKER_SCHEMA1 | DOCKER_SCHEMA1_SIGNED)
 }

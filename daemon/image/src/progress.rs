@@ -1,12 +1,13 @@
-//! Progress: what a pull, load or save is doing, layer by layer.
+//! Progress: what a pull, push, load or save is doing, layer by layer.
 //!
 //! The channel is bounded by what there is to say, not by a number: per id the newest event of each kind waits, counters
 //! are overtaken by newer counts, and nothing that ends a step is lost. A sender never waits, so a slow watcher slows
 //! nobody.
 
+use crate::descriptor::Descriptor;
 use gantry_core::Digest;
 use parking_lot::Mutex;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::mem::discriminant;
 use std::sync::Arc;
@@ -22,6 +23,16 @@ pub struct Progress {
     /// Bytes done, and to do (0 where there is nothing to count).
     pub current: u64,
     pub total: u64,
+    /// The blob it is about, where that was said.
+    pub about: Option<Arc<About>>,
+}
+
+/// A blob, and what names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    pub blob: Descriptor,
+    /// Manifests and indexes; none for the target itself.
+    pub parents: Vec<Descriptor>,
 }
 
 /// What is being done; its text is Docker's.
@@ -41,6 +52,14 @@ pub enum Status {
     LoadingLayer,
     LoadComplete,
     Saving,
+    /// The repository that is pushed to.
+    PushingTo(String),
+    Preparing,
+    Pushing,
+    Pushed,
+    LayerExists,
+    /// The repository a blob was taken over from.
+    MountedFrom(String),
     Digest(Digest),
     /// A sentence about the whole.
     Note(String),
@@ -62,6 +81,12 @@ impl fmt::Display for Status {
             Self::LoadingLayer => f.write_str("Loading layer"),
             Self::LoadComplete => f.write_str("Load complete"),
             Self::Saving => f.write_str("Saving"),
+            Self::PushingTo(repository) => write!(f, "The push refers to repository [{repository}]"),
+            Self::Preparing => f.write_str("Preparing"),
+            Self::Pushing => f.write_str("Pushing"),
+            Self::Pushed => f.write_str("Pushed"),
+            Self::LayerExists => f.write_str("Layer already exists"),
+            Self::MountedFrom(repository) => write!(f, "Mounted from {repository}"),
             Self::Digest(digest) => write!(f, "Digest: {digest}"),
             Self::Note(text) => f.write_str(text),
         }
@@ -72,6 +97,7 @@ impl fmt::Display for Status {
 pub fn progress() -> (ProgressSink, ProgressStream) {
     let shared = Arc::new(Shared {
         waiting: Mutex::new(VecDeque::new()),
+        abouts: Mutex::new(HashMap::new()),
         changed: Notify::new(),
         sinks: AtomicUsize::new(1),
     });
@@ -80,6 +106,8 @@ pub fn progress() -> (ProgressSink, ProgressStream) {
 
 struct Shared {
     waiting: Mutex<VecDeque<Progress>>,
+    /// By id.
+    abouts: Mutex<HashMap<String, Arc<About>>>,
     changed: Notify,
     sinks: AtomicUsize,
 }
@@ -93,6 +121,17 @@ impl ProgressSink {
         Self(None)
     }
 
+    /// Whatever is told of this blob's short digest from here on is told with it.
+    pub(crate) fn about(&self, blob: &Descriptor, parents: Vec<Descriptor>) {
+        let Some(shared) = &self.0 else { return };
+        let about = About {
+            blob: blob.clone(),
+            parents,
+        };
+        let id = blob.digest.short().to_owned();
+        shared.abouts.lock().entry(id).or_insert_with(|| Arc::new(about));
+    }
+
     pub fn tell(&self, id: &str, status: Status) {
         self.count(id, status, 0, 0);
     }
@@ -104,6 +143,7 @@ impl ProgressSink {
             status,
             current,
             total,
+            about: shared.abouts.lock().get(id).cloned(),
         };
         let mut waiting = shared.waiting.lock();
         let same =

@@ -1,17 +1,22 @@
-//! Registries: where an image comes from.
+//! Registries: where an image comes from, and where it goes.
 //!
-//! A [`Repository`] is one repository for the time of one pull: it knows the endpoints to try (mirrors, then the registry
+//! A [`Repository`] is one repository for the time of one pull or push: it knows the endpoints to try (mirrors, then the registry
 //! itself), keeps the token it was given, checks every digest, and reads blobs on after a broken connection.
 //! (OCI distribution specification 1.1; Docker's token authentication.)
 
+mod access;
 mod auth;
 mod blob;
+mod hosts;
 mod http;
 mod manifest;
 mod tls;
+mod upload;
 
+pub use access::{Access, Login, Question, Scheme, WireLog};
 pub use auth::Credentials;
 pub(crate) use blob::{Chunk, Step};
+pub(crate) use upload::{Sent, UploadStep};
 
 use self::http::{Client, Endpoint};
 use crate::error::{ImageError, Result};
@@ -77,27 +82,39 @@ impl Registries {
         Ok(Self { config, client })
     }
 
-    pub(crate) fn repository(
-        self: &Arc<Self>,
-        reference: &Reference,
-        credentials: Option<Credentials>,
-    ) -> Result<Repository> {
-        let domain = reference.domain();
+    /// For pulling, unless said otherwise by [`Repository::for_push`].
+    pub(crate) fn repository(self: &Arc<Self>, reference: &Reference, access: Access) -> Result<Repository> {
+        Ok(Repository {
+            registries: self.clone(),
+            reference: reference.clone(),
+            endpoints: self.endpoints(reference.domain(), &access)?,
+            access,
+            pushing: false,
+            scopes: Vec::new(),
+            asked: tokio::sync::Mutex::new(BTreeMap::new()),
+            tokens: Mutex::new(BTreeMap::new()),
+        })
+    }
+
+    fn endpoints(&self, domain: &str, access: &Access) -> Result<Vec<Endpoint>> {
+        let host = if domain == DEFAULT_DOMAIN { DOCKER_HOST } else { domain };
+        if let Some(root) = &access.host_dir
+            && let Some(endpoints) = hosts::endpoints(root, domain, host, access.scheme, &self.config)?
+        {
+            return Ok(endpoints);
+        }
         let mut endpoints = Vec::new();
         for url in self.config.mirrors.get(domain).into_iter().flatten() {
             let mut endpoint = Endpoint::mirror(url, false)?;
             endpoint.lax = self.is_insecure(&endpoint.host);
             endpoints.push(endpoint);
         }
-        let host = if domain == DEFAULT_DOMAIN { DOCKER_HOST } else { domain };
-        endpoints.extend(Endpoint::origin(host, self.is_insecure(host)));
-        Ok(Repository {
-            registries: self.clone(),
-            reference: reference.clone(),
-            endpoints,
-            credentials,
-            tokens: Mutex::new(BTreeMap::new()),
-        })
+        let mut origin = Endpoint::origin(host, self.is_insecure(host) || access.scheme == Some(Scheme::Http));
+        if let Some(scheme) = access.scheme {
+            origin.retain(|one| one.base.starts_with(&format!("{}://", scheme.name())));
+        }
+        endpoints.extend(origin);
+        Ok(endpoints)
     }
 
     fn is_insecure(&self, host: &str) -> bool {
@@ -115,12 +132,17 @@ impl Registries {
     }
 }
 
-/// One repository, for the time of one pull.
+/// One repository, for the time of one pull or push.
 pub(crate) struct Repository {
     registries: Arc<Registries>,
     reference: Reference,
     endpoints: Vec<Endpoint>,
-    credentials: Option<Credentials>,
+    access: Access,
+    pushing: bool,
+    /// What tokens are asked for beside what a registry says it wants.
+    scopes: Vec<String>,
+    /// Logins that were asked for, by host.
+    asked: tokio::sync::Mutex<BTreeMap<String, Option<Credentials>>>,
     /// `Authorization` values by endpoint.
     tokens: Mutex<BTreeMap<String, String>>,
 }
@@ -132,6 +154,10 @@ impl Repository {
 
     fn config(&self) -> &RegistryConfig {
         &self.registries.config
+    }
+
+    fn client<'a>(&'a self, endpoint: &'a Endpoint) -> &'a Client {
+        endpoint.client.as_deref().unwrap_or(&self.registries.client)
     }
 }
 
@@ -156,6 +182,7 @@ pub(crate) async fn reach(config: &RegistryConfig, url: &str) -> Result<u16> {
         headers: ::http::HeaderMap::new(),
         authorization: None,
         body: bytes::Bytes::new(),
+        log: None,
     };
     Ok(Client::new(config).send(&ask, false).await?.status().as_u16())
 }

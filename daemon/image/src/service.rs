@@ -3,15 +3,21 @@
 mod apart;
 mod below;
 mod changes;
+mod content;
 mod fetch;
 mod layers;
 mod pull;
+mod push;
 mod resolve;
+mod select;
 mod unpack;
 
 pub use changes::DiffLayer;
+pub use content::{FetchOptions, Fetched, UnpackAt};
 pub use pull::{PullOptions, Pulled};
+pub use push::PushOptions;
 pub use resolve::Resolved;
+pub use select::Wanted;
 pub use unpack::UnpackOptions;
 
 pub(crate) use apart::{Draft, on_blocking_thread};
@@ -39,6 +45,8 @@ pub struct ImageSettings {
     pub limits: Limits,
     /// Layers downloaded at once, over all pulls.
     pub max_downloads: usize,
+    /// Blobs uploaded at once, over all pushes.
+    pub max_uploads: usize,
     /// Layers unpacked at once from blobs that are there already.
     pub max_unpacks: usize,
     /// Where images are unpacked unless a caller says otherwise.
@@ -51,6 +59,7 @@ impl Default for ImageSettings {
             registry: RegistryConfig::default(),
             limits: Limits::default(),
             max_downloads: 3,
+            max_uploads: 5,
             max_unpacks: 3,
             snapshotter: "overlayfs".to_owned(),
         }
@@ -71,6 +80,7 @@ pub(crate) struct Inner {
     pub snapshotter: String,
     pub leases: Option<Arc<dyn LeaseKeeper>>,
     pub downloads: Semaphore,
+    pub uploads: Semaphore,
     pub unpacks: Semaphore,
     /// Who downloads a blob.
     pub blobs: KeyLocks<Digest>,
@@ -117,6 +127,7 @@ impl ImageService {
                 snapshotter: settings.snapshotter,
                 leases,
                 downloads: Semaphore::new(settings.max_downloads.max(1)),
+                uploads: Semaphore::new(settings.max_uploads.max(1)),
                 unpacks: Semaphore::new(settings.max_unpacks.max(1)),
                 blobs: KeyLocks::new(),
                 chains: KeyLocks::new(),

@@ -1,5 +1,25 @@
 //! The firewall as this daemon wants it: a plain description of all of it ([`Rules`]), and backends that make the kernel say
-//! the same.
+//! the same. A [`Wall`] holds the one and the other together, with what has to be said to other people's firewalls
+//! ([`Foreign`]), and puts back what gets lost.
+
+mod conntrack;
+mod device;
+mod foreign;
+mod iptables;
+mod localnet;
+mod nfnetlink;
+mod nft;
+mod published;
+pub(crate) mod run;
+#[cfg(test)]
+mod tests;
+mod wall;
+mod xtables;
+
+pub use foreign::Foreign;
+pub use iptables::Iptables;
+pub use nft::Nftables;
+pub use wall::{Wall, Watch};
 
 use crate::Result;
 use gantry_core::network::{GatewayMode, PublishedPort};
@@ -57,6 +77,16 @@ pub trait Backend: Send + Sync {
 
     /// Whether all that `rules` say is still in the kernel, cheaply enough to be asked every second.
     fn intact(&self, rules: &Rules) -> Result<bool>;
+
+    /// Whether its rules can go without nftables telling of it (the old tables of iptables).
+    fn silent(&self) -> bool {
+        false
+    }
+
+    /// Whether this backend has rules in the `FORWARD` chain of iptables itself: of the old tables, or of those on nftables.
+    fn owns_forward(&self, _legacy: bool) -> bool {
+        false
+    }
 
     /// Removes everything of this instance.
     fn clear(&self) -> Result<()>;

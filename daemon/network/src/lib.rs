@@ -10,8 +10,11 @@
 
 pub mod driver;
 mod error;
+pub mod files;
 pub mod firewall;
 mod instance;
+pub mod ipam;
+pub mod ports;
 
 pub use error::{Error, Result};
 pub use instance::Instance;

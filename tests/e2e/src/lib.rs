@@ -4,9 +4,11 @@
 //! house goes, everything in it is removed through the front door, the daemon is stopped, and the test fails if a mount, a
 //! process, a cgroup, a network namespace or a file of it is left.
 
+pub mod client;
 mod house;
 mod image;
 mod leak;
+pub mod peers;
 mod programs;
 pub mod pty;
 mod run;
@@ -17,6 +19,7 @@ pub use programs::{program, target_dir};
 pub use pty::Terminal;
 pub use run::{Gantry, Output};
 
+use sha2::{Digest, Sha256};
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -37,6 +40,11 @@ pub fn ended(child: &mut Child) -> ExitStatus {
         }
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// `sha256:` and the digest of these bytes.
+pub fn digest(bytes: &[u8]) -> String {
+    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
 }
 
 /// Asks until it is so; fails after the limit with what was waited for.

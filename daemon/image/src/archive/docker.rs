@@ -9,6 +9,8 @@ use crate::descriptor::{Descriptor, Document, MAX_CONFIG, Manifest, nullable};
 use crate::error::{ImageError, Result};
 use crate::hash::Hasher;
 use crate::media;
+use crate::service::{GzipLayer, ImageService};
+use gantry_core::content::BlobStream;
 use gantry_core::reference::Reference;
 use gantry_core::{Algorithm, Digest};
 use serde::{Deserialize, Serialize};
@@ -25,14 +27,27 @@ pub(super) struct Listed {
     pub layers: Vec<String>,
 }
 
-/// Each listed image given the manifest it lacks.
-pub(super) fn images(scan: &Scan, listing: &[u8], blobs: &Blobs) -> Result<Vec<(Descriptor, Vec<Reference>)>> {
+/// Each listed image given the manifest it lacks. With a packer, layers that came plain are compressed.
+pub(super) fn images(
+    scan: &Scan,
+    listing: &[u8],
+    blobs: &Blobs,
+    packer: Option<&ImageService>,
+) -> Result<Vec<(Descriptor, Vec<Reference>)>> {
     let listed: Vec<Listed> =
         serde_json::from_slice(listing).map_err(|e| ImageError::parse("archive member \"manifest.json\"", e))?;
-    listed.iter().map(|image| self::image(scan, image, blobs)).collect()
+    listed
+        .iter()
+        .map(|image| self::image(scan, image, blobs, packer))
+        .collect()
 }
 
-fn image(scan: &Scan, listed: &Listed, blobs: &Blobs) -> Result<(Descriptor, Vec<Reference>)> {
+fn image(
+    scan: &Scan,
+    listed: &Listed,
+    blobs: &Blobs,
+    packer: Option<&ImageService>,
+) -> Result<(Descriptor, Vec<Reference>)> {
     let tags = listed.repo_tags.iter().map(|tag| {
         let tag = Reference::parse(tag).map_err(|error| bad(format!("tag \"{tag}\": {error}")))?;
         Ok(tag.or_latest())
@@ -64,7 +79,7 @@ fn image(scan: &Scan, listed: &Listed, blobs: &Blobs) -> Result<(Descriptor, Vec
         .layers
         .iter()
         .zip(diff_ids)
-        .map(|(name, diff_id)| layer(scan, name, diff_id, blobs));
+        .map(|(name, diff_id)| layer(scan, name, diff_id, blobs, packer));
     let manifest = Manifest {
         schema_version: 2,
         media_type: Some(media::OCI_MANIFEST.to_owned()),
@@ -90,7 +105,13 @@ pub(super) fn put_manifest(blobs: &Blobs, manifest: Manifest) -> Result<Descript
     Ok(target)
 }
 
-fn layer(scan: &Scan, name: &str, diff_id: &Digest, blobs: &Blobs) -> Result<Descriptor> {
+fn layer(
+    scan: &Scan,
+    name: &str,
+    diff_id: &Digest,
+    blobs: &Blobs,
+    packer: Option<&ImageService>,
+) -> Result<Descriptor> {
     let member = scan.member(name)?;
     let mut head = [0; 6];
     let read = blobs.content.reader(&blobs.ns, &member.digest)?.read_at(&mut head, 0)?;
@@ -107,5 +128,20 @@ fn layer(scan: &Scan, name: &str, diff_id: &Digest, blobs: &Blobs) -> Result<Des
             got: member.digest.clone(),
         });
     }
+    if let (media::OCI_LAYER, Some(service)) = (media_type, packer) {
+        return pack(service, blobs, &member.digest);
+    }
     Ok(Descriptor::new(media_type, member.digest.clone(), member.size))
+}
+
+fn pack(service: &ImageService, blobs: &Blobs, plain: &Digest) -> Result<Descriptor> {
+    let mut source = BlobStream::new(blobs.content.reader(&blobs.ns, plain)?);
+    let mut layer = GzipLayer::open(service, &blobs.ns, blobs.lease.clone())?;
+    match std::io::copy(&mut source, &mut layer) {
+        Ok(_) => Ok(layer.finish()?.blob),
+        Err(error) => {
+            layer.abort();
+            Err(ImageError::io("compress a layer")(error))
+        }
+    }
 }

@@ -84,18 +84,19 @@ impl ImageService {
     }
 }
 
+pub(super) fn neither() -> ImageError {
+    ImageError::NotAnArchive {
+        detail: "it has neither index.json nor manifest.json".to_owned(),
+    }
+}
+
 /// An archive that is both forms is read as an OCI layout, which knows more.
 fn images(scan: &Scan, job: &Job) -> Result<Vec<(Descriptor, Vec<Reference>)>> {
     let document = |name: &str| scan.documents.get(name).map(Vec::as_slice);
     let found = match (document("index.json"), document("manifest.json")) {
         (Some(index), _) => oci::images(scan, index, &job.blobs)?,
-        (None, Some(listing)) => docker::images(scan, listing, &job.blobs)?,
-        (None, None) => {
-            let detail = "it has neither index.json nor manifest.json";
-            return Err(ImageError::NotAnArchive {
-                detail: detail.to_owned(),
-            });
-        }
+        (None, Some(listing)) => docker::images(scan, listing, &job.blobs, None)?,
+        (None, None) => return Err(neither()),
     };
     match found.is_empty() {
         true => Err(ImageError::NotAnArchive {

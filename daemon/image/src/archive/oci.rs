@@ -15,13 +15,26 @@ pub(super) const FULL_NAME: &str = "io.containerd.image.name";
 pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const ATTESTATION: &str = "vnd.docker.reference.type";
 
+/// `index.json` itself, all that it names checked and labelled.
+pub(super) fn index(scan: &Scan, index: &[u8], blobs: &Blobs) -> Result<Index> {
+    let mut index = parse(index)?;
+    for entry in &mut index.manifests {
+        let target = check(scan, entry, blobs, &mut Vec::new())?;
+        entry.media_type = target.media_type;
+    }
+    Ok(index)
+}
+
+fn parse(index: &[u8]) -> Result<Index> {
+    match Document::parse(media::OCI_INDEX, index, "archive member \"index.json\"")? {
+        Document::Index(index) => Ok(index),
+        Document::Manifest(_) => Err(bad("index.json is no index".to_owned())),
+    }
+}
+
 /// Each image of `index.json`, complete as far as the archive promises.
 pub(super) fn images(scan: &Scan, index: &[u8], blobs: &Blobs) -> Result<Vec<(Descriptor, Vec<Reference>)>> {
-    let what = "archive member \"index.json\"";
-    let index = match Document::parse(media::OCI_INDEX, index, what)? {
-        Document::Index(index) => index,
-        Document::Manifest(_) => return Err(bad("index.json is no index".to_owned())),
-    };
+    let index = parse(index)?;
     let mut found: Vec<(Descriptor, Vec<Reference>)> = Vec::new();
     for entry in index
         .manifests

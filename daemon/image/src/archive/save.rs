@@ -8,7 +8,7 @@ use crate::descriptor::{Descriptor, Document, Index};
 use crate::error::{ImageError, Result};
 use crate::media;
 use crate::platform::Platform;
-use crate::service::{ImageService, blocking};
+use crate::service::{ImageService, Resolved, blocking};
 use bytes::Bytes;
 use gantry_core::content::BlobStream;
 use gantry_core::reference::Reference;
@@ -47,27 +47,33 @@ impl ImageService {
 }
 
 /// What goes into the archive.
-struct Contents {
-    index: Index,
-    listing: Vec<Listed>,
-    blobs: BTreeMap<Digest, u64>,
+pub(super) struct Contents {
+    pub index: Index,
+    /// None in an archive that is an OCI layout only.
+    pub listing: Option<Vec<Listed>>,
+    pub blobs: BTreeMap<Digest, u64>,
 }
 
 impl Contents {
-    fn of(items: &[SaveItem], blobs: &Blobs) -> Result<Self> {
-        if items.is_empty() {
-            return Err(ImageError::NothingToSave);
-        }
-        let mut contents = Self {
+    pub(super) fn empty() -> Self {
+        Self {
             index: Index {
                 schema_version: 2,
                 media_type: Some(media::OCI_INDEX.to_owned()),
                 manifests: Vec::new(),
                 annotations: BTreeMap::new(),
             },
-            listing: Vec::new(),
+            listing: None,
             blobs: BTreeMap::new(),
-        };
+        }
+    }
+
+    fn of(items: &[SaveItem], blobs: &Blobs) -> Result<Self> {
+        if items.is_empty() {
+            return Err(ImageError::NothingToSave);
+        }
+        let mut contents = Self::empty();
+        let mut listing: Vec<Listed> = Vec::new();
         let mut listed: BTreeMap<Digest, usize> = BTreeMap::new();
         for item in items {
             contents.gather(&item.target, blobs)?;
@@ -84,14 +90,15 @@ impl Contents {
             let at = match listed.get(&item.target.digest) {
                 Some(at) => *at,
                 None => {
-                    contents.list(&item.target, blobs)?;
-                    listed.insert(item.target.digest.clone(), contents.listing.len() - 1);
-                    contents.listing.len() - 1
+                    listing.push(list(&blobs.resolve(&item.target, &Platform::host())?));
+                    listed.insert(item.target.digest.clone(), listing.len() - 1);
+                    listing.len() - 1
                 }
             };
             let tag = item.reference.as_ref().filter(|reference| reference.tag().is_some());
-            contents.listing[at].repo_tags.extend(tag.map(Reference::familiar));
+            listing[at].repo_tags.extend(tag.map(Reference::familiar));
         }
+        contents.listing = Some(listing);
         Ok(contents)
     }
 
@@ -138,17 +145,7 @@ impl Contents {
         Ok(true)
     }
 
-    fn list(&mut self, target: &Descriptor, blobs: &Blobs) -> Result<()> {
-        let resolved = blobs.resolve(target, &Platform::host())?;
-        self.listing.push(Listed {
-            config: path(&resolved.id),
-            repo_tags: Vec::new(),
-            layers: resolved.layers.iter().map(|layer| path(&layer.digest)).collect(),
-        });
-        Ok(())
-    }
-
-    fn write(&self, blobs: &Blobs, out: &mut impl Write) -> Result<()> {
+    pub(super) fn write(&self, blobs: &Blobs, out: &mut impl Write) -> Result<()> {
         let json = |value: serde_json::Result<Vec<u8>>| value.expect("maps have text keys, so it serialises");
         let mut archive = Archive { out };
         archive.directory("blobs/")?;
@@ -161,14 +158,21 @@ impl Contents {
             archive.file(&path(digest), *size, BlobStream::new(reader))?;
         }
         let layout = json(serde_json::to_vec(&json!({ "imageLayoutVersion": "1.0.0" })));
-        for (name, text) in [
-            ("index.json", json(serde_json::to_vec(&self.index))),
-            ("manifest.json", json(serde_json::to_vec(&self.listing))),
-            ("oci-layout", layout),
-        ] {
+        let listing = self.listing.as_ref();
+        let listing = listing.map(|listing| ("manifest.json", json(serde_json::to_vec(listing))));
+        let index = ("index.json", json(serde_json::to_vec(&self.index)));
+        for (name, text) in [index].into_iter().chain(listing).chain([("oci-layout", layout)]) {
             archive.file(name, text.len() as u64, &text[..])?;
         }
         archive.finish()
+    }
+}
+
+pub(super) fn list(image: &Resolved) -> Listed {
+    Listed {
+        config: path(&image.id),
+        repo_tags: Vec::new(),
+        layers: image.layers.iter().map(|layer| path(&layer.digest)).collect(),
     }
 }
 

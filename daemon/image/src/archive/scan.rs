@@ -35,7 +35,12 @@ impl Scan {
     /// Reads all of `source`.
     pub(super) fn of(source: impl Read, blobs: &Blobs, limits: &Limits, progress: &ProgressSink) -> Result<Self> {
         let (_, plain) = decoder(source).map_err(ImageError::io("read archive"))?;
-        let mut tar = TarReader::new(plain);
+        Self::of_tar(plain, blobs, limits, progress)
+    }
+
+    /// Reads all of a tar that is not compressed.
+    pub(super) fn of_tar(source: impl Read, blobs: &Blobs, limits: &Limits, progress: &ProgressSink) -> Result<Self> {
+        let mut tar = TarReader::new(source);
         let mut scan = Self::default();
         let mut entries = 0;
         let mut bytes: u64 = 0;

@@ -1,7 +1,7 @@
 //! Who we are to a registry: basic and bearer (Docker's "token authentication" and its OAuth2 form).
 
-use super::Repository;
 use super::http::{Ask, Endpoint};
+use super::{Login, Question, Repository};
 use crate::error::{ImageError, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,6 +10,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICAT
 use http::{Method, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::fmt;
+use tokio::sync::oneshot;
 
 const MAX_TOKEN: u64 = 1 << 20;
 
@@ -20,6 +21,8 @@ pub struct Credentials {
     pub password: String,
     /// OAuth2 refresh token; wins over the password.
     pub identity_token: String,
+    /// A whole `Authorization` value; wins over everything, and no token is asked for.
+    pub header: String,
 }
 
 impl Credentials {
@@ -30,6 +33,7 @@ impl Credentials {
             username: username.to_owned(),
             password: password.to_owned(),
             identity_token: identity_token.to_owned(),
+            header: String::new(),
         })
     }
 
@@ -142,27 +146,88 @@ struct TokenAnswer {
 }
 
 impl Repository {
-    /// The `Authorization` value that answers a challenge.
-    pub(super) async fn authorize(&self, endpoint: &Endpoint, challenge: Challenge) -> Result<String> {
-        // A mirror never sees the registry's own credentials.
-        let known = self
-            .credentials
-            .as_ref()
-            .filter(|_| !endpoint.mirror && endpoint.may_hold_secrets());
+    /// The `Authorization` value that answers a refusal, kept for what is asked next; `None` if none is wanted.
+    pub(super) async fn answer(&self, endpoint: &Endpoint, headers: &HeaderMap) -> Result<Option<String>> {
+        let Some(challenge) = Challenge::of(headers) else {
+            return Ok(None);
+        };
+        let said = headers.get_all(WWW_AUTHENTICATE).iter();
+        let said = said.filter_map(|line| Some(line.to_str().ok()?.to_owned())).collect();
+        let known = self.login(endpoint, said).await?;
+        let authorization = self.authorize(endpoint, challenge, known.as_ref()).await?;
+        let mut tokens = self.tokens.lock();
+        tokens.insert(endpoint.base.clone(), authorization.clone());
+        Ok(Some(authorization))
+    }
+
+    /// Who we are to this host. One that may not hear a secret hears none.
+    async fn login(&self, endpoint: &Endpoint, challenges: Vec<String>) -> Result<Option<Credentials>> {
+        match &self.access.login {
+            _ if !endpoint.may_hold_secrets() => Ok(None),
+            Login::Anonymous => Ok(None),
+            // A mirror never sees the registry's own credentials.
+            Login::Known(credentials) => Ok((!endpoint.mirror).then(|| credentials.clone())),
+            Login::Asked(asker) => {
+                let mut asked = self.asked.lock().await;
+                if let Some(known) = asked.get(&endpoint.host) {
+                    return Ok(known.clone());
+                }
+                let (answer, answered) = oneshot::channel();
+                let question = Question {
+                    host: endpoint.host.clone(),
+                    challenges,
+                    answer,
+                };
+                let known = match asker.send(question).await {
+                    Ok(()) => answered.await.unwrap_or(Ok(None))?,
+                    Err(_) => None,
+                };
+                asked.insert(endpoint.host.clone(), known.clone());
+                Ok(known)
+            }
+        }
+    }
+
+    /// Whether a refusal means these credentials.
+    pub(super) async fn is_known(&self, endpoint: &Endpoint) -> bool {
+        match &self.access.login {
+            Login::Anonymous => false,
+            Login::Known(_) => true,
+            Login::Asked(_) => self.asked.lock().await.get(&endpoint.host).is_some_and(Option::is_some),
+        }
+    }
+
+    pub(super) fn denied(&self, detail: String) -> ImageError {
+        ImageError::Denied {
+            deed: if self.pushing { "push" } else { "pull" },
+            reference: self.reference.familiar(),
+            detail,
+        }
+    }
+
+    async fn authorize(
+        &self,
+        endpoint: &Endpoint,
+        challenge: Challenge,
+        known: Option<&Credentials>,
+    ) -> Result<String> {
+        if let Some(whole) = known.map(|known| &known.header).filter(|header| !header.is_empty()) {
+            return Ok(whole.clone());
+        }
         match challenge {
             Challenge::Basic => match known {
                 Some(credentials) if credentials.identity_token.is_empty() => Ok(credentials.basic()),
-                _ => Err(ImageError::Denied {
-                    reference: self.reference.familiar(),
-                    detail: format!("registry {} wants a login", endpoint.host),
-                }),
+                _ => Err(self.denied(format!("registry {} wants a login", endpoint.host))),
             },
             Challenge::Bearer { realm, service, scope } => {
-                let scope = match scope.is_empty() {
-                    true => format!("repository:{}:pull", self.reference.path()),
-                    false => scope,
-                };
-                self.token(endpoint, &realm, &service, &scope, known).await
+                let mut scopes = self.scopes.clone();
+                if !scope.is_empty() && !scopes.contains(&scope) {
+                    scopes.push(scope);
+                }
+                if scopes.is_empty() {
+                    scopes.push(format!("repository:{}:pull", self.reference.path()));
+                }
+                self.token(endpoint, &realm, &service, &scopes, known).await
             }
         }
     }
@@ -172,12 +237,13 @@ impl Repository {
         endpoint: &Endpoint,
         realm: &str,
         service: &str,
-        scope: &str,
+        scopes: &[String],
         known: Option<&Credentials>,
     ) -> Result<String> {
         let known = known.filter(|_| realm.starts_with("https://") || endpoint.lax);
-        let ask = token_request(realm, service, scope, known);
-        let client = &self.registries.client;
+        let mut ask = token_request(realm, service, scopes, known);
+        ask.log = self.access.log.clone();
+        let client = self.client(endpoint);
         let mut response = client.send(&ask, endpoint.lax).await?;
         match response.status() {
             StatusCode::OK => {}
@@ -209,7 +275,7 @@ impl Repository {
 }
 
 /// Docker's form with basic authentication, or OAuth2's for an identity token.
-fn token_request(realm: &str, service: &str, scope: &str, known: Option<&Credentials>) -> Ask {
+fn token_request(realm: &str, service: &str, scopes: &[String], known: Option<&Credentials>) -> Ask {
     let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
@@ -222,7 +288,7 @@ fn token_request(realm: &str, service: &str, scope: &str, known: Option<&Credent
             let form = format!(
                 "grant_type=refresh_token&client_id=gantry&service={}&scope={}&refresh_token={}",
                 encode(service),
-                encode(scope),
+                encode(&scopes.join(" ")),
                 encode(&credentials.identity_token)
             );
             Ask {
@@ -231,6 +297,7 @@ fn token_request(realm: &str, service: &str, scope: &str, known: Option<&Credent
                 headers,
                 authorization: None,
                 body: Bytes::from(form),
+                log: None,
             }
         }
         _ => {
@@ -238,16 +305,14 @@ fn token_request(realm: &str, service: &str, scope: &str, known: Option<&Credent
             let account = known
                 .map(|c| format!("&account={}", encode(&c.username)))
                 .unwrap_or_default();
+            let scopes: String = scopes.iter().map(|scope| format!("&scope={}", encode(scope))).collect();
             Ask {
                 method: Method::GET,
-                url: format!(
-                    "{realm}{joint}service={}&scope={}{account}",
-                    encode(service),
-                    encode(scope)
-                ),
+                url: format!("{realm}{joint}service={}{scopes}{account}", encode(service)),
                 headers,
                 authorization: known.map(Credentials::basic),
                 body: Bytes::new(),
+                log: None,
             }
         }
     }

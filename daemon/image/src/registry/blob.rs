@@ -47,7 +47,7 @@ impl Repository {
             if !is_passing(&error) || fruitless >= self.config().attempts {
                 return Err(error);
             }
-            let pause = Duration::from_millis(200 << fruitless.min(10)).min(MAX_PAUSE);
+            let pause = pause(fruitless);
             tracing::debug!(digest = %blob.digest, at, err = %error, "a download broke, going on");
             step(Step::Retry(pause));
             tokio::time::sleep(pause).await;
@@ -88,7 +88,7 @@ impl Repository {
             // It sends the whole again.
             _ => *at,
         };
-        let client = &self.registries.client;
+        let client = self.client(answer.endpoint);
         while let Some(mut bytes) = client.frame(&mut answer.response, &answer.endpoint.host, &what).await? {
             let skipped = skip.min(bytes.len() as u64);
             bytes.advance(usize::try_from(skipped).expect("no longer than the bytes"));
@@ -110,8 +110,13 @@ impl Repository {
     }
 }
 
+/// Longer with every attempt that led to nothing.
+pub(super) fn pause(fruitless: u32) -> Duration {
+    Duration::from_millis(200 << fruitless.min(10)).min(MAX_PAUSE)
+}
+
 /// Whether trying again may help.
-fn is_passing(error: &ImageError) -> bool {
+pub(super) fn is_passing(error: &ImageError) -> bool {
     match error {
         ImageError::Connect { .. } | ImageError::Stalled { .. } | ImageError::Truncated { .. } => true,
         ImageError::TooManyRequests { .. } => true,

@@ -1,10 +1,12 @@
 //! HTTP as registries need it: TLS on ring, redirects that keep secrets at home, deadlines on silence.
 
+use super::access::WireLog;
 use super::{RegistryConfig, tls};
 use crate::error::{ImageError, Result};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, LOCATION, USER_AGENT};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -12,24 +14,55 @@ use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 const MAX_REDIRECTS: usize = 10;
 /// Longest body read of an answer that is only an explanation.
 const MAX_EXPLANATION: usize = 64 << 10;
 
-type Connections = Pool<HttpsConnector<HttpConnector>, Full<Bytes>>;
+/// What a request carries.
+pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+type Connections = Pool<HttpsConnector<HttpConnector>, Body>;
+
+/// What a host is good for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Can {
+    pub pull: bool,
+    /// Says what a tag points at.
+    pub resolve: bool,
+    pub push: bool,
+}
+
+impl Can {
+    pub(super) const ALL: Self = Self {
+        pull: true,
+        resolve: true,
+        push: true,
+    };
+}
 
 /// Where requests go.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub(super) struct Endpoint {
     /// `https://host[:port][/prefix]`, no slash at the end.
     pub base: String,
+    /// Where the API begins; the base and `/v2` as a rule.
+    pub api: String,
     pub host: String,
     /// Certificates are not checked, and plain http may carry secrets.
     pub lax: bool,
     pub mirror: bool,
+    pub can: Can,
+    pub headers: HeaderMap,
+    /// The host whose images it serves, told in a query as containerd does.
+    pub stands_for: Option<String>,
+    /// One of its own, with certificates of its own.
+    pub client: Option<Arc<Client>>,
 }
 
 impl Endpoint {
@@ -42,23 +75,31 @@ impl Endpoint {
         if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.query().is_some() {
             return Err(bad());
         }
+        let base = url.trim_end_matches('/').to_owned();
         Ok(Self {
-            base: url.trim_end_matches('/').to_owned(),
-            host: authority.to_string(),
-            lax,
             mirror: true,
+            ..Self::of(base, &authority.to_string(), lax)
         })
+    }
+
+    fn of(base: String, host: &str, lax: bool) -> Self {
+        Self {
+            api: format!("{base}/v2"),
+            base,
+            host: host.to_owned(),
+            lax,
+            mirror: false,
+            can: Can::ALL,
+            headers: HeaderMap::new(),
+            stands_for: None,
+            client: None,
+        }
     }
 
     /// https; for an insecure registry unverified https, then http.
     pub(super) fn origin(host: &str, insecure: bool) -> Vec<Self> {
         let schemes: &[&str] = if insecure { &["https", "http"] } else { &["https"] };
-        let endpoint = |scheme: &&str| Self {
-            base: format!("{scheme}://{host}"),
-            host: host.to_owned(),
-            lax: insecure,
-            mirror: false,
-        };
+        let endpoint = |scheme: &&str| Self::of(format!("{scheme}://{host}"), host, insecure);
         schemes.iter().map(endpoint).collect()
     }
 
@@ -70,7 +111,9 @@ impl Endpoint {
 pub(super) struct Client {
     strict: OnceLock<Connections>,
     lax: OnceLock<Connections>,
-    ca_files: Vec<std::path::PathBuf>,
+    ca_files: Vec<PathBuf>,
+    /// Certificates of ours, with their keys.
+    own: Vec<(PathBuf, Option<PathBuf>)>,
     connect_timeout: Duration,
     pub stall_timeout: Duration,
 }
@@ -83,6 +126,14 @@ pub(super) struct Ask {
     pub headers: HeaderMap,
     pub authorization: Option<String>,
     pub body: Bytes,
+    pub log: Option<WireLog>,
+}
+
+/// A body that is sent as it is read, once.
+pub(super) struct Flow {
+    pub body: Body,
+    /// Bytes that have gone out of it: while they do, the other side is alive.
+    pub passed: Arc<AtomicU64>,
 }
 
 impl Client {
@@ -92,8 +143,16 @@ impl Client {
             strict: OnceLock::new(),
             lax: OnceLock::new(),
             ca_files: config.ca_files.clone(),
+            own: Vec::new(),
             connect_timeout: config.connect_timeout,
             stall_timeout: config.stall_timeout,
+        }
+    }
+
+    pub(super) fn with_certificates(config: &RegistryConfig, own: Vec<(PathBuf, Option<PathBuf>)>) -> Self {
+        Self {
+            own,
+            ..Self::new(config)
         }
     }
 
@@ -107,7 +166,7 @@ impl Client {
         let home_scheme = url.scheme().cloned();
         for _ in 0..MAX_REDIRECTS {
             let at_home = url.authority() == home.as_ref() && url.scheme() == home_scheme.as_ref();
-            let response = self.once(ask, &url, at_home, lax).await?;
+            let response = self.once(ask, &url, at_home, lax, None).await?;
             let moved = matches!(
                 response.status(),
                 StatusCode::MOVED_PERMANENTLY
@@ -130,33 +189,85 @@ impl Client {
         Err(self.bad(&ask.url, format!("more than {MAX_REDIRECTS} redirects")))
     }
 
-    async fn once(&self, ask: &Ask, url: &Uri, at_home: bool, lax: bool) -> Result<Response<Incoming>> {
+    /// Sends it once, with `flow` in its body's place if there is one.
+    pub(super) async fn once(
+        &self,
+        ask: &Ask,
+        url: &Uri,
+        at_home: bool,
+        lax: bool,
+        flow: Option<Flow>,
+    ) -> Result<Response<Incoming>> {
         let host = url.authority().map(ToString::to_string).unwrap_or_default();
         let mut request = Request::builder().method(ask.method.clone()).uri(url.clone());
         let headers = request.headers_mut().expect("method and address are sound");
         headers.extend(ask.headers.clone());
         let agent = concat!("gantry/", env!("CARGO_PKG_VERSION"));
         headers.insert(USER_AGENT, http::HeaderValue::from_static(agent));
-        if let Some(secret) = ask.authorization.as_ref().filter(|_| at_home) {
-            let value = http::HeaderValue::from_str(secret);
-            headers.insert(
-                AUTHORIZATION,
-                value.map_err(|_| self.bad(&ask.url, "the credentials hold odd characters".to_owned()))?,
-            );
+        match (&ask.authorization, at_home) {
+            (Some(secret), true) => {
+                let value = http::HeaderValue::from_str(secret);
+                headers.insert(
+                    AUTHORIZATION,
+                    value.map_err(|_| self.bad(&ask.url, "the credentials hold odd characters".to_owned()))?,
+                );
+            }
+            (None, true) => {}
+            // One that a caller put among the headers stays at home too.
+            (_, false) => drop(headers.remove(AUTHORIZATION)),
         }
-        let request = request.body(Full::new(ask.body.clone())).expect("parts are sound");
+        let shown = format!("{} {url}", ask.method);
+        if let Some(log) = &ask.log {
+            log.head('>', &shown, headers);
+        }
+        let (body, passed) = match flow {
+            Some(flow) => (flow.body, flow.passed),
+            None => (whole(ask.body.clone()), Arc::default()),
+        };
+        let request = request.body(body).expect("parts are sound");
         let connections = if lax { self.lax()? } else { self.strict()? };
-        match tokio::time::timeout(self.stall_timeout, connections.request(request)).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(ImageError::Connect {
+        let began = Instant::now();
+        let answered = self.patiently(connections.request(request), &passed).await;
+        if let Some(log) = &ask.log {
+            match &answered {
+                Some(Ok(response)) => {
+                    log.head('<', response.status().as_str(), response.headers());
+                    log.time(
+                        &format!("{shown}: answered {}", response.status().as_u16()),
+                        began.elapsed(),
+                    );
+                }
+                Some(Err(error)) => log.time(&format!("{shown}: {}", chain(error)), began.elapsed()),
+                None => log.time(&format!("{shown}: no answer"), began.elapsed()),
+            }
+        }
+        match answered {
+            Some(Ok(response)) => Ok(response),
+            Some(Err(error)) => Err(ImageError::Connect {
                 host,
                 reason: chain(&error),
             }),
-            Err(_) => Err(ImageError::Stalled {
+            None => Err(ImageError::Stalled {
                 host,
                 what: "its answer".to_owned(),
                 seconds: self.stall_timeout.as_secs(),
             }),
+        }
+    }
+
+    /// Waits as long as bytes go out, and then for the time that silence may last.
+    async fn patiently<T>(&self, work: impl Future<Output = T>, passed: &AtomicU64) -> Option<T> {
+        let mut work = std::pin::pin!(work);
+        let mut before = 0;
+        loop {
+            if let Ok(done) = tokio::time::timeout(self.stall_timeout, &mut work).await {
+                return Some(done);
+            }
+            let now = passed.load(Ordering::Relaxed);
+            if now == before {
+                return None;
+            }
+            before = now;
         }
     }
 
@@ -231,7 +342,7 @@ impl Client {
         })
     }
 
-    fn bad(&self, url: &str, detail: String) -> ImageError {
+    pub(super) fn bad(&self, url: &str, detail: String) -> ImageError {
         let host = url
             .parse::<Uri>()
             .ok()
@@ -247,12 +358,16 @@ impl Client {
         if let Some(ready) = self.strict.get() {
             return Ok(ready);
         }
-        let tls = tls::verified(&self.ca_files)?;
+        let tls = tls::verified(&self.ca_files, &self.own)?;
         Ok(self.strict.get_or_init(|| self.connections(tls)))
     }
 
     fn lax(&self) -> Result<&Connections> {
-        Ok(self.lax.get_or_init(|| self.connections(tls::unverified())))
+        if let Some(ready) = self.lax.get() {
+            return Ok(ready);
+        }
+        let tls = tls::unverified(&self.own)?;
+        Ok(self.lax.get_or_init(|| self.connections(tls)))
     }
 
     fn connections(&self, tls: ClientConfig) -> Connections {
@@ -271,6 +386,11 @@ impl Client {
             .pool_max_idle_per_host(4)
             .build(connector)
     }
+}
+
+/// A body that is there already.
+pub(super) fn whole(bytes: Bytes) -> Body {
+    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }
 
 /// A redirect's target, absolute or relative to where it came from.

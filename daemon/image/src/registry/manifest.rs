@@ -1,7 +1,6 @@
 //! Asking a repository: the common request, and manifests.
 
 use super::Repository;
-use super::auth::Challenge;
 use super::http::{Ask, Endpoint};
 use crate::descriptor::{Descriptor, Document, MAX_MANIFEST};
 use crate::error::{ImageError, Result};
@@ -24,7 +23,7 @@ impl Repository {
     /// left only for its plain http form, and only if no connection came about.
     pub(super) async fn ask(&self, method: Method, tail: &str, headers: HeaderMap, what: &str) -> Result<Answer<'_>> {
         let mut failure = None;
-        for endpoint in &self.endpoints {
+        for endpoint in self.endpoints.iter().filter(|one| self.serves(one, tail)) {
             let error = match self
                 .ask_one(endpoint, method.clone(), tail, headers.clone(), what)
                 .await
@@ -40,7 +39,43 @@ impl Repository {
             }
             failure = Some(error);
         }
-        Err(failure.expect("there is always the registry itself"))
+        Err(failure.unwrap_or_else(|| ImageError::Settings {
+            detail: format!("no host of {} is allowed to serve {what}", self.reference.domain()),
+        }))
+    }
+
+    /// Whether a host is there for what is asked. What a tag points at is for those that resolve.
+    fn serves(&self, endpoint: &Endpoint, tail: &str) -> bool {
+        match tail.strip_prefix("manifests/") {
+            _ if self.pushing => endpoint.can.push,
+            Some(tag) if tag.parse::<Digest>().is_err() => endpoint.can.resolve,
+            _ if tail.starts_with("tags/") => endpoint.can.resolve,
+            _ => endpoint.can.pull,
+        }
+    }
+
+    /// A request to an endpoint, with what goes with every one; `tail` follows the repository's name.
+    pub(super) fn request(&self, endpoint: &Endpoint, method: Method, tail: &str, headers: HeaderMap) -> Ask {
+        let mut url = format!("{}/{}/{tail}", endpoint.api, self.reference.path());
+        if let Some(origin) = &endpoint.stands_for {
+            let joint = if url.contains('?') { '&' } else { '?' };
+            url = format!("{url}{joint}ns={origin}");
+        }
+        Ask {
+            method,
+            url,
+            headers: self.with_own(endpoint, headers),
+            authorization: self.tokens.lock().get(&endpoint.base).cloned(),
+            body: Bytes::new(),
+            log: self.access.log.clone(),
+        }
+    }
+
+    pub(super) fn with_own(&self, endpoint: &Endpoint, headers: HeaderMap) -> HeaderMap {
+        let mut all = endpoint.headers.clone();
+        all.extend(self.access.headers.clone());
+        all.extend(headers);
+        all
     }
 
     async fn ask_one(
@@ -51,20 +86,12 @@ impl Repository {
         headers: HeaderMap,
         what: &str,
     ) -> Result<Response<Incoming>> {
-        let client = &self.registries.client;
-        let mut ask = Ask {
-            method,
-            url: format!("{}/v2/{}/{tail}", endpoint.base, self.reference.path()),
-            headers,
-            authorization: self.tokens.lock().get(&endpoint.base).cloned(),
-            body: Bytes::new(),
-        };
+        let client = self.client(endpoint);
+        let mut ask = self.request(endpoint, method, tail, headers);
         let mut response = client.send(&ask, endpoint.lax).await?;
         if response.status() == StatusCode::UNAUTHORIZED
-            && let Some(challenge) = Challenge::of(response.headers())
+            && let Some(authorization) = self.answer(endpoint, response.headers()).await?
         {
-            let authorization = self.authorize(endpoint, challenge).await?;
-            self.tokens.lock().insert(endpoint.base.clone(), authorization.clone());
             ask.authorization = Some(authorization);
             response = client.send(&ask, endpoint.lax).await?;
         }
@@ -83,11 +110,11 @@ impl Repository {
     ) -> ImageError {
         let status = response.status();
         let host = endpoint.host.clone();
-        let detail = self.registries.client.explanation(&mut response, &host).await;
+        let detail = self.client(endpoint).explanation(&mut response, &host).await;
         let reference = self.reference.familiar();
         match status {
-            StatusCode::UNAUTHORIZED if self.credentials.is_some() => ImageError::Login { host, detail },
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ImageError::Denied { reference, detail },
+            StatusCode::UNAUTHORIZED if self.is_known(endpoint).await => ImageError::Login { host, detail },
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => self.denied(detail),
             StatusCode::NOT_FOUND => ImageError::Unknown {
                 reference,
                 detail: format!("{what}: {detail}"),
@@ -115,7 +142,7 @@ impl Repository {
         let mut answer = self
             .ask(Method::GET, &format!("manifests/{at}"), accepted(), &what)
             .await?;
-        let client = &self.registries.client;
+        let client = self.client(answer.endpoint);
         let limit = expected.map_or(MAX_MANIFEST, |descriptor| descriptor.size.min(MAX_MANIFEST));
         let bytes = client
             .body(&mut answer.response, &answer.endpoint.host, &what, limit)
@@ -172,7 +199,7 @@ impl Repository {
         let mut tags = Vec::new();
         for _ in 0..MAX_PAGES {
             let mut answer = self.ask(Method::GET, &tail, HeaderMap::new(), &what).await?;
-            let client = &self.registries.client;
+            let client = self.client(answer.endpoint);
             let body = client
                 .body(&mut answer.response, &answer.endpoint.host, &what, MAX_PAGE)
                 .await?;

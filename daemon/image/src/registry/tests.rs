@@ -3,7 +3,7 @@ use super::*;
 fn endpoints(config: RegistryConfig, reference: &str) -> Vec<(String, bool)> {
     let registries = Arc::new(Registries::new(config).unwrap());
     let repository = registries
-        .repository(&Reference::parse(reference).unwrap(), None)
+        .repository(&Reference::parse(reference).unwrap(), Access::default())
         .unwrap();
     repository.endpoints.iter().map(|e| (e.base.clone(), e.lax)).collect()
 }

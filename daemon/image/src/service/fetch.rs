@@ -16,6 +16,17 @@ impl ImageService {
     /// Fetches what `repository`'s reference points at, down to the config of the image for `platform`.
     pub(super) async fn fetch(&self, job: &Job, repository: &Repository, platform: &Platform) -> Result<Resolved> {
         let target = self.target(job, repository).await?;
+        self.fetch_from(job, repository, target, platform).await
+    }
+
+    /// The same for a target that is known.
+    pub(super) async fn fetch_from(
+        &self,
+        job: &Job,
+        repository: &Repository,
+        target: Descriptor,
+        platform: &Platform,
+    ) -> Result<Resolved> {
         let mut above = Vec::new();
         let mut at = target.clone();
         let manifest = loop {
@@ -42,7 +53,7 @@ impl ImageService {
     }
 
     /// What the reference points at now, stored. A digest that is here already costs no manifest from the registry.
-    async fn target(&self, job: &Job, repository: &Repository) -> Result<Descriptor> {
+    pub(super) async fn target(&self, job: &Job, repository: &Repository) -> Result<Descriptor> {
         let reference = repository.reference();
         let tag = reference.tag().unwrap_or(gantry_core::reference::DEFAULT_TAG);
         let digest = match reference.digest() {
@@ -76,7 +87,7 @@ impl ImageService {
         Ok(descriptor)
     }
 
-    async fn document(&self, job: &Job, repository: &Repository, at: &Descriptor) -> Result<Document> {
+    pub(super) async fn document(&self, job: &Job, repository: &Repository, at: &Descriptor) -> Result<Document> {
         let (blobs, wanted) = (job.blobs.clone(), at.clone());
         let here = blocking("look up a manifest", move || {
             if blobs.find(&wanted.digest)?.is_none() {

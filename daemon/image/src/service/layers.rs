@@ -33,6 +33,8 @@ pub(crate) struct Plan {
     pub chain_id: Digest,
     /// How progress calls it.
     pub shown: String,
+    /// What is known of its blob.
+    labels: Labels,
 }
 
 impl Plan {
@@ -43,8 +45,20 @@ impl Plan {
             diff_id: diff_id.clone(),
             chain_id: chain_id.clone(),
             shown: blob.digest.short().to_owned(),
+            labels: uncompressed_label(diff_id),
         })
         .collect()
+    }
+
+    /// Of a blob that is only to be here: it is unpacked by nobody, whatever it is.
+    pub(crate) fn blob_only(blob: &Descriptor) -> Self {
+        Self {
+            blob: blob.clone(),
+            diff_id: blob.digest.clone(),
+            chain_id: blob.digest.clone(),
+            shown: blob.digest.short().to_owned(),
+            labels: Labels::new(),
+        }
     }
 }
 
@@ -179,11 +193,12 @@ impl ImageService {
         .await
     }
 
-    async fn ensure_blob(&self, job: &Job, plan: &Plan, remote: Option<&Repository>) -> Result<()> {
+    /// Answers whether it had to be fetched.
+    pub(super) async fn ensure_blob(&self, job: &Job, plan: &Plan, remote: Option<&Repository>) -> Result<bool> {
         let _claim = self.inner.blobs.lock(plan.blob.digest.clone()).await;
         match (self.open(job, plan, remote).await?, remote) {
-            (Some(begun), Some(remote)) => self.go_on(job, plan, remote, begun).await,
-            _ => Ok(()),
+            (Some(begun), Some(remote)) => self.go_on(job, plan, remote, begun).await.map(|()| true),
+            _ => Ok(false),
         }
     }
 
@@ -361,7 +376,7 @@ impl ImageService {
 }
 
 fn layer_labels(plan: &Plan, remote: &Repository) -> Labels {
-    let mut labels = uncompressed_label(&plan.diff_id);
+    let mut labels = plan.labels.clone();
     labels.extend([source_label(remote.reference())]);
     labels
 }

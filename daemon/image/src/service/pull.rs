@@ -9,7 +9,7 @@ use crate::failpoint::failpoint;
 use crate::hold::Hold;
 use crate::platform::Platform;
 use crate::progress::{ProgressSink, Status};
-use crate::registry::Credentials;
+use crate::registry::{Access, Credentials};
 use gantry_core::reference::Reference;
 use gantry_core::{Digest, LeaseId, Namespace};
 
@@ -67,7 +67,10 @@ impl ImageService {
         let (job, hold) = self
             .job(ns, options.lease, &options.snapshotter, progress.into())
             .await?;
-        let repository = self.inner.registries.repository(&reference, options.credentials)?;
+        let repository = self
+            .inner
+            .registries
+            .repository(&reference, Access::with_login(options.credentials))?;
         // As Docker says it: the tag, or the whole of a reference by digest; the repository without its host.
         let shown = match (reference.digest(), reference.tag()) {
             (None, Some(tag)) => tag.to_owned(),
@@ -87,7 +90,7 @@ impl ImageService {
         let repository = self
             .inner
             .registries
-            .repository(reference, options.credentials.clone())?;
+            .repository(reference, Access::with_login(options.credentials.clone()))?;
         Ok(repository.tags().await?)
     }
 

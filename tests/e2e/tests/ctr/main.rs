@@ -2,7 +2,6 @@
 //! same once what differs by nature (times, pids, random ids, roots) is made alike.
 
 mod images;
-mod peer;
 mod side;
 
 use side::Sides;

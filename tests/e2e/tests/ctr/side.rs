@@ -1,8 +1,7 @@
 //! Two daemons, one client.
 
-use crate::peer::{Containerd, Registry};
-use gantry_e2e::{House, HouseOptions, busybox_tar};
-use sha2::{Digest, Sha256};
+use gantry_e2e::peers::{Containerd, Registry};
+use gantry_e2e::{House, HouseOptions, busybox_tar, digest};
 use std::cell::RefCell;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -383,8 +382,4 @@ impl Image {
             diff_id,
         }
     }
-}
-
-fn digest(bytes: &[u8]) -> String {
-    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
 }
