@@ -1,10 +1,13 @@
 //! Container configurations, in and out.
 
-use crate::check;
-use gantry_core::container::{BindMount, ContainerConfig, HostConfig, LogConfig, NetworkMode, Ulimit};
-use gantry_core::{Error, ErrorKind, Result};
+use crate::networks::optional;
+use crate::{check, networks};
+use gantry_core::container::{BindMount, ContainerConfig, HostConfig, LogConfig, Ulimit};
+use gantry_core::network::{EndpointSettings, PortBinding, PortRange};
+use gantry_core::{Error, Result};
 use gantry_engine::Filters;
 use gantry_proto::gantry::v1 as wire;
+use std::collections::{BTreeMap, HashMap};
 
 const PROPAGATION: &[&str] = &["rprivate", "private", "rshared", "shared", "rslave", "slave"];
 
@@ -62,7 +65,7 @@ pub fn container_out(config: &ContainerConfig) -> wire::ContainerConfig {
 
 pub fn host_in(host: wire::HostConfig) -> Result<HostConfig> {
     Ok(HostConfig {
-        network_mode: network(&host.network_mode)?,
+        network_mode: check::text("host.network_mode", host.network_mode)?.parse()?,
         binds: host.binds.into_iter().map(bind_in).collect::<Result<_>>()?,
         tmpfs: host
             .tmpfs
@@ -98,7 +101,18 @@ pub fn host_in(host: wire::HostConfig) -> Result<HostConfig> {
         shm_size: check::amount("host.shm_size", host.shm_size)?,
         annotations: host.annotations.into_iter().collect(),
         cgroupns_mode: check::word("host.cgroupns_mode", host.cgroupns_mode, &["private", "host"])?,
-        ..HostConfig::default()
+        port_bindings: host.port_bindings.into_iter().map(binding_in).collect::<Result<_>>()?,
+        publish_all_ports: host.publish_all_ports,
+        dns: host
+            .dns
+            .iter()
+            .map(|text| text.parse().map_err(|_| Error::invalid(format!("host.dns: invalid address \"{text}\""))))
+            .collect::<Result<_>>()?,
+        dns_search: check::texts("host.dns_search", host.dns_search)?,
+        dns_options: check::texts("host.dns_options", host.dns_options)?,
+        extra_hosts: check::texts("host.extra_hosts", host.extra_hosts)?,
+        links: check::texts("host.links", host.links)?,
+        mac_address: optional("host.mac_address", &host.mac_address)?,
     })
 }
 
@@ -138,18 +152,49 @@ pub fn host_out(host: &HostConfig) -> wire::HostConfig {
         memory_reservation: host.memory_reservation,
         kernel_memory: host.kernel_memory,
         tmpfs: host.tmpfs.into_iter().collect(),
+        port_bindings: host.port_bindings.into_iter().map(binding_out).collect(),
+        publish_all_ports: host.publish_all_ports,
+        dns: host.dns.iter().map(ToString::to_string).collect(),
+        dns_search: host.dns_search,
+        dns_options: host.dns_options,
+        extra_hosts: host.extra_hosts,
+        links: host.links,
+        mac_address: host.mac_address.map(|mac| mac.to_string()).unwrap_or_default(),
     }
 }
 
-fn network(mode: &str) -> Result<NetworkMode> {
-    match mode {
-        "" | "default" | "none" => Ok(NetworkMode::None),
-        "host" => Ok(NetworkMode::Host),
-        other => Err(Error::new(
-            ErrorKind::Unimplemented,
-            format!("host.network_mode: network \"{other}\" is not built yet; use none or host"),
-        )),
+fn binding_in(binding: wire::PortBinding) -> Result<PortBinding> {
+    let field = "host.port_bindings";
+    let named = |error: Error| error.context(field);
+    Ok(PortBinding {
+        container: binding.container.parse().map_err(named)?,
+        host: optional(&format!("{field}.host_ip"), &binding.host_ip)?,
+        ports: match binding.host_port.as_str() {
+            "" | "0" => None,
+            text => Some(text.parse().map_err(named)?),
+        },
+    })
+}
+
+fn binding_out(binding: PortBinding) -> wire::PortBinding {
+    let range = |range: PortRange| match range.first == range.last {
+        true => range.first.to_string(),
+        false => format!("{}-{}", range.first, range.last),
+    };
+    wire::PortBinding {
+        container: binding.container.to_string(),
+        host_ip: binding.host.map(|address| address.to_string()).unwrap_or_default(),
+        host_port: binding.ports.map(range).unwrap_or_default(),
     }
+}
+
+pub fn networks_in(networks: HashMap<String, wire::EndpointSettings>) -> Result<BTreeMap<String, EndpointSettings>> {
+    let one = |(name, settings)| {
+        let name = check::filled("networks", name)?;
+        let settings = networks::settings_in(&format!("networks.{name}"), settings)?;
+        Ok((name, settings))
+    };
+    networks.into_iter().map(one).collect()
 }
 
 fn bind_in(bind: wire::BindMount) -> Result<BindMount> {
@@ -270,7 +315,7 @@ mod tests {
                 host.binds[0].propagation = "odd".into()
             }),
             ("host.binds.target", |host| host.binds[0].target.clear()),
-            ("host.network_mode", |host| host.network_mode = "bridge".into()),
+            ("host.mac_address", |host| host.mac_address = "bridge".into()),
         ];
         for (field, spoil) in host_cases {
             let mut message = host();

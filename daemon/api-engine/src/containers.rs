@@ -2,7 +2,7 @@
 
 use crate::status::{Answer, answer, finish, refuse};
 use crate::stream::{Outgoing, outgoing};
-use crate::{Door, check, config, copy, time, view};
+use crate::{Door, check, config, copy, networks, time, view};
 use gantry_core::{Error, Result};
 use gantry_engine::{ChangeKind, CreateContainer, ListContainers, LogLine, LogQuery, StopOptions, WaitFor};
 use gantry_proto::gantry::v1 as wire;
@@ -216,7 +216,13 @@ impl Containers for Door {
     /// Nothing is published until networks are built; the container must exist all the same.
     async fn ports(&self, request: Request<wire::PortsRequest>) -> Answer<wire::PortsResponse> {
         let seen = self.engine.inspect(&request.into_inner().container, false).await;
-        answer(seen.map(|_| wire::PortsResponse { ports: Vec::new() }))
+        let only_published = |mut ports: Vec<wire::PortMapping>| {
+            ports.retain(|port| port.host_port > 0);
+            ports
+        };
+        answer(seen.map(|seen| wire::PortsResponse {
+            ports: only_published(networks::ports_out(&seen.networks)),
+        }))
     }
 
     async fn stat_path(&self, request: Request<wire::StatPathRequest>) -> Answer<wire::PathStat> {
@@ -244,6 +250,7 @@ fn create(request: wire::CreateContainerRequest) -> Result<CreateContainer> {
         name: request.name,
         config: config::container_in(check::present("config", request.config)?)?,
         host: config::host_in(request.host.unwrap_or_default())?,
+        networks: config::networks_in(request.networks)?,
     })
 }
 

@@ -14,6 +14,7 @@ mod copy;
 mod execs;
 mod host;
 mod images;
+mod networks;
 mod status;
 mod stream;
 mod system;
@@ -24,6 +25,7 @@ use gantry_engine::Engine;
 use gantry_proto::gantry::v1::containers_server::ContainersServer;
 use gantry_proto::gantry::v1::execs_server::ExecsServer;
 use gantry_proto::gantry::v1::images_server::ImagesServer;
+use gantry_proto::gantry::v1::networks_server::NetworksServer;
 use gantry_proto::gantry::v1::system_server::SystemServer;
 use tonic::service::RoutesBuilder;
 use tracing::Span;
@@ -35,10 +37,11 @@ pub const MESSAGE_LIMIT: usize = 16 << 20;
 pub const ID_FILE: &str = "engine-id";
 
 /// Names of the services, for the health service.
-pub const SERVICES: [&str; 4] = [
+pub const SERVICES: [&str; 5] = [
     "gantry.v1.Containers",
     "gantry.v1.Execs",
     "gantry.v1.Images",
+    "gantry.v1.Networks",
     "gantry.v1.System",
 ];
 
@@ -48,7 +51,7 @@ struct Door {
     engine: Engine,
 }
 
-/// Adds the four services to a server.
+/// Adds the five services to a server.
 pub fn add_services(engine: Engine, routes: &mut RoutesBuilder) {
     let door = Door { engine };
     macro_rules! add {
@@ -58,7 +61,7 @@ pub fn add_services(engine: Engine, routes: &mut RoutesBuilder) {
             );)*
         };
     }
-    add!(ContainersServer, ExecsServer, ImagesServer, SystemServer);
+    add!(ContainersServer, ExecsServer, ImagesServer, NetworksServer, SystemServer);
 }
 
 /// The span of one request.

@@ -1,6 +1,6 @@
 //! What the engine shows, as messages.
 
-use crate::{config, time};
+use crate::{config, networks, time};
 use gantry_core::Mount;
 use gantry_core::container::{BindMount, ContainerRecord, Ended};
 use gantry_core::lifecycle::{State, Status};
@@ -81,7 +81,8 @@ pub fn summary(row: Summary) -> wire::ContainerSummary {
         mounts: mount_points(record),
         size_rw: row.size.map(|(own, _)| bytes(own)),
         size_root_fs: row.size.map(|(_, all)| bytes(all)),
-        ports: Vec::new(),
+        ports: networks::ports_out(&row.networks),
+        networks: row.networks.attachments.iter().map(|attachment| attachment.name.clone()).collect(),
     }
 }
 
@@ -127,7 +128,8 @@ pub fn container(seen: Inspected) -> wire::Container {
             .unwrap_or_default(),
         size_rw: seen.size.map(|(own, _)| bytes(own)),
         size_root_fs: seen.size.map(|(_, all)| bytes(all)),
-        ports: Vec::new(),
+        ports: networks::ports_out(&seen.networks),
+        network: Some(networks::container_out(&seen.networks, record.id.as_str())),
     }
 }
 

@@ -43,7 +43,9 @@ pub use filters::Filters;
 pub use image::*;
 pub use keeper::{Keeper, View};
 pub use meta::Meta;
-pub use network::{BridgeConfig, Connect, Firewall, Member, NetworkConfig, NetworkView};
+pub use network::{
+    Attachment, BridgeConfig, Connect, ContainerNetworks, Firewall, Member, NetworkConfig, NetworkView,
+};
 pub use system::{EventStream, Info};
 pub use tasks::{
     Blob, Deleted, Metric, NewCheckpoint, NewExec, NewTask, Pid, Process, ProcessExit, ProcessStatus, Stdio,

@@ -22,7 +22,7 @@ mod remove;
 mod rules;
 
 pub use config::{BridgeConfig, Firewall, NetworkConfig};
-pub use list::{Member, NetworkView};
+pub use list::{Attachment, ContainerNetworks, Member, NetworkView};
 pub use live::Connect;
 pub(crate) use descriptors::{hand_over, take_up};
 

@@ -185,6 +185,7 @@ fn tell(damage: &Damage) {
 
 fn engine_config(settings: &Settings, snapshotter: &str, born_with: Option<gantry_core::container::Ulimit>) -> Config {
     let settings = settings.clone();
+    let settings_id = settings.data_root.join(gantry_api_engine::ID_FILE);
     let mut default_ulimits = settings.default_ulimits;
     // The daemon's own limit is higher than what it was born with: containers get the latter.
     if !default_ulimits.iter().any(|limit| limit.name == "nofile") {
@@ -207,6 +208,8 @@ fn engine_config(settings: &Settings, snapshotter: &str, born_with: Option<gantr
         insecure_registries: settings.insecure_registries,
         live_restore: settings.live_restore,
         debug: settings.debug,
+        network: settings.network,
+        id: std::fs::read_to_string(settings_id).unwrap_or_default(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         git_commit: env!("GANTRY_GIT_COMMIT").to_owned(),
     }

@@ -24,6 +24,7 @@ pub struct Inspected {
     pub exec_ids: Vec<String>,
     pub attached: Option<AttachState>,
     pub size: Option<(u64, u64)>,
+    pub networks: crate::ContainerNetworks,
 }
 
 impl Engine {
@@ -56,6 +57,7 @@ impl Engine {
             exec_ids,
             attached,
             size,
+            networks: self.context.networks.of_container(&keeper.record()),
         })
     }
 

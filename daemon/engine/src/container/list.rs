@@ -11,7 +11,7 @@ use gantry_core::{Error, Result};
 use std::sync::Arc;
 
 const KNOWN: &[&str] = &[
-    "ancestor", "before", "exited", "id", "label", "name", "network", "since", "status", "volume",
+    "ancestor", "before", "exited", "expose", "id", "label", "name", "network", "publish", "since", "status", "volume",
 ];
 
 #[derive(Debug, Clone, Default)]
@@ -30,6 +30,7 @@ pub struct Summary {
     pub state: State,
     /// Bytes of the writable layer and of the whole tree.
     pub size: Option<(u64, u64)>,
+    pub networks: crate::ContainerNetworks,
 }
 
 /// The containers that `before` and `since` name.
@@ -53,6 +54,7 @@ impl Engine {
             let shown = (everything || state.is_running()) && state != State::Removed;
             if shown && self.matches(&record, &state, &request.filters, &bounds) {
                 rows.push(Summary {
+                    networks: self.context.networks.of_container(&record),
                     record,
                     state,
                     size: None,
@@ -92,7 +94,9 @@ impl Engine {
             && filters.any("name", |value| name_matches(&record.name, value))
             && filters.any("status", |value| value == state.status().name())
             && filters.any("exited", |value| exited && value.parse().ok() == code)
-            && filters.any("network", |value| value == record.host.network_mode.to_string())
+            && filters.any("network", |value| self.context.networks.is_wanted(record, value))
+            && filters.any("publish", |value| self.context.networks.has_port(record, value, true))
+            && filters.any("expose", |value| self.context.networks.has_port(record, value, false))
             && filters.any("ancestor", |value| self.descends(record, value))
             && filters.any("volume", |value| {
                 record

@@ -31,7 +31,7 @@ impl Networks {
         }
         let _alone = self.defining.lock();
         if let Some(other) = self.records.read().values().find(|record| record.name == new.name) {
-            return Err(Error::already_exists(format!(
+            return Err(Error::exists(format!(
                 "network with name {} already exists: {}",
                 new.name,
                 other.id.short()

@@ -1,9 +1,11 @@
 //! What networks there are and who is in them.
 
+use super::plan::exposed_ports;
 use super::{Networks, scope_name};
 use crate::Engine;
 use crate::filters::Filters;
-use gantry_core::network::{Endpoint, NetworkRecord, PREDEFINED, Sandbox};
+use gantry_core::container::ContainerRecord;
+use gantry_core::network::{Endpoint, EndpointSettings, NetworkRecord, PREDEFINED, Port, PublishedPort, Sandbox};
 use gantry_core::{ContainerId, Error, Result};
 use std::sync::Arc;
 
@@ -53,16 +55,6 @@ impl Engine {
         Ok(self.network_view(self.context.networks.find(name)?))
     }
 
-    /// What a started container has in its networks; `None` for others.
-    pub fn sandbox(&self, id: &ContainerId) -> Option<Arc<Sandbox>> {
-        self.context.networks.sandbox(id)
-    }
-
-    /// The network of an endpoint.
-    pub fn network_of(&self, endpoint: &Endpoint) -> Option<Arc<NetworkRecord>> {
-        self.context.networks.by_id(&endpoint.network).ok()
-    }
-
     fn network_view(&self, record: Arc<NetworkRecord>) -> NetworkView {
         let mut members = Vec::new();
         for (container, endpoint) in self.context.networks.members(&record) {
@@ -101,5 +93,81 @@ impl Networks {
             let named = sandbox.endpoints.iter().filter(|endpoint| endpoint.network == *id).find_map(|endpoint| endpoint.names.first());
             named.cloned().unwrap_or_else(|| container.short().to_owned())
         })
+    }
+}
+
+/// What a container has in its networks.
+#[derive(Debug, Clone, Default)]
+pub struct ContainerNetworks {
+    /// While it is started and has interfaces of its own.
+    pub sandbox: Option<Arc<Sandbox>>,
+    /// One for each network it is to be in, by name.
+    pub attachments: Vec<Attachment>,
+    /// By port and address.
+    pub published: Vec<PublishedPort>,
+    /// Exposed and not published.
+    pub exposed: Vec<Port>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Attachment {
+    /// As the container's configuration names the network.
+    pub name: String,
+    /// `None` if there is none of this name.
+    pub network: Option<Arc<NetworkRecord>>,
+    pub settings: EndpointSettings,
+    /// While it is started.
+    pub endpoint: Option<Endpoint>,
+}
+
+impl Networks {
+    pub fn of_container(&self, container: &ContainerRecord) -> ContainerNetworks {
+        let sandbox = self.sandbox(&container.id);
+        let endpoints = sandbox.as_ref().map(|sandbox| sandbox.endpoints.as_slice()).unwrap_or_default();
+        let mut published: Vec<PublishedPort> = endpoints.iter().flat_map(|endpoint| endpoint.ports.clone()).collect();
+        published.sort();
+        let exposed = container.config.exposed_ports.iter().flat_map(|text| exposed_ports(text).unwrap_or_default());
+        let mut exposed: Vec<Port> = exposed.chain(container.host.port_bindings.iter().map(|binding| binding.container)).collect();
+        exposed.retain(|port| !published.iter().any(|other| other.container == *port));
+        exposed.sort();
+        exposed.dedup();
+        let attachments = container.networks.iter().map(|(name, settings)| {
+            let network = self.find(name).ok();
+            let in_it = |endpoint: &&Endpoint| network.as_ref().is_some_and(|network| network.id == endpoint.network);
+            Attachment {
+                name: network.as_ref().map_or_else(|| name.clone(), |network| network.name.clone()),
+                endpoint: endpoints.iter().find(in_it).cloned(),
+                settings: settings.clone(),
+                network,
+            }
+        });
+        ContainerNetworks {
+            attachments: attachments.collect(),
+            published,
+            exposed,
+            sandbox,
+        }
+    }
+}
+
+impl Networks {
+    /// Whether a container is to be in the network of this name, id or id prefix.
+    pub fn is_wanted(&self, container: &ContainerRecord, network: &str) -> bool {
+        let found = self.find(network).ok();
+        container.networks.keys().any(|name| {
+            name == network
+                || found.as_ref().is_some_and(|found| *name == found.name || *name == found.id.as_str())
+        })
+    }
+
+    /// Whether a port of the filter's (`80`, `80/udp`, `8000-8010`) is exposed, or published.
+    pub fn has_port(&self, container: &ContainerRecord, wanted: &str, published: bool) -> bool {
+        let of = self.of_container(container);
+        let wanted = exposed_ports(wanted).unwrap_or_default();
+        let open = of.published.iter().map(|port| port.container);
+        match published {
+            true => open.into_iter().any(|port| wanted.contains(&port)),
+            false => open.chain(of.exposed.iter().copied()).any(|port| wanted.contains(&port)),
+        }
     }
 }

@@ -10,7 +10,6 @@ use gantry_core::{Error, Result};
 use gantry_network::files::{DnsSettings, HostResolver, Hosts, Way, hosts, resolv_conf};
 use gantry_network::firewall::EndpointRules;
 use gantry_network::names::{Membership, NetworkNames, Resolver, View, Zone};
-use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
@@ -262,9 +261,4 @@ impl Networks {
             ndots_set: texts.ndots_set,
         })
     }
-}
-
-/// The address alone.
-pub fn bare(net: Option<IpNet>) -> String {
-    net.map(|net| net.addr().to_string()).unwrap_or_default()
 }

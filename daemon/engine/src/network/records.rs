@@ -55,13 +55,15 @@ pub fn sandboxes(store: &Store) -> Result<Vec<(ContainerId, Sandbox)>> {
 pub fn put_sandbox(store: &Store, id: &ContainerId, sandbox: &Sandbox) -> Result<()> {
     let mut batch = Batch::new();
     batch.put(id, &Entered(sandbox.clone()))?;
-    Ok(store.commit_unsynced(batch)?)
+    store.commit_unsynced(batch)?;
+    Ok(())
 }
 
 pub fn delete_sandbox(store: &Store, id: &ContainerId) -> Result<()> {
     let mut batch = Batch::new();
     batch.delete::<Entered>(id);
-    Ok(store.commit_unsynced(batch)?)
+    store.commit_unsynced(batch)?;
+    Ok(())
 }
 
 /// An event about a network, with Docker's attributes.

@@ -126,7 +126,7 @@ impl Networks {
             return Ok(());
         }
         let Some(wall) = self.wall()? else {
-            return Err(Error::failed_precondition(
+            return Err(Error::precondition(
                 "ports cannot be published: the daemon was told to leave the firewall alone (iptables is false)",
             ));
         };

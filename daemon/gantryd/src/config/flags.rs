@@ -1,5 +1,6 @@
 //! The command line: dockerd's flag names, and containerd's as aliases.
 
+use super::networks::NetworkOptions;
 use super::unbuilt::{self, Shape};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde::{Serialize, Serializer};
@@ -30,6 +31,8 @@ pub struct Flags {
     version: Option<bool>,
     #[command(flatten)]
     pub options: Options,
+    #[command(flatten)]
+    pub networks: NetworkOptions,
     #[command(subcommand)]
     pub command: Option<Deed>,
 }
@@ -211,6 +214,9 @@ where
         Ok(Value::Object(map)) => map,
         Ok(_) | Err(_) => Map::new(),
     };
+    if let Ok(Value::Object(more)) = serde_json::to_value(&flags.networks) {
+        given.extend(more);
+    }
     for row in unbuilt::ALL {
         if let Some(value) = unbuilt_value(row, &matches) {
             given.insert(row.key.to_owned(), value);

@@ -7,6 +7,7 @@ mod containerd;
 mod file;
 mod flags;
 mod settings;
+mod networks;
 mod unbuilt;
 mod values;
 
@@ -103,7 +104,7 @@ fn flag_name(key: &str) -> String {
         "log-opts" => "log-opt",
         "default-ulimits" => "default-ulimit",
         "labels" => "label",
-        other => unbuilt::flag_of(other).unwrap_or(other),
+        other => networks::flag_of(other).or_else(|| unbuilt::flag_of(other)).unwrap_or(other),
     };
     format!("--{name}")
 }

@@ -1,6 +1,6 @@
 //! The configuration, checked and complete.
 
-use super::values;
+use super::{networks, values};
 use super::{DEFAULT_DATA_ROOT, DEFAULT_EXEC_ROOT};
 use crate::error::{Error, Result};
 use gantry_core::container::{LogConfig, Ulimit};
@@ -60,6 +60,7 @@ pub enum Driver {
 pub struct Settings {
     pub data_root: PathBuf,
     pub exec_root: PathBuf,
+    pub network: gantry_engine::NetworkConfig,
     /// The gRPC socket.
     pub address: PathBuf,
     pub address_uid: u32,
@@ -127,6 +128,7 @@ impl Settings {
         let data_root = reader.path("data-root", Path::new(DEFAULT_DATA_ROOT))?;
         let exec_root = reader.path("exec-root", Path::new(DEFAULT_EXEC_ROOT))?;
         let instance = instance(&exec_root);
+        let network = networks::read(&mut reader.0, &instance, &mut warnings)?;
         let address = address(&mut reader, &exec_root)?;
         let debug = reader.truth("debug", false)?;
         exec_opts(reader.take("exec-opts")?.unwrap_or_default())?;
@@ -163,6 +165,7 @@ impl Settings {
             insecure_registries: reader.take("insecure-registries")?.unwrap_or_default(),
             cgroup_parent: cgroup_parent(reader.text("cgroup-parent")?, &instance)?,
             max_concurrent_downloads: downloads(reader.take("max-concurrent-downloads")?)?,
+            network,
             data_root,
             exec_root,
             debug,

@@ -25,7 +25,7 @@ pub struct Row {
     instead: &'static str,
 }
 
-const NETWORKS: &str = "networks come later: remove it and run containers with --network none or host";
+const NETWORKS: &str = "remove it and give the options to networks when they are made";
 const TLS: &str = "TCP sockets come later: remove it and use the unix socket";
 const PROXY: &str = "remove it";
 const REMOVE: &str = "remove it";
@@ -42,18 +42,6 @@ fn empty(value: &Value) -> bool {
     }
 }
 
-fn yes(value: &Value) -> bool {
-    value.as_bool() == Some(true)
-}
-
-fn truth(value: &Value) -> bool {
-    value.is_boolean()
-}
-
-fn mtu(value: &Value) -> bool {
-    matches!(value.as_i64(), Some(0 | 1500))
-}
-
 fn group(value: &Value) -> bool {
     matches!(value.as_str(), Some("" | "docker"))
 }
@@ -62,10 +50,6 @@ fn group(value: &Value) -> bool {
 fn features(value: &Value) -> bool {
     let known = |(name, value): (&String, &Value)| name == "containerd-snapshotter" || empty(value);
     value.as_object().is_some_and(|map| map.iter().all(known))
-}
-
-fn backend(value: &Value) -> bool {
-    matches!(value.as_str(), Some("" | "nftables" | "iptables"))
 }
 
 const fn row(
@@ -100,27 +84,6 @@ pub const ALL: &[Row] = &[
     short(row("hosts", "host", Shape::List, empty, HOSTS), 'H'),
     short(row("group", "group", Shape::Text, group, HOSTS), 'G'),
     row("storage-opts", "storage-opt", Shape::List, empty, REMOVE),
-    row("bip", "bip", Shape::Text, empty, NETWORKS),
-    row("bip6", "bip6", Shape::Text, empty, NETWORKS),
-    short(
-        row(
-            "bridge",
-            "bridge",
-            Shape::Text,
-            |value| empty(value) || value == "none",
-            NETWORKS,
-        ),
-        'b',
-    ),
-    row(
-        "default-address-pools",
-        "default-address-pool",
-        Shape::List,
-        empty,
-        NETWORKS,
-    ),
-    row("default-gateway", "default-gateway", Shape::Text, empty, NETWORKS),
-    row("default-gateway-v6", "default-gateway-v6", Shape::Text, empty, NETWORKS),
     row(
         "default-network-opts",
         "default-network-opt",
@@ -128,28 +91,6 @@ pub const ALL: &[Row] = &[
         empty,
         NETWORKS,
     ),
-    row("fixed-cidr", "fixed-cidr", Shape::Text, empty, NETWORKS),
-    row("fixed-cidr-v6", "fixed-cidr-v6", Shape::Text, empty, NETWORKS),
-    row("icc", "icc", Shape::Truth, yes, NETWORKS),
-    row(
-        "ip",
-        "ip",
-        Shape::Text,
-        |value| empty(value) || value == "0.0.0.0",
-        NETWORKS,
-    ),
-    row("iptables", "iptables", Shape::Truth, truth, NETWORKS),
-    row("ip6tables", "ip6tables", Shape::Truth, truth, NETWORKS),
-    row("ip-masq", "ip-masq", Shape::Truth, truth, NETWORKS),
-    row("ip-forward", "ip-forward", Shape::Truth, truth, NETWORKS),
-    row(
-        "ip-forward-no-drop",
-        "ip-forward-no-drop",
-        Shape::Truth,
-        truth,
-        NETWORKS,
-    ),
-    row("ipv6", "ipv6", Shape::Truth, empty, NETWORKS),
     row(
         "allow-direct-routing",
         "allow-direct-routing",
@@ -157,12 +98,6 @@ pub const ALL: &[Row] = &[
         empty,
         NETWORKS,
     ),
-    row("firewall-backend", "firewall-backend", Shape::Text, backend, NETWORKS),
-    row("host-gateway-ips", "host-gateway-ip", Shape::List, empty, NETWORKS),
-    row("dns", "dns", Shape::List, empty, NETWORKS),
-    row("dns-opts", "dns-opt", Shape::List, empty, NETWORKS),
-    row("dns-search", "dns-search", Shape::List, empty, NETWORKS),
-    row("mtu", "mtu", Shape::Number, mtu, NETWORKS),
     row(
         "userland-proxy-path",
         "userland-proxy-path",
@@ -354,24 +289,16 @@ mod tests {
     #[test]
     fn what_asks_for_nothing_passes_and_the_rest_is_named() {
         for (key, value) in [
-            ("icc", json!(true)),
-            ("bip", json!("")),
-            ("dns", json!([])),
-            ("iptables", json!(false)),
             ("tls", json!(false)),
         ] {
             assert!(verdict(key, value).is_ok(), "{key}");
         }
         for (key, value) in [
-            ("icc", json!(false)),
-            ("bip", json!("10.0.0.1/24")),
-            ("dns", json!(["1.1.1.1"])),
             ("userns-remap", json!("default")),
             ("selinux-enabled", json!(true)),
             ("metrics-addr", json!("127.0.0.1:9323")),
             ("registry-mirrors", json!(["https://m"])),
             ("hosts", json!(["tcp://0.0.0.0:2375"])),
-            ("mtu", json!(9000)),
         ] {
             let text = verdict(key, value).unwrap_err().to_string();
             assert!(text.contains(key) && text.contains("not built yet"), "{text}");

@@ -26,6 +26,11 @@ const ULIMITS: &[&str] = &[
     "stack",
 ];
 
+/// `name=value,name=value`.
+pub fn fields(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.split(',').map(|field| field.split_once('=').unwrap_or((field, "")))
+}
+
 /// Bytes: a number, with `b`, `k`, `m`, `g` or `t` (1024 each), an `i` and a `b` after it allowed.
 pub fn size(text: &str) -> Option<i64> {
     let lower = text.trim().to_ascii_lowercase();
