@@ -1,0 +1,13 @@
+//! The generated messages and clients.
+#![allow(clippy::all, dead_code)]
+
+pub mod mvccpb {
+    tonic::include_proto!("mvccpb");
+}
+
+pub mod etcdserverpb {
+    tonic::include_proto!("etcdserverpb");
+}
+
+pub use etcdserverpb::*;
+pub use mvccpb::{KeyValue, event::EventType};
