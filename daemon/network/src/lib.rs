@@ -15,6 +15,7 @@ pub mod firewall;
 mod instance;
 pub mod ipam;
 pub mod ports;
+pub mod sysctl;
 
 pub use error::{Error, Result};
 pub use instance::Instance;
