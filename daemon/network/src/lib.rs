@@ -14,6 +14,8 @@ pub mod files;
 pub mod firewall;
 mod instance;
 pub mod ipam;
+pub mod netlink;
+pub mod netns;
 pub mod ports;
 pub mod sysctl;
 
