@@ -214,3 +214,5 @@ fn failed(deed: &'static str, path: &Path, source: io::Error) -> Error {
 
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
