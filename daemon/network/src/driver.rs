@@ -1,8 +1,22 @@
 //! What makes networks and endpoints in the kernel.
 
-use crate::Result;
+mod bridge;
+mod endpoint;
+mod ipvlan;
+mod macvlan;
+mod pair;
+mod parent;
+mod plain;
+pub mod vxlan;
+
+use crate::{Instance, Result};
 use gantry_core::network::{Endpoint, NetworkRecord, Scope};
 use std::os::fd::BorrowedFd;
+
+pub use bridge::Bridge;
+pub use ipvlan::Ipvlan;
+pub use macvlan::Macvlan;
+pub use plain::{Host, Null};
 
 /// A kind of network. Calls block (netlink, files) and are made from the blocking gate; each may be made again after a kill.
 pub trait Driver: Send + Sync {
@@ -34,4 +48,17 @@ pub trait Driver: Send + Sync {
 
     /// Removes what the endpoint has on the host and, if the namespace is still there, its interface.
     fn leave(&self, network: &NetworkRecord, endpoint: &Endpoint, netns: Option<BorrowedFd<'_>>) -> Result<()>;
+}
+
+/// What a device on the host is marked with (its alias) when a network of ours made it: only such devices are deleted.
+/// The mark is set in the same message that makes the device, so a kill leaves none unmarked.
+fn mark(instance: &Instance, network: &NetworkRecord) -> String {
+    format!("{} {}", instance.table(), network.id)
+}
+
+/// Whether a device was made by this daemon, for whatever network.
+fn is_ours(instance: &Instance, alias: &str) -> bool {
+    alias
+        .strip_prefix(&instance.table())
+        .is_some_and(|rest| rest.starts_with(' '))
 }

@@ -30,6 +30,13 @@ pub enum Error {
     /// A program that was run (nft, iptables, a CNI plugin) failed.
     #[error("{program}: {output}")]
     Program { program: String, output: String },
+    /// etcd refused, or is not there.
+    #[error("{deed}: {}", source.message())]
+    Cluster { deed: String, source: Box<tonic::Status> },
+    #[error("a record of the cluster store cannot be read or written: {0}")]
+    ClusterRecord(String),
+    #[error("the settings of the cluster store: {0}")]
+    ClusterSettings(String),
     #[error("{0}")]
     Unsupported(String),
     #[error("{what} took more than {seconds} s")]
@@ -43,6 +50,9 @@ impl Error {
             Self::NetlinkSocket(source) | Self::Kernel { source, .. } => io_kind(source),
             Self::Namespace { source, .. } | Self::File { source, .. } => io_kind(source),
             Self::Answer { .. } | Self::Program { .. } => ErrorKind::Internal,
+            Self::Cluster { source, .. } => cluster_kind(source),
+            Self::ClusterRecord(_) => ErrorKind::Internal,
+            Self::ClusterSettings(_) => ErrorKind::InvalidArgument,
             Self::Unsupported(_) => ErrorKind::Unimplemented,
             Self::TooSlow { .. } => ErrorKind::DeadlineExceeded,
         }
@@ -61,5 +71,27 @@ impl From<Error> for gantry_core::Error {
             Error::Asked(error) => error,
             other => gantry_core::Error::wrap(other.kind(), other),
         }
+    }
+}
+
+/// An etcd that is away comes back; one that refuses us does not change its mind.
+fn cluster_kind(status: &tonic::Status) -> ErrorKind {
+    use tonic::Code;
+    match status.code() {
+        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown => ErrorKind::Unavailable,
+        Code::Unauthenticated => ErrorKind::Unauthenticated,
+        Code::PermissionDenied => ErrorKind::PermissionDenied,
+        Code::ResourceExhausted => ErrorKind::ResourceExhausted,
+        // What we ask is ours to know.
+        Code::Ok
+        | Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unimplemented
+        | Code::Internal
+        | Code::DataLoss => ErrorKind::Internal,
     }
 }

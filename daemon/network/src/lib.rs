@@ -14,7 +14,10 @@ pub mod files;
 pub mod firewall;
 mod instance;
 pub mod ipam;
+pub mod netlink;
+pub mod netns;
 pub mod ports;
+pub mod sysctl;
 
 pub use error::{Error, Result};
 pub use instance::Instance;

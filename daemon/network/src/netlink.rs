@@ -87,7 +87,12 @@ impl Netlink {
         let mut bytes = Vec::with_capacity(deeds.len() * 256);
         for deed in deeds {
             self.sequence = self.sequence.wrapping_add(1);
-            wire::encode(&deed.message, wire::ACKNOWLEDGED | deed.flags, self.sequence, &mut bytes);
+            wire::encode(
+                &deed.message,
+                wire::ACKNOWLEDGED | deed.flags,
+                self.sequence,
+                &mut bytes,
+            );
         }
         self.send(&deeds[0].what, &bytes)?;
         let mut answers: Vec<Option<Result<()>>> = deeds.iter().map(|_| None).collect();

@@ -124,7 +124,11 @@ pub fn list(dir: &Path) -> Result<Vec<PathBuf>> {
         other => other.map_err(|source| failed("list", dir, source))?,
     };
     entries
-        .map(|entry| entry.map(|entry| entry.path()).map_err(|source| failed("list", dir, source)))
+        .map(|entry| {
+            entry
+                .map(|entry| entry.path())
+                .map_err(|source| failed("list", dir, source))
+        })
         .collect()
 }
 

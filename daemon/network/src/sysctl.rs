@@ -83,7 +83,10 @@ mod tests {
 
     #[test]
     fn names_are_files() {
-        assert_eq!(path("net.ipv4.ip_forward"), PathBuf::from("/proc/sys/net/ipv4/ip_forward"));
+        assert_eq!(
+            path("net.ipv4.ip_forward"),
+            PathBuf::from("/proc/sys/net/ipv4/ip_forward")
+        );
         assert_eq!(
             path("net.ipv4.conf.eth0/5.arp_ignore"),
             PathBuf::from("/proc/sys/net/ipv4/conf/eth0.5/arp_ignore")

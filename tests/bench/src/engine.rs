@@ -145,6 +145,13 @@ impl Engine {
         std::fs::write(self.root.join("containerd.toml"), config)?;
         let mut command = Command::new(&line[0]);
         command.args(&line[1..]).stdin(Stdio::null()).stdout(Stdio::null());
+        // It finds our shim, too.
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let beside = std::env::current_exe()?.parent().map(Path::to_owned);
+        command.env(
+            "PATH",
+            std::env::join_paths(beside.into_iter().chain(std::env::split_paths(&path)))?,
+        );
         let child = command
             .stderr(File::create(self.root.join("containerd.log"))?)
             .spawn()?;

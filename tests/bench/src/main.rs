@@ -3,6 +3,7 @@
 //! It measures what a user waits for: whole commands, from outside, the two engines in turn so that the machine's moods
 //! meet both. Medians and ratios are printed; nothing is judged here.
 
+mod ctr;
 mod engine;
 mod measure;
 mod memory;
@@ -15,16 +16,18 @@ use report::Report;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const HELP: &str = "gantry-bench [--runs N] [--containers N] [--alone]
+const HELP: &str = "gantry-bench [--runs N] [--containers N] [--alone] [--ctr]
 
   --runs N         samples of each command (20)
   --containers N   containers for memory and restart (100)
-  --alone          do not look for dockerd";
+  --alone          do not look for dockerd
+  --ctr            only containerd's tool, ctr";
 
 struct Options {
     runs: usize,
     containers: usize,
     alone: bool,
+    ctr: bool,
 }
 
 fn options() -> Result<Options> {
@@ -32,6 +35,7 @@ fn options() -> Result<Options> {
         runs: 20,
         containers: 100,
         alone: false,
+        ctr: false,
     };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
@@ -43,6 +47,7 @@ fn options() -> Result<Options> {
             "--runs" => options.runs = number()?.max(1),
             "--containers" => options.containers = number()?.max(1),
             "--alone" => options.alone = true,
+            "--ctr" => options.ctr = true,
             _ => bail!("unknown argument {arg}\n{HELP}"),
         }
     }
@@ -88,8 +93,14 @@ fn main() -> Result<()> {
         engine.must(&["import", &tar, rootfs::IMAGE])?;
     }
     let mut report = Report::new(engines.iter().map(|engine| engine.name).collect());
-    let measured = measure::all(&mut engines, options.runs, options.containers, &mut report);
-    report.print();
+    let measured = if options.ctr {
+        Ok(())
+    } else {
+        let measured = measure::all(&mut engines, options.runs, options.containers, &mut report);
+        report.print();
+        measured
+    };
+    let measured = measured.and_then(|()| ctr::run(&engines, &root.0, options.runs));
     let ended: Vec<Result<()>> = engines.into_iter().map(Engine::end).collect();
     measured?;
     ended.into_iter().collect()

@@ -132,6 +132,6 @@ fn crowd(engines: &mut [Engine], containers: usize, report: &mut Report) -> Resu
     Ok(())
 }
 
-fn millis(time: Duration) -> f64 {
+pub fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }

@@ -31,6 +31,15 @@ struct Row {
     medians: Vec<f64>,
 }
 
+impl Row {
+    fn better(&self) -> Option<f64> {
+        match self.medians[..] {
+            [first, other, ..] => Some(self.unit.better(first, other)),
+            _ => None,
+        }
+    }
+}
+
 pub struct Report {
     engines: Vec<&'static str>,
     rows: Vec<Row>,
@@ -44,8 +53,9 @@ impl Report {
         }
     }
 
-    /// A row, from the samples of each engine in the order they were named.
-    pub fn add(&mut self, what: &str, unit: Unit, samples: &[Vec<f64>]) {
+    /// A row, from the samples of each engine in the order they were named. Answers how many times better the first is than
+    /// the second.
+    pub fn add(&mut self, what: &str, unit: Unit, samples: &[Vec<f64>]) -> Option<f64> {
         let medians = samples.iter().map(|one| median(one)).collect();
         let row = Row {
             what: what.to_owned(),
@@ -53,16 +63,17 @@ impl Report {
             medians,
         };
         eprintln!("{}", self.line(&row));
+        let better = row.better();
         self.rows.push(row);
+        better
     }
 
     fn line(&self, row: &Row) -> String {
         let cell = |value: &f64| format!("{:>12}", format!("{value:.2} {}", row.unit.name()));
         let cells: String = row.medians.iter().map(cell).collect();
-        let ratio = match row.medians[..] {
-            [first, other, ..] => format!("{:>9.1}x", row.unit.better(first, other)),
-            _ => String::new(),
-        };
+        let ratio = row
+            .better()
+            .map_or_else(String::new, |better| format!("{better:>9.1}x"));
         format!("{:<42}{cells}{ratio}", row.what)
     }
 

@@ -300,6 +300,8 @@ fn config(root: &Path) -> Config {
         insecure_registries: Vec::new(),
         live_restore: true,
         debug: false,
+        network: gantry_engine::NetworkConfig::default(),
+        id: String::new(),
         version: "test".to_owned(),
         git_commit: String::new(),
     }

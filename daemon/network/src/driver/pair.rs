@@ -21,7 +21,12 @@ pub(super) struct Socket<'a> {
 
 /// Makes the pair. What a kill left of the same endpoint is removed before; what cannot be finished is removed again.
 /// `host` speaks of the namespace that the bridge is in.
-pub(super) fn plug(host: &mut Netlink, socket: &Socket<'_>, endpoint: &Endpoint, namespace: BorrowedFd<'_>) -> Result<()> {
+pub(super) fn plug(
+    host: &mut Netlink,
+    socket: &Socket<'_>,
+    endpoint: &Endpoint,
+    namespace: BorrowedFd<'_>,
+) -> Result<()> {
     unplug(host, endpoint)?;
     if host.link(&endpoint.host_interface)?.is_some() {
         let name = &endpoint.host_interface;

@@ -142,7 +142,10 @@ pub(super) fn remove(instance: &Instance, network: &NetworkRecord) -> Result<()>
 }
 
 /// Another network that has the same parent.
-pub(super) fn sharers<'a>(network: &NetworkRecord, others: &'a [NetworkRecord]) -> impl Iterator<Item = &'a NetworkRecord> {
+pub(super) fn sharers<'a>(
+    network: &NetworkRecord,
+    others: &'a [NetworkRecord],
+) -> impl Iterator<Item = &'a NetworkRecord> {
     let (id, device) = (network.id.clone(), network.device.clone());
     others.iter().filter(move |other| {
         other.id != id && other.device == device && matches!(other.driver.as_str(), "macvlan" | "ipvlan")

@@ -156,12 +156,7 @@ pub fn remove(vni: u32, namespace: BorrowedFd<'_>) -> Result<()> {
 }
 
 /// Makes an endpoint between the network's namespace and a sandbox.
-pub fn join(
-    segment: &Segment,
-    endpoint: &Endpoint,
-    namespace: BorrowedFd<'_>,
-    sandbox: BorrowedFd<'_>,
-) -> Result<()> {
+pub fn join(segment: &Segment, endpoint: &Endpoint, namespace: BorrowedFd<'_>, sandbox: BorrowedFd<'_>) -> Result<()> {
     let mut inside = Netlink::open_in(namespace)?;
     let socket = Socket {
         bridge: (BRIDGE, inside.index(BRIDGE)?),

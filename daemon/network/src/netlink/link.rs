@@ -110,7 +110,11 @@ impl Netlink {
         let mut message = target.message();
         let brief = LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]);
         message.attributes.push(brief);
-        self.get(&format!("look for {target}"), &RouteNetlinkMessage::GetLink(message), read)
+        self.get(
+            &format!("look for {target}"),
+            &RouteNetlinkMessage::GetLink(message),
+            read,
+        )
     }
 
     /// The index of a device that has to be there.

@@ -5,9 +5,7 @@ use super::{Netlink, family, wire};
 use crate::Result;
 use gantry_core::network::MacAddress;
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_REPLACE};
-use netlink_packet_route::neighbour::{
-    NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
-};
+use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::errno::Errno;
 use std::net::IpAddr;
@@ -52,7 +50,8 @@ impl Batch {
 
     /// Beside other hosts; one that is there already is no failure.
     pub fn append_fdb(&mut self, entry: &Fdb) {
-        self.new_fdb(entry, NLM_F_CREATE | NLM_F_APPEND).forgive(&[Errno::EEXIST]);
+        self.new_fdb(entry, NLM_F_CREATE | NLM_F_APPEND)
+            .forgive(&[Errno::EEXIST]);
     }
 
     /// One that is gone is no failure.

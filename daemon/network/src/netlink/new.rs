@@ -81,7 +81,10 @@ impl Kind<'_> {
                     MacvlanMode::Vepa => MacVlanMode::Vepa,
                     MacvlanMode::Passthru => MacVlanMode::Passthrough,
                 };
-                (InfoKind::MacVlan, Some(InfoData::MacVlan(vec![InfoMacVlan::Mode(mode)])))
+                (
+                    InfoKind::MacVlan,
+                    Some(InfoData::MacVlan(vec![InfoMacVlan::Mode(mode)])),
+                )
             }
             Self::Ipvlan(mode, flags) => {
                 let mode = match mode {

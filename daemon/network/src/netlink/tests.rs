@@ -140,7 +140,10 @@ fn a_pair_is_made_across_namespaces_in_one_message() {
         })
         .unwrap();
         let near = netlink.link("near").unwrap().unwrap();
-        assert_eq!((near.kind.as_str(), near.alias.as_str(), near.master), ("veth", "of ours", Some(bridge)));
+        assert_eq!(
+            (near.kind.as_str(), near.alias.as_str(), near.master),
+            ("veth", "of ours", Some(bridge))
+        );
         assert!(near.up && near.hairpin && near.isolated);
         let far = Netlink::open_in(other.as_fd()).unwrap().link("eth0").unwrap().unwrap();
         assert_eq!((far.mac, far.mtu, far.up), (Some(mac), 1400, false));
@@ -163,7 +166,13 @@ fn the_deed_that_failed_is_named_and_the_rest_is_done() {
         .unwrap_err();
         assert!(error.to_string().starts_with("add bridge br1"), "{error}");
         assert_eq!(error.kind(), ErrorKind::AlreadyExists);
-        let names: Vec<String> = Netlink::open().unwrap().links().unwrap().into_iter().map(|link| link.name).collect();
+        let names: Vec<String> = Netlink::open()
+            .unwrap()
+            .links()
+            .unwrap()
+            .into_iter()
+            .map(|link| link.name)
+            .collect();
         assert_eq!(names, ["lo", "br1", "br2"]);
     });
 }
@@ -175,7 +184,9 @@ fn addresses_are_set_again_and_deleted_again() {
         let mut netlink = Netlink::open().unwrap();
         let index = netlink.index("br1").unwrap();
         // More than one message holds, and more than one answer tells.
-        let mut nets: Vec<IpNet> = (1..=200).map(|last| format!("10.1.0.{last}/24").parse().unwrap()).collect();
+        let mut nets: Vec<IpNet> = (1..=200)
+            .map(|last| format!("10.1.0.{last}/24").parse().unwrap())
+            .collect();
         nets.extend((1..=200).map(|last| format!("fd00:1::{last:x}/64").parse::<IpNet>().unwrap()));
         for _ in 0..2 {
             run(|batch| nets.iter().for_each(|net| batch.set_address(index, *net))).unwrap();
@@ -193,7 +204,13 @@ fn addresses_are_set_again_and_deleted_again() {
         for _ in 0..2 {
             run(|batch| nets.iter().for_each(|net| batch.delete_address(index, *net))).unwrap();
         }
-        assert!(netlink.addresses().unwrap().iter().all(|address| address.index != index));
+        assert!(
+            netlink
+                .addresses()
+                .unwrap()
+                .iter()
+                .all(|address| address.index != index)
+        );
     });
 }
 
@@ -230,7 +247,10 @@ fn routes_are_replaced_and_listed() {
         };
         assert_eq!(to("10.9.0.0/16"), [Some("10.1.0.2".parse().unwrap())]);
         assert_eq!(to("fd00:9::/64"), [Some("fd00:1::1".parse().unwrap())]);
-        assert_eq!((to("10.1.0.0/24"), to("fd00:1::/64"), to("0.0.0.0/0")), (vec![None], vec![None], vec![None]));
+        assert_eq!(
+            (to("10.1.0.0/24"), to("fd00:1::/64"), to("0.0.0.0/0")),
+            (vec![None], vec![None], vec![None])
+        );
         for _ in 0..2 {
             run(|batch| {
                 batch.delete_route(&route("10.9.0.0/16", Some("10.1.0.2")));
@@ -252,7 +272,14 @@ fn a_socket_stays_in_the_namespace_it_was_opened_in() {
         batch.add_link(&new("br9", Kind::Bridge));
         netlink.run(batch).unwrap();
         assert_eq!(Netlink::open().unwrap().link("br9").unwrap(), None);
-        assert!(within(&other, || Netlink::open().unwrap().link("br9").unwrap().is_some()));
-        assert_eq!(Netlink::open().unwrap().index("br9").unwrap_err().kind(), ErrorKind::NotFound);
+        assert!(within(&other, || Netlink::open()
+            .unwrap()
+            .link("br9")
+            .unwrap()
+            .is_some()));
+        assert_eq!(
+            Netlink::open().unwrap().index("br9").unwrap_err().kind(),
+            ErrorKind::NotFound
+        );
     });
 }

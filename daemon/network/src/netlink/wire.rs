@@ -1,7 +1,8 @@
 //! How messages lie in bytes.
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use nix::errno::Errno;
@@ -127,10 +128,19 @@ mod tests {
 
     #[test]
     fn what_is_cut_off_is_left_out() {
-        let whole: Vec<u8> = [20u32.to_ne_bytes(), [2, 0, 0, 0], 7u32.to_ne_bytes(), [0; 4], (-17i32).to_ne_bytes()].concat();
+        let whole: Vec<u8> = [
+            20u32.to_ne_bytes(),
+            [2, 0, 0, 0],
+            7u32.to_ne_bytes(),
+            [0; 4],
+            (-17i32).to_ne_bytes(),
+        ]
+        .concat();
         let mut bytes = whole.clone();
         bytes.extend(&whole[..18]);
-        let read: Vec<_> = answers(&bytes).map(|answer| (answer.sequence, answer.errno())).collect();
+        let read: Vec<_> = answers(&bytes)
+            .map(|answer| (answer.sequence, answer.errno()))
+            .collect();
         assert_eq!(read, [(7, Errno::EEXIST)]);
         assert_eq!(attributes(&[8, 0, 3, 0x80, 1, 2]).count(), 0);
         assert_eq!(attributes(&[5, 0, 3, 0x80, 1]).collect::<Vec<_>>(), [(3, &[1u8][..])]);

@@ -50,11 +50,17 @@ pub(crate) fn reaches(from: &OwnedFd, to: &OwnedFd, address: IpAddr, patience: D
 pub(crate) const LONG: Duration = Duration::from_secs(5);
 pub(crate) const SHORT: Duration = Duration::from_millis(400);
 
+/// The first address of a subnet that a host can have.
+fn gateway(subnet: ipnet::IpNet) -> IpAddr {
+    let first = subnet.hosts().find(|address| *address != subnet.network());
+    first.unwrap()
+}
+
 pub(crate) fn network(driver: &str, digit: u8, subnets: &[&str], options: &[(&str, &str)]) -> NetworkRecord {
     let pools = subnets.iter().map(|subnet| Pool {
         subnet: subnet.parse().unwrap(),
         range: None,
-        gateway: subnet.parse::<ipnet::IpNet>().unwrap().hosts().next(),
+        gateway: Some(gateway(subnet.parse().unwrap())),
         auxiliary: BTreeMap::new(),
     });
     NetworkRecord {

@@ -1,4 +1,4 @@
-use super::testing::{alone, endpoint, fresh, network, reaches, within, LONG};
+use super::testing::{LONG, alone, endpoint, fresh, network, reaches, within};
 use super::*;
 use crate::driver::{Bridge, Driver};
 use crate::{Instance, sysctl};
@@ -20,7 +20,7 @@ fn a_namespace_is_made_once_and_removed_for_good() {
     assert_eq!(open(&path).unwrap_err().kind(), ErrorKind::NotFound);
     let made = make(&path, &Settings::default()).unwrap();
     assert_eq!(inode(&made), inode(&make(&path, &Settings::default()).unwrap()));
-    assert_eq!(list(dir.path()).unwrap(), [path.clone()]);
+    assert_eq!(list(dir.path()).unwrap(), std::slice::from_ref(&path));
     within(&made, || {
         assert!(Netlink::open().unwrap().link("lo").unwrap().unwrap().up);
         let set = |name: &str| sysctl::get(name).unwrap().unwrap();
@@ -29,7 +29,14 @@ fn a_namespace_is_made_once_and_removed_for_good() {
         assert_eq!(set("net.ipv6.conf.default.accept_ra"), "0");
     });
     // A second layer, as of a daemon that was killed between two deeds.
-    mount(Some("/proc/self/ns/net"), &path, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+    mount(
+        Some("/proc/self/ns/net"),
+        &path,
+        None::<&str>,
+        MsFlags::MS_BIND,
+        None::<&str>,
+    )
+    .unwrap();
     for _ in 0..2 {
         remove(&path).unwrap();
     }
@@ -78,7 +85,9 @@ fn default_routes_change_hands() {
         let defaults = || -> Vec<String> {
             let routes = Netlink::open_in(sandbox.as_fd()).unwrap().routes().unwrap();
             let shown = routes.iter().filter(|route| route.is_default());
-            shown.map(|route| route.gateway.map_or("-".to_owned(), |gateway| gateway.to_string())).collect()
+            shown
+                .map(|route| route.gateway.map_or("-".to_owned(), |gateway| gateway.to_string()))
+                .collect()
         };
         let set = |four, six| set_default_routes(sandbox.as_fd(), four, six).unwrap();
         for _ in 0..2 {
@@ -116,6 +125,9 @@ fn what_went_through_is_counted() {
         assert_eq!(counted.len(), 1);
         let (name, numbers) = &counted[0];
         assert_eq!(name, "eth0");
-        assert!(numbers.rx_bytes > 0 && numbers.tx_bytes > 0 && numbers.rx_packets > 0, "{numbers:?}");
+        assert!(
+            numbers.rx_bytes > 0 && numbers.tx_bytes > 0 && numbers.rx_packets > 0,
+            "{numbers:?}"
+        );
     });
 }

@@ -199,7 +199,11 @@ impl Etcd {
             name: user.name.clone(),
             password: user.password.clone(),
         };
-        let token = AuthClient::new(channel.clone()).authenticate(request).await?.into_inner().token;
+        let token = AuthClient::new(channel.clone())
+            .authenticate(request)
+            .await?
+            .into_inner()
+            .token;
         *self.token.lock() = Some(token.clone());
         Ok(Some(token))
     }
@@ -225,7 +229,8 @@ fn with<T>(message: T, token: Option<String>) -> Result<Request<T>, Status> {
 
 /// A token that ran out, or of an etcd that was restarted; 3.4 also says so of a revision of users that changed.
 fn is_stale(status: &Status) -> bool {
-    status.code() == Code::Unauthenticated || (status.code() == Code::InvalidArgument && status.message().contains("auth"))
+    status.code() == Code::Unauthenticated
+        || (status.code() == Code::InvalidArgument && status.message().contains("auth"))
 }
 
 /// Whether another member, or the same one later, may answer.

@@ -65,7 +65,10 @@ impl Cluster {
     /// Waits until etcd is followed; false if it is not within that time.
     pub async fn ready(&self, within: Duration) -> bool {
         let mut connection = self.connection();
-        matches!(timeout(within, connection.wait_for(|connected| *connected)).await, Ok(Ok(_)))
+        matches!(
+            timeout(within, connection.wait_for(|connected| *connected)).await,
+            Ok(Ok(_))
+        )
     }
 
     /// The last known state; `None` before etcd was first heard.
@@ -138,7 +141,9 @@ impl Cluster {
 
     /// The networks as last known.
     pub fn networks(&self) -> Vec<ClusterNetwork> {
-        self.state().map(|state| state.networks.values().cloned().collect()).unwrap_or_default()
+        self.state()
+            .map(|state| state.networks.values().cloned().collect())
+            .unwrap_or_default()
     }
 
     /// Takes an address of the network's pool of that index, the wanted one or a free one, for an endpoint of ours. Asked again
@@ -190,7 +195,7 @@ impl Cluster {
             failure: vec![get(key)],
         };
         let (done, answers) = self.txn("take an address in the cluster", txn).await?;
-        Ok(done || values(&answers).any(|found| found == value))
+        Ok(done || values(&answers).any(|found| *found == value))
     }
 
     /// Gives an address back; false if it was not that endpoint's.
@@ -221,7 +226,8 @@ impl Cluster {
     /// Takes that back. One that is gone already is no error.
     pub async fn withdraw(&self, network: &NetworkId, endpoint: &str) -> Result<()> {
         let key = Key::Endpoint(network.clone(), endpoint.to_owned()).bytes();
-        self.apply("withdraw an endpoint from the cluster", vec![delete(key)]).await
+        self.apply("withdraw an endpoint from the cluster", vec![delete(key)])
+            .await
     }
 
     /// Makes the cluster say of this host exactly what is true, at start and after etcd was away: endpoints and addresses that are
@@ -331,8 +337,15 @@ impl Cluster {
             state.put(pair);
         }
         let record = etcd.folder((Key::Network(network.clone()).bytes(), Vec::new())).await?;
-        let network = record.kvs.first().map(|pair| decode::<ClusterNetwork>(&pair.value)).transpose()?;
-        let taken = state.addresses.into_iter().map(|((_, address), claim)| (address, claim));
+        let network = record
+            .kvs
+            .first()
+            .map(|pair| decode::<ClusterNetwork>(&pair.value))
+            .transpose()?;
+        let taken = state
+            .addresses
+            .into_iter()
+            .map(|((_, address), claim)| (address, claim));
         Ok((network.map(|network| network.record.pools), taken.collect()))
     }
 
@@ -356,7 +369,11 @@ fn pick(
 ) -> Result<IpAddr> {
     let addresses = Addresses::default();
     addresses.add(network, pools);
-    for address in taken.iter().filter(|(_, owner)| *owner != claim).map(|(address, _)| address) {
+    for address in taken
+        .iter()
+        .filter(|(_, owner)| *owner != claim)
+        .map(|(address, _)| address)
+    {
         // One outside the pools stands in nobody's way.
         let _ = addresses.claim(network, *address);
     }

@@ -36,7 +36,9 @@ struct Known {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("host", &self.settings.host).finish_non_exhaustive()
+        f.debug_struct("Shared")
+            .field("host", &self.settings.host)
+            .finish_non_exhaustive()
     }
 }
 
@@ -156,7 +158,8 @@ impl Shared {
         }
         drop(known);
         // The first answer says that the watch is made.
-        self.connected.send_if_modified(|connected| !std::mem::replace(connected, true));
+        self.connected
+            .send_if_modified(|connected| !std::mem::replace(connected, true));
     }
 
     /// Keeps our membership for ever.

@@ -124,9 +124,17 @@ mod tests {
         ] {
             assert_eq!(Key::parse(&key.bytes()), Some(key));
         }
-        for other in ["/gantry/network/v1/", "/gantry/network/v1/networks/x", "/gantry/network/v1/later/x", "/x"] {
+        for other in [
+            "/gantry/network/v1/",
+            "/gantry/network/v1/networks/x",
+            "/gantry/network/v1/later/x",
+            "/x",
+        ] {
             assert_eq!(Key::parse(other.as_bytes()), None, "{other}");
         }
-        assert_eq!(folder("a/"), (b"/gantry/network/v1/a/".to_vec(), b"/gantry/network/v1/a0".to_vec()));
+        assert_eq!(
+            folder("a/"),
+            (b"/gantry/network/v1/a/".to_vec(), b"/gantry/network/v1/a0".to_vec())
+        );
     }
 }

@@ -120,12 +120,17 @@ impl State {
 
     /// The endpoints of one network, on every host.
     pub fn endpoints_of<'a>(&'a self, network: &'a NetworkId) -> impl Iterator<Item = &'a ClusterEndpoint> {
-        self.endpoints.values().filter(move |endpoint| endpoint.network == *network)
+        self.endpoints
+            .values()
+            .filter(move |endpoint| endpoint.network == *network)
     }
 
     /// The addresses of one network that are taken.
     pub fn addresses_of<'a>(&'a self, network: &'a NetworkId) -> impl Iterator<Item = IpAddr> {
         let of_network = move |((of, _), _): &(&(NetworkId, IpAddr), _)| of == network;
-        self.addresses.iter().filter(of_network).map(|((_, address), _)| *address)
+        self.addresses
+            .iter()
+            .filter(of_network)
+            .map(|((_, address), _)| *address)
     }
 }

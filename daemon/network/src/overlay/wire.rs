@@ -10,4 +10,4 @@ pub mod etcdserverpb {
 }
 
 pub use etcdserverpb::*;
-pub use mvccpb::{Event, KeyValue, event::EventType};
+pub use mvccpb::{KeyValue, event::EventType};

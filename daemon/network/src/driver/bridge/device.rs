@@ -59,7 +59,10 @@ pub(super) fn mend(netlink: &mut Netlink, wanted: &Wanted<'_>) -> Result<()> {
         batch.set_link(index, &ours);
         let addresses = netlink.addresses()?;
         let stale = |net: &IpNet| !wanted.gateways.contains(net);
-        for address in addresses.iter().filter(|address| address.index == index && address.global) {
+        for address in addresses
+            .iter()
+            .filter(|address| address.index == index && address.global)
+        {
             if stale(&address.net) {
                 batch.delete_address(index, address.net);
             }

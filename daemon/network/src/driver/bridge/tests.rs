@@ -122,7 +122,11 @@ fn what_was_done_is_done_again() {
         for _ in 0..2 {
             driver().join(&net, &end, sandbox.as_fd()).unwrap();
         }
-        let inside = Netlink::open_in(sandbox.as_fd()).unwrap().link("eth0").unwrap().unwrap();
+        let inside = Netlink::open_in(sandbox.as_fd())
+            .unwrap()
+            .link("eth0")
+            .unwrap()
+            .unwrap();
         assert_eq!((inside.mac, inside.mtu, inside.up), (Some(end.mac), 1300, true));
         for _ in 0..2 {
             driver().leave(&net, &end, Some(sandbox.as_fd())).unwrap();
@@ -160,7 +164,10 @@ fn what_is_in_the_way_and_not_ours_is_left_alone() {
         driver().leave(&net, &end, None).unwrap();
         assert!(link(&end.host_interface).is_some_and(|link| link.master.is_none()));
         // A name taken inside.
-        let (mut two, _first) = (endpoint(&net, 3), driver().join(&net, &endpoint(&net, 4), sandbox.as_fd()));
+        let (mut two, _first) = (
+            endpoint(&net, 3),
+            driver().join(&net, &endpoint(&net, 4), sandbox.as_fd()),
+        );
         two.interface = "eth0".to_owned();
         let error = driver().join(&net, &two, sandbox.as_fd()).unwrap_err();
         assert_eq!(error.to_string(), "the sandbox has an interface eth0 already");
@@ -244,7 +251,12 @@ fn a_bridge_that_was_there_is_used_and_kept() {
 #[test]
 fn options_change_the_bridge() {
     alone(|| {
-        let net = made(network("bridge", 1, &["10.7.0.0/24"], &[(option::INHIBIT_IPV4, "true")]));
+        let net = made(network(
+            "bridge",
+            1,
+            &["10.7.0.0/24"],
+            &[(option::INHIBIT_IPV4, "true")],
+        ));
         assert_eq!(global(&net.device), Vec::<String>::new());
         let mut default = network("bridge", 2, &["10.8.0.0/24"], &[(option::DEFAULT_BRIDGE, "true")]);
         driver().check(&mut default, &[]).unwrap();
@@ -253,14 +265,27 @@ fn options_change_the_bridge() {
         other.check(&mut default, &[]).unwrap();
         assert_eq!(default.device, "gtry-01234567");
         default.device.clear();
-        let clash = network("bridge", 3, &["10.9.0.0/24"], &[(option::BRIDGE_NAME, net.device.as_str())]);
-        let error = driver().check(&mut clash.clone(), std::slice::from_ref(&net)).unwrap_err();
+        let clash = network(
+            "bridge",
+            3,
+            &["10.9.0.0/24"],
+            &[(option::BRIDGE_NAME, net.device.as_str())],
+        );
+        let error = driver()
+            .check(&mut clash.clone(), std::slice::from_ref(&net))
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Conflict);
         assert!(error.to_string().contains("net1"), "{error}");
         let loopback = network("bridge", 3, &["10.9.0.0/24"], &[(option::BRIDGE_NAME, "lo")]);
-        assert_eq!(driver().check(&mut loopback.clone(), &[]).unwrap_err().kind(), ErrorKind::Conflict);
+        assert_eq!(
+            driver().check(&mut loopback.clone(), &[]).unwrap_err().kind(),
+            ErrorKind::Conflict
+        );
         let many = network("bridge", 3, &["10.9.0.0/24", "10.10.0.0/24"], &[]);
-        assert_eq!(driver().check(&mut many.clone(), &[]).unwrap_err().kind(), ErrorKind::InvalidArgument);
+        assert_eq!(
+            driver().check(&mut many.clone(), &[]).unwrap_err().kind(),
+            ErrorKind::InvalidArgument
+        );
     });
 }
 
@@ -273,7 +298,9 @@ fn a_bridge_has_1023_ports() {
             master: Some(netlink.index(&net.device).unwrap()),
             ..Change::default()
         };
-        let ends: Vec<(String, String)> = (0..512).map(|place| (format!("a{place}"), format!("b{place}"))).collect();
+        let ends: Vec<(String, String)> = (0..512)
+            .map(|place| (format!("a{place}"), format!("b{place}")))
+            .collect();
         let mut batch = Batch::new();
         for (near, far) in &ends {
             batch.add_link(&NewLink {

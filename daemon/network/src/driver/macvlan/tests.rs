@@ -139,7 +139,9 @@ fn parents_that_cannot_be_are_named() {
         let _other = wire();
         let check = |parent: &str| {
             let mut net = network("macvlan", 1, &[], &[(option::PARENT, parent)]);
-            driver().check(&mut net, &[]).map_err(|error| (error.kind(), error.to_string()))
+            driver()
+                .check(&mut net, &[])
+                .map_err(|error| (error.kind(), error.to_string()))
         };
         assert_eq!(check("lo").unwrap_err().0, ErrorKind::InvalidArgument);
         assert_eq!(check("eth8").unwrap_err().0, ErrorKind::NotFound);

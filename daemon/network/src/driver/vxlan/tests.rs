@@ -67,7 +67,10 @@ fn across(underlay: [&'static str; 2]) {
             });
         }
         let address = ends[1].ipv4.unwrap().addr();
-        assert!(!reaches(&sandboxes[0], &sandboxes[1], address, SHORT), "nobody was told");
+        assert!(
+            !reaches(&sandboxes[0], &sandboxes[1], address, SHORT),
+            "nobody was told"
+        );
         let remotes = |place: usize| -> Vec<Remote> {
             let all = ends[place].addresses().map(|address| Remote {
                 address,
@@ -76,8 +79,8 @@ fn across(underlay: [&'static str; 2]) {
             });
             all.collect()
         };
-        for place in 0..2 {
-            let mut table = Table::open(4097, spaces[place].as_fd()).unwrap();
+        for (place, space) in spaces.iter().enumerate() {
+            let mut table = Table::open(4097, space.as_fd()).unwrap();
             for _ in 0..2 {
                 table.add(&remotes(1 - place)).unwrap();
             }
