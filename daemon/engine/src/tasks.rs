@@ -20,6 +20,7 @@ pub use words::*;
 
 use crate::Engine;
 use crate::context::Context;
+use gantry_core::meta::Any;
 use gantry_core::{ContainerId, ExecId, Namespace, Result};
 use gantry_task::{ForeignExec, Shim};
 use state::Event;
@@ -132,6 +133,11 @@ impl Tasks {
         all.extend(self.room().found(ns).await.iter().filter_map(|task| task.process()));
         all.sort_by(|one, other| one.container.cmp(&other.container));
         Ok(all)
+    }
+
+    /// What a runtime's shim says of itself, a `containerd.types.RuntimeInfo` as bytes; see [`gantry_task::Shims::runtime_info`].
+    pub async fn runtime_info(&self, runtime: &str, options: Option<Any>) -> Result<Vec<u8>> {
+        self.context.shims.runtime_info(runtime, options).await
     }
 
     /// Signals a process, or all of the task's. `NotFound` for one that has ended.

@@ -57,6 +57,8 @@ pub struct NetworkRules {
 pub struct EndpointRules {
     /// Id of its network, which has rules of its own.
     pub network: String,
+    /// Its interface on the host, which is a port of the bridge; empty if it has none.
+    pub interface: String,
     pub ipv4: Option<Ipv4Addr>,
     pub ipv6: Option<Ipv6Addr>,
     pub ports: Vec<PublishedPort>,

@@ -14,8 +14,10 @@ pub mod files;
 pub mod firewall;
 mod instance;
 pub mod ipam;
+pub mod names;
 pub mod netlink;
 pub mod netns;
+pub mod overlay;
 pub mod ports;
 pub mod sysctl;
 

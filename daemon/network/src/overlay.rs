@@ -9,9 +9,11 @@
 //!
 //! Devices, forwarding entries and neighbours are the overlay driver's, from [`Cluster::watch`].
 
+mod claims;
 mod client;
 mod cluster;
 mod follow;
+mod networks;
 mod records;
 mod state;
 mod wire;

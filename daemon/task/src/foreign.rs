@@ -100,7 +100,7 @@ impl Shims {
             namespace: namespace.as_str(),
             id: id.as_str(),
             grpc_address: &config.grpc_address,
-            ttrpc_address: &format!("{}.ttrpc", config.grpc_address),
+            ttrpc_address: self.events(),
             publish_binary: &daemon,
             socket_dir: &self.socket_dir(),
             debug: config.debug,

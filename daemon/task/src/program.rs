@@ -1,9 +1,15 @@
 //! Which program a runtime's name means.
 
 use crate::error::{Result, TaskError};
+use crate::shims::Shims;
+use crate::words::to_any;
+use gantry_core::meta::Any;
 use gantry_core::{Error, ErrorKind};
+use gantry_proto_shim::protobuf::Message;
 use std::env;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use tokio::io::AsyncWriteExt;
 
 const OURS: &str = "containerd-shim-gantry-v1";
 
@@ -43,6 +49,40 @@ pub fn shim_program(runtime: &str) -> Result<PathBuf, Error> {
             "invalid runtime name {runtime}, correct runtime name should be either format like `io.containerd.runc.v1` \
              or a full path to the binary"
         ))),
+    }
+}
+
+impl Shims {
+    /// What a shim's program prints on `-info`: a `containerd.types.RuntimeInfo`. `options` go to its stdin. One that cannot be
+    /// run or does not know the flag is `Unknown` with what it said, as containerd answers; one that does not end is killed.
+    pub async fn runtime_info(&self, runtime: &str, options: Option<Any>) -> Result<Vec<u8>, Error> {
+        let options = options.map(|any| to_any(any).write_to_bytes().unwrap_or_default());
+        let program = shim_program(runtime)?;
+        let failed = |what: String| {
+            let text = format!("failed to run [{} -info]: {what}", program.display());
+            Error::new(ErrorKind::Unknown, text)
+        };
+        let mut command = tokio::process::Command::new(&program);
+        command.arg("-info").stdin(Stdio::piped()).kill_on_drop(true);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|error| failed(words(&error)))?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // It may not read at all, and then must not be waited for.
+            tokio::spawn(async move { stdin.write_all(&options.unwrap_or_default()).await });
+        }
+        let limit = self.config().deadlines.spawn;
+        let output = tokio::time::timeout(limit, child.wait_with_output()).await;
+        let output = output
+            .map_err(|_| failed(format!("it did not end within {} s", limit.as_secs())))?
+            .map_err(|error| failed(words(&error)))?;
+        match output.status.code() {
+            Some(0) => Ok(output.stdout),
+            code => {
+                let status = code.map_or_else(|| output.status.to_string(), |code| format!("exit status {code}"));
+                let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                Err(failed(format!("{status} (stderr: {said:?})")))
+            }
+        }
     }
 }
 

@@ -62,13 +62,29 @@ pub struct StartShim {
 #[derive(Clone)]
 pub struct Shims {
     config: Arc<ShimsConfig>,
+    /// Where shims tell what happens.
+    events: Arc<str>,
 }
 
 impl Shims {
+    /// Shims tell what happens at `<grpc_address>.ttrpc`; see [`Shims::telling`].
     pub fn new(config: ShimsConfig) -> Self {
         Self {
+            events: format!("{}.ttrpc", config.grpc_address).into(),
             config: Arc::new(config),
         }
+    }
+
+    /// With another socket of the daemon's for what shims tell.
+    pub fn telling(self, events: &str) -> Self {
+        Self {
+            events: events.into(),
+            ..self
+        }
+    }
+
+    pub(crate) fn events(&self) -> &str {
+        &self.events
     }
 
     pub fn config(&self) -> &ShimsConfig {
@@ -102,7 +118,7 @@ impl Shims {
             namespace: start.namespace.as_str(),
             id: start.id.as_str(),
             grpc_address: &config.grpc_address,
-            ttrpc_address: &format!("{}.ttrpc", config.grpc_address),
+            ttrpc_address: self.events(),
             publish_binary: &config.shim,
             socket_dir: &self.socket_dir(),
             debug: config.debug,

@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// A command on a terminal; what it prints is gathered in the background.
@@ -14,6 +15,7 @@ pub struct Terminal {
     pub child: Child,
     master: File,
     seen: Arc<Mutex<Vec<u8>>>,
+    reader: JoinHandle<()>,
 }
 
 impl Terminal {
@@ -42,7 +44,7 @@ impl Terminal {
         drop(slave);
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (mut reader, sink) = (File::from(master.try_clone().expect("a descriptor")), seen.clone());
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             // EIO when the last writer has gone.
             while let Ok(count) = reader.read(&mut buffer) {
@@ -56,6 +58,7 @@ impl Terminal {
             child,
             master: File::from(master),
             seen,
+            reader,
         }
     }
 
@@ -93,6 +96,17 @@ impl Terminal {
             );
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// All that was printed, once the last writer has gone.
+    #[track_caller]
+    pub fn rest(&self, limit: Duration) -> String {
+        let deadline = Instant::now() + limit;
+        while !self.reader.is_finished() {
+            assert!(Instant::now() < deadline, "somebody holds the terminal open");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.screen()
     }
 
     /// Forgets what was printed so far.

@@ -26,6 +26,8 @@ pub const TEST: &[&str] = &[
     "xfsprogs",
     "btrfs-progs",
     "nftables",
+    "iptables",
+    "etcd-server",
     "runc",
     "docker.io",
     "docker-registry",

@@ -103,8 +103,10 @@ pub(super) fn sit(
     }
     fail::fail_point!("network::joining");
     let made = endpoint::settle(endpoint, netns);
-    if made.is_err() {
-        endpoint::clear(endpoint, kind, netns)?;
+    if made.is_err()
+        && let Err(error) = endpoint::clear(endpoint, kind, netns)
+    {
+        tracing::warn!(err = %error, "what was made of an endpoint stays until it is made again");
     }
     made
 }

@@ -40,7 +40,9 @@ pub(super) fn plug(
     if made.is_err() {
         let mut batch = Batch::new();
         batch.delete_link(&endpoint.host_interface);
-        host.run(batch)?;
+        if let Err(error) = host.run(batch) {
+            tracing::warn!(err = %error, "what was made of an endpoint stays until it is made again");
+        }
     }
     made
 }

@@ -4,8 +4,13 @@
 use crate::{Error, Result};
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{Socket, SocketAddr};
+use rustix::net::sockopt;
 use std::collections::BTreeMap;
 use std::io;
+use std::time::Duration;
+
+/// The kernel answers at once; this is for when it does not.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 const HEADER: usize = 16;
 const GENERIC: usize = 4;
@@ -49,6 +54,8 @@ impl Netfilter {
         socket.bind_auto().map_err(Error::NetlinkSocket)?;
         // More than a dump's usual share, so that nothing is lost while it is read.
         socket.set_rx_buf_sz(1_u32 << 20).map_err(Error::NetlinkSocket)?;
+        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(PATIENCE))
+            .map_err(|errno| Error::NetlinkSocket(errno.into()))?;
         Ok(Self { socket, sequence: 0 })
     }
 
@@ -78,7 +85,7 @@ impl Netfilter {
     pub fn rules(&mut self, family: Family, table: &str) -> Result<BTreeMap<String, usize>> {
         let mut counts = BTreeMap::new();
         let deed = format!("list the rules of table {table}");
-        let of = [attribute(1, &text(table))].concat();
+        let of = attribute(1, &text(table));
         let asked = self.ask(&deed, GET_RULE, family as u8, NLM_F_DUMP, &of, |body| {
             let read = |wanted| {
                 attributes(body)

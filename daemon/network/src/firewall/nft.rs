@@ -11,7 +11,7 @@
 //!   override ours.
 //! - `postrouting`, priority srcnat: masquerading, and the two cases where an answer would not find its way back
 //!   otherwise: a container that reaches a neighbour by the host's address, and the host that comes from 127.0.0.1.
-//! - family `bridge`, `forward`: networks whose containers may not talk to each other, with the links that they may have all
+//! - family `bridge`, `forward`, by port: networks whose containers may not talk to each other, with the links that they may have all
 //!   the same. It holds whether br_netfilter is there or not, and no accept elsewhere undoes it.
 //!
 //! `[::1]` is not led to containers: for an answer that comes in on a bridge the kernel looks for a route to ::1 on that very

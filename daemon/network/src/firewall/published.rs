@@ -115,9 +115,14 @@ impl Rules {
         open
     }
 
+    /// Whether the endpoint may not talk to others of its network.
+    pub(crate) fn keeps_apart(&self, endpoint: &EndpointRules) -> bool {
+        self.networks.get(&endpoint.network).is_some_and(|network| !network.icc)
+    }
+
     /// Who may reach which port of the endpoint in spite of `icc` being off.
     pub(crate) fn allowed(&self, endpoint: &EndpointRules, version: Version) -> Vec<(IpAddr, IpAddr, Protocol, u16)> {
-        let strict = self.networks.get(&endpoint.network).is_some_and(|network| !network.icc);
+        let strict = self.keeps_apart(endpoint);
         let Some(to) = endpoint.address(version).filter(|_| strict) else {
             return Vec::new();
         };

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 
 /// Keeps the kernel's firewall as it is described. Calls block, and one is made at a time.
 pub struct Wall {
-    backend: Box<dyn Backend>,
+    pub(super) backend: Box<dyn Backend>,
     foreign: Foreign,
     state: Mutex<State>,
 }
@@ -22,6 +22,28 @@ struct State {
     rules: Rules,
     /// Of nftables, at which everything was known to be in place.
     generation: Option<u32>,
+    /// Kept open: when one is closed, the kernel first finishes what was deleted, for some ten milliseconds.
+    netfilter: Option<Netfilter>,
+}
+
+impl State {
+    fn now(&mut self) -> Option<u32> {
+        match self.asked() {
+            Ok(generation) => Some(generation),
+            Err(error) => {
+                tracing::debug!(%error, "nftables' generation is unknown");
+                self.netfilter = None;
+                None
+            }
+        }
+    }
+
+    fn asked(&mut self) -> Result<u32> {
+        match &mut self.netfilter {
+            Some(netfilter) => netfilter.generation(),
+            empty => empty.insert(Netfilter::open()?).generation(),
+        }
+    }
 }
 
 impl Wall {
@@ -33,6 +55,7 @@ impl Wall {
         let state = Mutex::new(State {
             rules,
             generation: None,
+            netfilter: None,
         });
         Ok(Self {
             backend,
@@ -58,14 +81,14 @@ impl Wall {
         if after == state.rules {
             return Ok(edited);
         }
-        let was = generation();
+        let was = state.now();
         if let Err(error) = self.backend.change(&state.rules, &after) {
             self.mended(&state.rules, &after, error)?;
         }
         if state.rules.networks != after.networks {
             self.foreign.place(&after);
         }
-        let is = generation();
+        let is = state.now();
         // One step is our own transaction; more than that may have been anybody's.
         let alone = was.is_some()
             && was == state.generation
@@ -98,7 +121,7 @@ impl Wall {
     /// Looks whether everything is still there and puts back what is not; whether anything was missing.
     pub fn check(&self) -> Result<bool> {
         let mut state = self.state.lock();
-        let is = generation();
+        let is = state.now();
         let known = is.is_some() && is == state.generation;
         if known && !self.backend.silent() && !self.foreign.silent() {
             return Ok(false);
@@ -135,16 +158,6 @@ fn closed(rules: &Rules) -> Rules {
     Rules {
         networks: rules.networks.clone(),
         ..Rules::default()
-    }
-}
-
-fn generation() -> Option<u32> {
-    match Netfilter::open().and_then(|mut netfilter| netfilter.generation()) {
-        Ok(generation) => Some(generation),
-        Err(error) => {
-            tracing::debug!(%error, "nftables' generation is unknown");
-            None
-        }
     }
 }
 

@@ -24,7 +24,7 @@ pub struct State {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// Made, or its record changed.
-    Network(ClusterNetwork),
+    Network(Box<ClusterNetwork>),
     NetworkGone(NetworkId),
     Host(Host),
     /// It gave no sign of life for the time of its lease. Its endpoints may well be there.
@@ -87,7 +87,7 @@ impl State {
             Key::Network(id) => {
                 let network: ClusterNetwork = decode(value)?;
                 let before = self.networks.insert(id, network.clone());
-                (before.as_ref() != Some(&network)).then_some(Change::Network(network))
+                (before.as_ref() != Some(&network)).then(|| Change::Network(Box::new(network)))
             }
             Key::Host(id) => {
                 let host: Host = decode(value)?;

@@ -77,14 +77,36 @@ fn content(s: &Sides) {
 fn registry(s: &Sides) {
     let named = |name: &str| format!("{}/{name}", s.registry());
     let pulled = named("busybox:1");
-    // What a pull and a push print on their way is a matter of time.
-    s.same_code(&["images", "pull", "--plain-http", &pulled]);
-    s.same_code(&["images", "pull", "--plain-http", &named("none:1")]);
+    s.same_transfer(&["images", "pull", "--plain-http", &pulled]);
+    s.same_transfer(&["images", "pull", "--plain-http", &pulled]);
+    s.same_transfer(&["images", "pull", "--plain-http", &named("none:1")]);
+    s.same_transfer(&["images", "pull", "--plain-http", "127.0.0.1:1/none:1"]);
     s.same(&["images", "ls", "-q"]);
     let pushed = named("pushed:1");
-    s.same_code(&["images", "push", "--plain-http", &pushed, IMAGE]);
-    s.same_code(&["images", "pull", "--plain-http", &pushed]);
+    s.same_transfer(&["images", "push", "--plain-http", &pushed, IMAGE]);
+    s.same_transfer(&[
+        "images",
+        "push",
+        "--plain-http",
+        &pushed,
+        "docker.io/library/none:latest",
+    ]);
+    s.same_transfer(&["images", "pull", "--plain-http", &pushed]);
     s.same(&["images", "rm", &pushed]);
-    s.same_code(&["content", "fetch", "--plain-http", &pulled]);
+    s.same_transfer(&["content", "fetch", "--plain-http", &pulled]);
+    s.same_transfer(&["content", "fetch", "--plain-http", &named("none:1")]);
+    s.same(&["content", "fetch-object", "--plain-http", &pulled, &s.config()]);
+    let push = |what: &str| {
+        let kind = "application/vnd.oci.image.config.v1+json";
+        s.same_each(|side| {
+            let to = named(&format!("{}:1", side.name));
+            ["content", "push-object", "--plain-http", &to, what, kind]
+                .map(str::to_owned)
+                .to_vec()
+        });
+    };
+    push(&s.config());
+    push(&s.config());
+    push("sha256:0000000000000000000000000000000000000000000000000000000000000000");
     s.same(&["images", "rm", &pulled]);
 }

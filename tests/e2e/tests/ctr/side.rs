@@ -1,30 +1,29 @@
 //! Two daemons, one client.
 
+use crate::answer::{Answer, event, listing, moved, normal};
+use crate::layout::Image;
+use crate::watch::Watch;
 use gantry_e2e::peers::{Containerd, Registry};
-use gantry_e2e::{House, HouseOptions, busybox_tar, digest};
+use gantry_e2e::{House, HouseOptions, Terminal};
 use std::cell::RefCell;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 pub const IMAGE: &str = "docker.io/library/busybox:latest";
-const LIMIT: Duration = Duration::from_secs(60);
+const OURS: &str = "io.containerd.gantry.v1";
+const THEIRS: &str = "io.containerd.runc.v2";
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 pub struct Side {
     pub name: &'static str,
     socket: PathBuf,
+    /// For containers that are made here; none = the client's choice, which is runc's.
+    runtime: Option<&'static str>,
     /// Where commands of this side run and put their files.
     dir: PathBuf,
-}
-
-/// What a command came to.
-#[derive(PartialEq, Eq)]
-struct Answer {
-    code: i32,
-    stdout: String,
-    stderr: String,
 }
 
 pub struct Sides {
@@ -40,16 +39,17 @@ pub struct Sides {
     differences: RefCell<Vec<String>>,
 }
 
-/// An OCI image layout of one layer.
-struct Image {
-    archive: PathBuf,
-    manifest: String,
-    config: String,
-    diff_id: String,
-}
-
 impl Sides {
     pub fn new() -> Self {
+        Self::with(None)
+    }
+
+    /// gantryd with its own shim, containerd with runc's.
+    pub fn with_our_shim() -> Self {
+        Self::with(Some(OURS))
+    }
+
+    fn with(runtime: Option<&'static str>) -> Self {
         let house = House::with(HouseOptions {
             bare: true,
             ..HouseOptions::default()
@@ -66,6 +66,7 @@ impl Sides {
             Side {
                 name,
                 socket: socket.to_owned(),
+                runtime: runtime.filter(|_| name == "gantry"),
                 dir,
             }
         };
@@ -86,6 +87,11 @@ impl Sides {
             root,
             differences: RefCell::default(),
         }
+    }
+
+    /// Whether both run containers under runc's shim.
+    pub fn runc(&self) -> bool {
+        self.ours.runtime.is_none()
     }
 
     pub fn archive(&self) -> String {
@@ -167,6 +173,20 @@ impl Sides {
         }
     }
 
+    /// Our shim says some things in words of its own.
+    #[track_caller]
+    pub fn same_but_words(&self, args: &[&str]) {
+        if self.runc() {
+            return self.same(args);
+        }
+        let owned = |_: &Side| args.iter().map(|arg| (*arg).to_owned()).collect();
+        let (ours, theirs) = self.both(&owned, None);
+        let words = |answer: &Answer| (answer.code, answer.stdout.clone(), answer.stderr.is_empty());
+        if words(&ours) != words(&theirs) {
+            self.differ(&owned(&self.ours), &ours, &theirs);
+        }
+    }
+
     /// Waits until a task is stopped on both sides.
     #[track_caller]
     pub fn settle(&self, task: &str) {
@@ -177,6 +197,112 @@ impl Sides {
                 lines.any(|line| line.starts_with(task) && line.contains("STOPPED"))
             });
         }
+    }
+
+    /// The same for a transfer; the states it shows on the way are a matter of time.
+    #[track_caller]
+    pub fn same_transfer(&self, args: &[&str]) {
+        let owned: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let one = |side: &Side| {
+            let mut answer = side.run(&owned, None);
+            answer.stdout = moved(&answer.stdout);
+            self.alike(answer)
+        };
+        let (ours, theirs) = (one(&self.ours), one(&self.theirs));
+        self.compare(&owned, &ours, &theirs);
+    }
+
+    /// The same for the first word of each line.
+    #[track_caller]
+    pub fn same_names(&self, args: &[&str]) {
+        let owned = |_: &Side| args.iter().map(|arg| (*arg).to_owned()).collect();
+        let (mut ours, mut theirs) = self.both(&owned, None);
+        for answer in [&mut ours, &mut theirs] {
+            let lines = answer.stdout.lines();
+            let names: Vec<&str> = lines.filter_map(|line| line.split(' ').next()).collect();
+            answer.stdout = names.join("\n");
+        }
+        self.compare(&owned(&self.ours), &ours, &theirs);
+    }
+
+    /// A compressed archive, which no two programs write alike, has the same files in it.
+    #[track_caller]
+    pub fn same_archive(&self, args: &[&str]) {
+        let owned: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let one = |side: &Side| {
+            let output = side.output(&owned, None);
+            let mut answer = Answer::of(&output);
+            answer.stdout = listing(&output.stdout);
+            answer
+        };
+        let (ours, theirs) = (one(&self.ours), one(&self.theirs));
+        self.compare(&owned, &ours, &theirs);
+    }
+
+    /// What is shown on a terminal of 30 by 100, and the exit code.
+    #[track_caller]
+    pub fn same_screen(&self, args: &[&str], typed: &[(&str, &str)]) {
+        let owned: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let one = |side: &Side| {
+            let mut terminal = Terminal::spawn(side.command(&owned), 30, 100);
+            for (after, text) in typed {
+                terminal.expect(after, LIMIT);
+                terminal.send(text);
+            }
+            let code = terminal.exit(LIMIT);
+            let stdout = terminal.rest(LIMIT);
+            let stderr = String::new();
+            self.alike(Answer { code, stdout, stderr })
+        };
+        let (ours, theirs) = (one(&self.ours), one(&self.theirs));
+        self.compare(&owned, &ours, &theirs);
+    }
+
+    /// What `ctr events` tells while something is done.
+    #[track_caller]
+    pub fn same_events(&self, done: impl Fn(&dyn Fn(&[&str])), until: &str) {
+        let one = |side: &Side| {
+            let watch = Watch::start(side);
+            done(&|args: &[&str]| {
+                let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+                side.run(&args, None);
+            });
+            let text = watch.end(until);
+            // A shim's events and the daemon's have an order each, and none between them.
+            let mut lines: Vec<String> = text.lines().map(|line| self.normal(&event(line))).collect();
+            for line in lines.iter_mut().filter(|line| line.contains(" /namespaces/create ")) {
+                // The peer tells of it in the namespace of the caller, ours in the new one.
+                *line = line.replace("<ns> /", "last /");
+            }
+            // When what nothing refers to is collected is a matter of time.
+            lines.retain(|line| !line.contains("/content/delete"));
+            lines.sort_unstable();
+            Answer {
+                code: 0,
+                stdout: lines.join("\n"),
+                stderr: String::new(),
+            }
+        };
+        let (ours, theirs) = (one(&self.ours), one(&self.theirs));
+        self.compare(&["events".to_owned()], &ours, &theirs);
+    }
+
+    /// What theirs has of these plugins, ours has in the same state.
+    #[track_caller]
+    pub fn plugins(&self, gates: &[(&str, &str)]) {
+        let args = ["plugins".to_owned(), "ls".to_owned()];
+        let rows = |side: &Side| -> Vec<Vec<String>> {
+            let text = side.run(&args, None).stdout;
+            let words = |line: &str| line.split_whitespace().map(str::to_owned).collect();
+            text.lines().map(words).collect()
+        };
+        let (ours, theirs) = (rows(&self.ours), rows(&self.theirs));
+        for (kind, id) in gates {
+            let of = |rows: &[Vec<String>]| rows.iter().find(|row| row[0] == *kind && row[1] == *id).cloned();
+            assert!(of(&theirs).is_some(), "containerd has no {kind} {id}");
+            assert_eq!(of(&ours), of(&theirs), "{kind} {id}");
+        }
+        assert_eq!(ours[0], theirs[0]);
     }
 
     fn both(&self, args: &dyn Fn(&Side) -> Vec<String>, input: Option<&[u8]>) -> (Answer, Answer) {
@@ -205,31 +331,41 @@ impl Sides {
 
     /// Takes out what differs by nature.
     fn alike(&self, answer: Answer) -> Answer {
-        let text = |text: String| {
-            let places = [
-                (self.house.root().display().to_string(), "<root>"),
-                (self.ours.dir.display().to_string(), "<dir>"),
-                (self.theirs.dir.display().to_string(), "<dir>"),
-                (self.root.path().display().to_string(), "<root>"),
-                // Where each keeps its overlays.
-                ("data/snapshotters/overlayfs".to_owned(), "<overlays>"),
-                ("root/io.containerd.snapshotter.v1.overlayfs".to_owned(), "<overlays>"),
-                (self.ours.namespace(), "<ns>"),
-                (self.theirs.namespace(), "<ns>"),
-            ];
-            let text = places.iter().fold(text, |text, (from, to)| text.replace(from, to));
-            normal(&text)
-        };
         Answer {
             code: answer.code,
-            stdout: text(answer.stdout),
-            stderr: text(answer.stderr),
+            stdout: self.normal(&answer.stdout),
+            stderr: self.normal(&answer.stderr),
         }
+    }
+
+    fn normal(&self, text: &str) -> String {
+        let bundles = |dir: PathBuf, side: &Side| dir.join(side.namespace()).display().to_string();
+        let shims = self.root.path().join("state/io.containerd.runtime.v2.task");
+        let places = [
+            (bundles(self.house.exec_root(), &self.ours), "<bundles>"),
+            (bundles(shims, &self.theirs), "<bundles>"),
+            (self.house.root().display().to_string(), "<root>"),
+            (self.ours.dir.display().to_string(), "<dir>"),
+            (self.theirs.dir.display().to_string(), "<dir>"),
+            (self.root.path().display().to_string(), "<root>"),
+            // Where each keeps its overlays.
+            ("data/snapshotters/overlayfs".to_owned(), "<overlays>"),
+            ("root/io.containerd.snapshotter.v1.overlayfs".to_owned(), "<overlays>"),
+            (self.ours.namespace(), "<ns>"),
+            (self.theirs.namespace(), "<ns>"),
+            (OURS.to_owned(), THEIRS),
+        ];
+        let text = places
+            .iter()
+            .fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
+        normal(&text)
     }
 }
 
 impl Drop for Sides {
     fn drop(&mut self) {
+        self.ours.forget_namespace();
+        self.theirs.forget_namespace();
         let found = self.differences.borrow();
         if !std::thread::panicking() && !found.is_empty() {
             panic!("{} answers differ\n\n{}", found.len(), found.join("\n"));
@@ -238,23 +374,49 @@ impl Drop for Sides {
 }
 
 impl Side {
-    /// The runtimes of both keep what they know of a container in one place, by namespace and id.
+    /// The runtimes of both, and of other tests, keep what they know of a container in one place, by namespace and id.
     pub fn namespace(&self) -> String {
-        format!("of-{}", self.name)
+        let test = self.dir.parent().and_then(Path::file_name).expect("in the test's root");
+        format!("{}-{}", self.name, test.to_string_lossy())
+    }
+
+    /// Directories that runtimes make for a namespace and leave.
+    fn forget_namespace(&self) {
+        let hierarchies = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
+        let rest = ["/sys/fs/cgroup", "/run/containerd/runc"].map(PathBuf::from);
+        for dir in hierarchies.map(|entry| entry.path()).chain(rest) {
+            // Not everywhere was something made.
+            let _ = std::fs::remove_dir(dir.join(self.namespace()));
+        }
     }
 
     pub fn file(&self, name: &str) -> String {
         self.dir.join(name).display().to_string()
     }
 
-    fn run(&self, args: &[String], input: Option<&[u8]>) -> Answer {
+    pub fn command(&self, args: &[String]) -> Command {
         let mut command = Command::new("ctr");
-        command
-            .arg("--address")
-            .arg(&self.socket)
-            .args(args)
-            .current_dir(&self.dir);
+        command.arg("--address").arg(&self.socket).current_dir(&self.dir);
+        let made = match args {
+            [run, ..] if run == "run" => 1,
+            [containers, create, ..] if containers == "containers" && create == "create" => 2,
+            _ => 0,
+        };
+        command.args(&args[..made]);
+        if let Some(runtime) = self.runtime.filter(|_| made > 0) {
+            command.args(["--runtime", runtime]);
+        }
+        command.args(&args[made..]);
         command.env("CONTAINERD_NAMESPACE", self.namespace());
+        command
+    }
+
+    pub fn run(&self, args: &[String], input: Option<&[u8]>) -> Answer {
+        Answer::of(&self.output(args, input))
+    }
+
+    fn output(&self, args: &[String], input: Option<&[u8]>) -> Output {
+        let mut command = self.command(args);
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -276,110 +438,6 @@ impl Side {
         let _ = done.send(());
         watch.join().expect("the watch ends");
         assert!(began.elapsed() < LIMIT, "{}: ctr {args:?} did not end", self.name);
-        Answer {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
-}
-
-/// Times, ages, pids and numbers of snapshots, word by word.
-fn normal(text: &str) -> String {
-    let lines = text.lines().map(|line| {
-        let line = line.replace("Less than a second", "<age>");
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let shown = words.iter().enumerate().filter_map(|(at, one)| {
-            let next = words.get(at + 1).copied().unwrap_or_default();
-            let age = one.bytes().all(|byte| byte.is_ascii_digit()) && next.starts_with("second");
-            let unit = one.starts_with("second") && at > 0;
-            (!unit).then(|| if age { "<age>".to_owned() } else { word(one) })
-        });
-        shown.collect::<Vec<_>>().join(" ")
-    });
-    let mut all: Vec<String> = lines.collect();
-    // How long something took, and how many bytes a second that was.
-    all.retain(|line| !line.starts_with("elapsed:") && !line.starts_with("done:"));
-    all.join("\n")
-}
-
-fn word(word: &str) -> String {
-    if word.starts_with("time=\"") {
-        return "time=<time>".to_owned();
-    }
-    let bare = word.trim_matches(|letter: char| "\",()[]{}".contains(letter));
-    // The options of a mount and a record's labels have no order.
-    if word.contains('=') && word.contains(',') {
-        let mut options: Vec<String> = word.split(',').map(self::places).collect();
-        options.sort_unstable();
-        return options.join(",");
-    }
-    let date = bare.len() >= 19 && bare.as_bytes()[4] == b'-' && bare.as_bytes().get(10) == Some(&b'T');
-    let pid = bare.len() >= 2 && bare.len() <= 7 && bare.bytes().all(|byte| byte.is_ascii_digit());
-    if date {
-        return word.replace(bare, "<time>");
-    }
-    if pid {
-        return word.replace(bare, "<number>");
-    }
-    places(word)
-}
-
-/// Directories of snapshots: …/snapshots/12/fs
-fn places(word: &str) -> String {
-    let mut parts: Vec<&str> = word.split('/').collect();
-    for at in 1..parts.len() {
-        if parts[at - 1] == "snapshots" && !parts[at].is_empty() && parts[at].bytes().all(|byte| byte.is_ascii_digit())
-        {
-            parts[at] = "<n>";
-        }
-    }
-    parts.join("/")
-}
-
-impl Image {
-    fn make(root: &Path) -> Self {
-        let layer = busybox_tar().to_vec();
-        let diff_id = digest(&layer);
-        let config = serde_json::json!({
-            "architecture": "amd64", "os": "linux",
-            "config": {"Cmd": ["sh"], "Env": ["PATH=/bin"]},
-            "rootfs": {"type": "layers", "diff_ids": [diff_id]},
-            "history": [{"created": "2024-01-01T00:00:00Z", "created_by": "test"}],
-        });
-        let config = serde_json::to_vec(&config).expect("json");
-        let manifest = serde_json::json!({
-            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest(&config), "size": config.len()},
-            "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": diff_id, "size": layer.len()}],
-        });
-        let manifest = serde_json::to_vec(&manifest).expect("json");
-        let index = serde_json::json!({
-            "schemaVersion": 2,
-            "manifests": [{
-                "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest(&manifest), "size": manifest.len(),
-                "annotations": {"org.opencontainers.image.ref.name": "latest", "io.containerd.image.name": IMAGE},
-            }],
-        });
-        let archive = root.join("image.tar");
-        let mut tar = tar::Builder::new(std::fs::File::create(&archive).expect("a file"));
-        let mut put = |name: &str, bytes: &[u8]| {
-            let mut header = tar::Header::new_gnu();
-            header.set_size(bytes.len() as u64);
-            header.set_mode(0o644);
-            tar.append_data(&mut header, name, bytes).expect("the archive takes it");
-        };
-        put("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#);
-        for blob in [&layer, &config, &manifest] {
-            put(&format!("blobs/{}", digest(blob).replace(':', "/")), blob);
-        }
-        put("index.json", &serde_json::to_vec(&index).expect("json"));
-        tar.finish().expect("the archive is whole");
-        Self {
-            archive,
-            manifest: digest(&manifest),
-            config: digest(&config),
-            diff_id,
-        }
+        output
     }
 }

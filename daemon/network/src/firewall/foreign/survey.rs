@@ -110,11 +110,9 @@ fn known(table: &str) -> bool {
 /// Whether the last rule of a chain, without a condition, drops or rejects.
 fn ends_in_a_drop(chain: &Listed) -> Result<bool> {
     let printed = Run::new("nft", &["list", "chain", &chain.family, &chain.table, &chain.name]).output()?;
-    let rules = printed
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && *line != "}");
-    Ok(rules.last().is_some_and(ends_all))
+    let mut rules = printed.lines().rev().map(str::trim);
+    let last = rules.find(|line| !line.is_empty() && *line != "}");
+    Ok(last.is_some_and(ends_all))
 }
 
 fn ends_all(rule: &str) -> bool {

@@ -173,6 +173,15 @@ fn passage(lines: &mut Vec<Line>, names: &Names, version: Version, network: &Net
         }
         put("FORWARD", format!("-i {device} ! -o {device} -j ACCEPT"));
     }
+    if !network.icc && version == Version::V6 {
+        // Links need to find each other: neighbour solicitations and advertisements.
+        for kind in [135, 136] {
+            put(
+                &names.main,
+                format!("-i {device} -o {device} -p ipv6-icmp -m icmp6 --icmpv6-type {kind} -j ACCEPT"),
+            );
+        }
+    }
     if !network.icc && !network.closed(version) {
         // A published port is for everyone, also for those who may not talk to its container directly.
         put(

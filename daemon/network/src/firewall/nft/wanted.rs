@@ -187,6 +187,9 @@ fn admitted(words: &Words, version: Version, network: &NetworkRules) -> Vec<Stri
         rules.push(format!(
             "{ip} saddr . {ip} daddr . meta l4proto . th dport @allowed accept"
         ));
+        if version == Version::V6 {
+            rules.push("icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept".to_owned());
+        }
         rules.push(format!("iifname \"{device}\" drop"));
     }
     if !network.closed(version) {
@@ -227,13 +230,13 @@ fn of_endpoint(table: &mut Table, version: Version, rules: &Rules, endpoint: &En
 /// Containers of one network that may not talk to each other, kept apart where their frames cross the bridge.
 fn bridged(name: &str, rules: &Rules) -> Table {
     let mut table = Table::new(format!("bridge {name}"));
-    table.set("map", "apart", "ifname : verdict");
+    table.set("set", "apart", "ifname");
     table.set("set", "allowed4", "ipv4_addr . ipv4_addr . inet_proto . inet_service");
     table.set("set", "allowed6", "ipv6_addr . ipv6_addr . inet_proto . inet_service");
     table.chain(
         "forward",
         Some("type filter hook forward priority -300"),
-        vec!["meta ibrname vmap @apart".to_owned()],
+        vec!["iifname @apart jump apart".to_owned()],
     );
     // Without connection tracking on bridges (a module of its own), answers are those that come from an allowed port.
     table.chain(
@@ -249,10 +252,11 @@ fn bridged(name: &str, rules: &Rules) -> Table {
             "counter drop".to_owned(),
         ],
     );
-    for network in rules.networks.values().filter(|network| !network.icc) {
-        table.element("apart", format!("\"{}\" : jump apart", network.device));
-    }
     for endpoint in rules.endpoints.values() {
+        // By port, since not every kernel can tell the bridge (`nft_meta_bridge`).
+        if rules.keeps_apart(endpoint) && !endpoint.interface.is_empty() {
+            table.element("apart", format!("\"{}\"", endpoint.interface));
+        }
         for (set, version) in [("allowed4", Version::V4), ("allowed6", Version::V6)] {
             for (from, to, protocol, port) in rules.allowed(endpoint, version) {
                 table.element(set, format!("{from} . {to} . {protocol} . {port}"));

@@ -1,108 +1,20 @@
 //! Against a real etcd (Debian's `etcd-server`), each test its own.
 
+mod server;
+
 use super::*;
+use crate::overlay::networks::FIRST_VNI;
 use crate::overlay::{Change, News, Tls, User};
 use gantry_core::network::{IpamSettings, Scope};
+use gantry_core::network::{NetworkRecord, Pool};
+use server::{Server, certificates};
+use std::collections::BTreeSet;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::net::TcpListener;
 use std::time::{Instant, SystemTime};
 use tokio::runtime::Runtime;
 
 const LONG: Duration = Duration::from_secs(30);
-
-/// One etcd on loopback, with a directory of its own; killed when dropped.
-struct Server {
-    dir: tempfile::TempDir,
-    client: u16,
-    peer: u16,
-    secure: bool,
-    child: Option<Child>,
-}
-
-impl Server {
-    fn new() -> Self {
-        Self::with(tempfile::tempdir().unwrap(), false)
-    }
-
-    fn with(dir: tempfile::TempDir, secure: bool) -> Self {
-        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut server = Self {
-            dir,
-            client: free(),
-            peer: free(),
-            secure,
-            child: None,
-        };
-        server.start();
-        server
-    }
-
-    fn start(&mut self) {
-        let scheme = if self.secure { "https" } else { "http" };
-        let client = format!("{scheme}://127.0.0.1:{}", self.client);
-        let peer = format!("http://127.0.0.1:{}", self.peer);
-        let path = |name: &str| self.dir.path().join(name).display().to_string();
-        let log = fs::File::create(self.dir.path().join("log")).unwrap();
-        let mut command = Command::new("etcd");
-        command.args(["--data-dir", &path("data"), "--logger", "zap"]);
-        command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
-        command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
-        command.args(["--initial-cluster", &format!("default={peer}")]);
-        if self.secure {
-            command.args(["--cert-file", &path("server.pem"), "--key-file", &path("server.key")]);
-            command.args(["--client-cert-auth", "--trusted-ca-file", &path("ca.pem")]);
-        }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        self.child = Some(command.spawn().expect("etcd (Debian's etcd-server) is installed"));
-        let begun = Instant::now();
-        while TcpStream::connect(("127.0.0.1", self.client)).is_err() {
-            assert!(begun.elapsed() < LONG, "etcd does not start: {}", self.log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
-    }
-
-    fn settings(&self, host: &str) -> Settings {
-        let vtep = format!("192.0.2.{}", host.len()).parse().unwrap();
-        let scheme = if self.secure { "https" } else { "http" };
-        let mut settings = Settings::plain(format!("{scheme}://127.0.0.1:{}", self.client), host, vtep);
-        settings.lease = Duration::from_secs(2);
-        settings
-    }
-
-    /// The JSON way of etcd's, for what only tests do.
-    fn post(&self, path: &str, body: &str) {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.client)).unwrap();
-        stream.set_read_timeout(Some(LONG)).unwrap();
-        let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: etcd\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
 
 fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread()
@@ -199,8 +111,8 @@ fn what_one_host_says_another_hears() {
             .await
             .unwrap();
         assert_eq!(network.vni, FIRST_VNI);
-        assert_eq!(change(&mut changes).await, Change::Network(network.clone()));
-        assert_eq!(other.networks(), [network.clone()]);
+        assert_eq!(change(&mut changes).await, Change::Network(Box::new(network.clone())));
+        assert_eq!(other.networks(), std::slice::from_ref(&network));
         let id = &network.record.id;
 
         let address = one.claim(id, 0, None, "e1").await.unwrap();
@@ -340,7 +252,7 @@ fn without_etcd_what_was_known_stays_and_everything_is_caught_up_with() {
         );
         assert_eq!(kind(one.withdraw(&id, "e1").await.unwrap_err()), ErrorKind::Unavailable);
         assert!(begun.elapsed() < Duration::from_secs(12), "a write does not hang");
-        assert_eq!(one.networks(), [network.clone()]);
+        assert_eq!(one.networks(), std::slice::from_ref(&network));
         assert_eq!(one.state().unwrap().endpoints.len(), 1);
         // Longer than the lease: membership is lost, endpoints are not.
         tokio::time::sleep(Duration::from_secs(3)).await;
@@ -432,7 +344,7 @@ fn what_etcd_forgot_is_listed_again() {
             .create_network(|_| Ok((record(2, "new", "10.2.0.0/24"), None)))
             .await
             .unwrap();
-        eventually("the new network", || one.networks() == [network.clone()]).await;
+        eventually("the new network", || one.networks() == std::slice::from_ref(&network)).await;
         let begun = Instant::now();
         loop {
             assert!(begun.elapsed() < LONG);
@@ -528,7 +440,7 @@ fn users_and_passwords() {
             .create_network(|_| Ok((record(1, "net", "10.1.0.0/24"), None)))
             .await
             .unwrap();
-        eventually("the network", || one.networks() == [network.clone()]).await;
+        eventually("the network", || one.networks() == std::slice::from_ref(&network)).await;
         for settings in [with("wrong"), server.settings("a")] {
             let shown = format!("{settings:?}");
             assert!(!shown.contains("wrong"), "{shown}");
@@ -540,37 +452,12 @@ fn users_and_passwords() {
     });
 }
 
-/// A CA, a server certificate for 127.0.0.1 and a client certificate, as files.
-fn certificates(dir: &Path) {
-    use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
-    let write = |name: &str, text: String| fs::write(dir.join(name), text).unwrap();
-    let ca_key = KeyPair::generate().unwrap();
-    let mut ca = CertificateParams::new(Vec::new()).unwrap();
-    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    write("ca.pem", ca.self_signed(&ca_key).unwrap().pem());
-    let issuer = Issuer::new(ca, ca_key);
-    for (name, purposes) in [
-        // etcd's own gateway is a client of its server.
-        (
-            "server",
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
-        ),
-        ("client", vec![ExtendedKeyUsagePurpose::ClientAuth]),
-    ] {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-        params.extended_key_usages = purposes;
-        write(&format!("{name}.pem"), params.signed_by(&key, &issuer).unwrap().pem());
-        write(&format!("{name}.key"), key.serialize_pem());
-    }
-}
-
 #[test]
 fn certificates_on_both_sides() {
     let dir = tempfile::tempdir().unwrap();
     certificates(dir.path());
     let (server, runtime) = (Server::with(dir, true), runtime());
-    let path = |name: &str| Some(PathBuf::from(server.dir.path().join(name)));
+    let path = |name: &str| Some(server.dir.path().join(name));
     let mut settings = server.settings("a");
     settings.tls = Some(Tls {
         authorities: path("ca.pem"),
