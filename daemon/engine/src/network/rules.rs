@@ -55,6 +55,7 @@ pub fn of_endpoint(endpoint: &Endpoint, links: &[(IpAddr, Port)]) -> Option<Endp
             IpAddr::V6(address) => Some(address),
             IpAddr::V4(_) => None,
         }),
+        interface: endpoint.host_interface.clone(),
         ports: endpoint.ports.clone(),
         links: links.to_vec(),
     })
