@@ -299,7 +299,8 @@ pub fn check_name(name: &str) -> Result<()> {
     if name.is_empty() {
         return Err(Error::invalid("network name cannot be empty"));
     }
-    if !is_container_name(name) && !(name.len() == 1 && name.as_bytes()[0].is_ascii_alphanumeric()) {
+    let single = name.len() == 1 && name.as_bytes()[0].is_ascii_alphanumeric();
+    if !single && !is_container_name(name) {
         return Err(Error::invalid(format!(
             "invalid network name \"{name}\": only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
         )));
