@@ -59,12 +59,19 @@ fn leftovers(root: &Path, before: &Before) -> Vec<String> {
             .into_iter()
             .map(|path| format!("cgroup: {}", path.display())),
     );
-    let new = |name: &String| !before.links.contains(name) && (name.starts_with("veth") || name.contains("gantry"));
+    let bridge = bridge(root);
+    let ours = |name: &String| !before.links.contains(name) && (*name == bridge || of_bridge(name, &bridge));
     left.extend(
         names("/sys/class/net")
             .into_iter()
-            .filter(new)
+            .filter(ours)
             .map(|name| format!("link: {name}")),
+    );
+    left.extend(tables(root).into_iter().map(|table| format!("nft table: {table}")));
+    left.extend(
+        files_in(&root.join("exec/netns"))
+            .into_iter()
+            .map(|path| format!("network namespace: {}", path.display())),
     );
     let exec = root.join("exec");
     left.extend(
@@ -146,10 +153,29 @@ fn cgroups(root: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The cgroup parent of this house's daemon: `gantry-` and the first 8 hex digits of the exec root's sha256.
+/// The cgroup parent of this house's daemon, and its tables: `gantry-` and the first 8 hex digits of the exec root's sha256.
 fn instance(root: &Path) -> String {
     let digest = Sha256::digest(root.join("exec").as_os_str().as_encoded_bytes());
     format!("gantry-{}", hex::encode(&digest[..4]))
+}
+
+/// The default bridge of this house's daemon.
+fn bridge(root: &Path) -> String {
+    instance(root).replace("gantry-", "gtry-")
+}
+
+fn of_bridge(name: &str, bridge: &str) -> bool {
+    fs::read_link(format!("/sys/class/net/{name}/master")).is_ok_and(|master| master.ends_with(bridge))
+}
+
+/// Tables of nftables that bear the house's name, as `family name`.
+fn tables(root: &Path) -> Vec<String> {
+    let name = instance(root);
+    let output = std::process::Command::new("nft").args(["list", "tables"]).output();
+    let text = output.map(|output| output.stdout).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let tables = text.lines().filter_map(|line| line.strip_prefix("table "));
+    tables.filter(|table| table.ends_with(&name)).map(str::to_owned).collect()
 }
 
 /// After a failed test: kill what runs and unmount what is mounted, so that the next test begins clean.
@@ -169,6 +195,16 @@ pub fn force_clean(root: &Path) {
     std::thread::sleep(Duration::from_millis(200));
     for group in cgroups(root) {
         let _ = fs::remove_dir(group);
+    }
+    let bridge = bridge(root);
+    let links = names("/sys/class/net");
+    for link in links.iter().filter(|name| **name == bridge || of_bridge(name, &bridge)) {
+        let _ = std::process::Command::new("ip").args(["link", "del", link]).output();
+    }
+    for table in tables(root) {
+        let mut words = vec!["delete", "table"];
+        words.extend(table.split(' '));
+        let _ = std::process::Command::new("nft").args(words).output();
     }
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let text = root.to_string_lossy();
