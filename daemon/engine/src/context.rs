@@ -32,7 +32,7 @@ pub struct Context {
     pub bus: Bus,
     pub exchange: Exchange,
     pub meta: Meta,
-    pub(crate) networks: Networks,
+    pub(crate) networks: Arc<Networks>,
     /// What runs for clients of the containerd API.
     pub(crate) tasks: Arc<Room>,
     pub facts: HostFacts,
@@ -59,7 +59,7 @@ impl Context {
         let global_id = parts.config.global_id();
         let networks = blocking(move || Networks::open(network, store, &exec_root, global_id)).await?;
         Ok(Self {
-            networks,
+            networks: Arc::new(networks),
             defaults: host::defaults(&parts.config),
             config: parts.config,
             namespace: Namespace::engine(),

@@ -91,6 +91,7 @@ impl Engine {
             context.registry.insert(keeper.clone());
             keepers.push(keeper);
         }
+        context.networks.sweep(&context);
         exec::recover(&context).await?;
         context.tasks.recover().await?;
         let engine = Self { context };

@@ -12,6 +12,7 @@ mod define;
 mod descriptors;
 mod enter;
 mod leave;
+mod leaving;
 mod list;
 mod live;
 mod names;
@@ -65,6 +66,7 @@ pub(crate) struct Networks {
     zone: watch::Sender<Arc<Zone>>,
     /// One network is defined or removed at a time: names and subnets are checked against all others.
     defining: Mutex<()>,
+    leaving: leaving::Leaving,
     runtime: Handle,
 }
 
@@ -109,6 +111,7 @@ impl Networks {
             shown: RwLock::default(),
             zone: watch::channel(Arc::default()).0,
             defining: Mutex::default(),
+            leaving: leaving::Leaving::default(),
             runtime: Handle::current(),
             store,
         };
@@ -161,6 +164,7 @@ impl Networks {
 
     /// At an orderly end: where nobody is left in any network, nothing of ours stays in the kernel.
     pub fn close(&self) {
+        self.leaving.wait(leave::PATIENCE);
         if !self.shown.read().is_empty() {
             return;
         }

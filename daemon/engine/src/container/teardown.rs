@@ -18,8 +18,8 @@ const SIGKILL: u32 = 9;
 /// Clears what a run left: the task, the shim, the bundle, the cgroup, its place in networks. Safe to do again.
 pub(crate) async fn clear(context: &Arc<Context>, id: &ContainerId, shim: Option<Shim>) -> Result<()> {
     clear_task(context, id, shim).await?;
-    let (worker, subject) = (context.clone(), id.clone());
-    blocking(move || worker.networks.leave(&subject)).await
+    context.networks.leave(id);
+    Ok(())
 }
 
 async fn clear_task(context: &Arc<Context>, id: &ContainerId, shim: Option<Shim>) -> Result<()> {

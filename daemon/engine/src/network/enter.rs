@@ -1,7 +1,7 @@
 //! A container's way into its networks: planned, reserved, written down, made.
 
 use super::plan::{self, Join};
-use super::{Networks, Slot, names, records, rules};
+use super::{Networks, Slot, leave, names, records, rules};
 use crate::context::Context;
 use crate::failpoint;
 use crate::files::Texts;
@@ -23,6 +23,21 @@ use tracing::warn;
 pub(crate) struct Entered {
     pub network: Network,
     pub texts: Texts,
+}
+
+/// Endpoints that are not written down yet.
+struct Planned {
+    endpoints: Vec<Endpoint>,
+    networks: Vec<Arc<NetworkRecord>>,
+    held: Vec<Reservation>,
+}
+
+fn is_taken(error: &Error) -> bool {
+    use ErrorKind::{AlreadyExists, Conflict, FailedPrecondition, PermissionDenied, ResourceExhausted, Unavailable};
+    matches!(
+        error.kind(),
+        AlreadyExists | Conflict | FailedPrecondition | PermissionDenied | ResourceExhausted | Unavailable
+    )
 }
 
 impl Networks {
@@ -48,14 +63,44 @@ impl Networks {
         // Whatever a former run left.
         self.clear(&container.id, slot)?;
         let joins = plan::joins(container, |name| self.find(name))?;
+        match self.plan(container, &joins, slot) {
+            // Somebody who is on the way out may have what is wanted.
+            Err(error) if is_taken(&error) && self.leaving.wait(leave::PATIENCE) => {}
+            planned => return self.carry_out(context, container, slot, planned?),
+        }
+        let planned = self.plan(container, &joins, slot)?;
+        self.carry_out(context, container, slot, planned)
+    }
+
+    /// Endpoints with all that they need, reserved.
+    fn plan(&self, container: &ContainerRecord, joins: &[Join], slot: &mut Slot) -> Result<Planned> {
         let mut endpoints = Vec::with_capacity(joins.len());
         let mut held = Vec::new();
-        for join in &joins {
+        for join in joins {
             let endpoint = self.endpoint(container, join, &endpoints, &mut held)?;
             endpoints.push(endpoint);
         }
         let networks: Vec<Arc<NetworkRecord>> = joins.iter().map(|join| join.network.clone()).collect();
         self.reserve_ports(container, &mut endpoints, &networks, slot)?;
+        Ok(Planned {
+            endpoints,
+            networks,
+            held,
+        })
+    }
+
+    fn carry_out(
+        &self,
+        context: &Context,
+        container: &ContainerRecord,
+        slot: &mut Slot,
+        planned: Planned,
+    ) -> Result<Entered> {
+        let Planned {
+            endpoints,
+            networks,
+            held,
+        } = planned;
         failpoint!("engine::network::enter::reserved");
         let key = self.dir.join(container.id.short());
         let sandbox = Sandbox {

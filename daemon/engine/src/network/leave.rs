@@ -5,19 +5,58 @@ use crate::failpoint;
 use gantry_core::network::Endpoint;
 use gantry_core::{ContainerId, Error, Result};
 use gantry_network::netns;
+use parking_lot::Mutex;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::warn;
+
+/// How long who needs what others give back waits for them.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// Tries to take one sandbox down, and what is between them.
+const TRIES: u32 = 10;
+const BETWEEN: Duration = Duration::from_secs(1);
 
 impl Networks {
-    /// Removes what a run of the container has here. Safe to do again; a container that has nothing is soon done.
-    pub fn leave(&self, id: &ContainerId) -> Result<()> {
+    /// Takes a container whose run is over out of its networks. Nobody sees it there from now on; what it has in the kernel is
+    /// taken down beside the caller, since the kernel takes its time to be rid of an interface. A kill meanwhile leaves the plan written
+    /// down.
+    pub fn leave(self: &Arc<Self>, id: &ContainerId) {
         let known = self.slots.lock().get(id).cloned();
-        let Some(slot) = known else { return Ok(()) };
-        let mut held = slot.lock();
-        self.clear(id, &mut held)?;
-        drop(held);
-        self.slots.lock().remove(id);
-        Ok(())
+        let Some(slot) = known else { return };
+        let hidden = self.shown.write().remove(id);
+        if let Some(sandbox) = hidden {
+            self.publish_names(&sandbox.endpoints);
+        }
+        let (networks, id, departure) = (self.clone(), id.clone(), self.leaving.begin());
+        self.runtime.spawn_blocking(move || {
+            networks.finish_leaving(&id, &slot);
+            drop(departure);
+        });
+    }
+
+    fn finish_leaving(&self, id: &ContainerId, slot: &Arc<Mutex<Slot>>) {
+        for attempt in 1..=TRIES {
+            let mut held = slot.lock();
+            // It may have been started again, which has cleared this first.
+            if self.shown.read().contains_key(id) {
+                return;
+            }
+            let Err(error) = self.clear(id, &mut held) else { break };
+            drop(held);
+            if attempt == TRIES {
+                warn!(container = %id, err = %error, "what it has in its networks stays until the next start of the daemon");
+                return;
+            }
+            std::thread::sleep(BETWEEN);
+        }
+        let mut slots = self.slots.lock();
+        let unused = slots.get(id).is_some_and(|known| Arc::ptr_eq(known, slot)) && !self.shown.read().contains_key(id);
+        // Whoever else holds the slot is about to use it.
+        if unused && Arc::strong_count(slot) <= 2 {
+            slots.remove(id);
+        }
     }
 
     /// The same, the slot being locked. Goes on after a failure and answers the first; the plan is forgotten only if there was none.

@@ -8,6 +8,7 @@ use gantry_core::network::{IpamSettings, NetworkId, NetworkRecord, NewNetwork, P
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::SystemTime;
 use tracing::{info, warn};
 
@@ -28,7 +29,18 @@ impl Networks {
         }
     }
 
-    fn named(&self, name: &str) -> Option<std::sync::Arc<NetworkRecord>> {
+    /// Takes down what belongs to nobody that runs: a former daemon was ended while it was about it.
+    pub fn sweep(self: &Arc<Self>, context: &Context) {
+        let known: Vec<_> = self.shown.read().keys().cloned().collect();
+        for id in known {
+            let keeper = context.registry.get(&id);
+            if !keeper.is_some_and(|keeper| keeper.state().may_hold_resources()) {
+                self.leave(&id);
+            }
+        }
+    }
+
+    fn named(&self, name: &str) -> Option<Arc<NetworkRecord>> {
         self.records.read().values().find(|record| record.name == name).cloned()
     }
 

@@ -1,6 +1,6 @@
 //! Removing networks.
 
-use super::{Networks, records};
+use super::{Networks, leave, records};
 use crate::context::Context;
 use crate::events::Event;
 use crate::filters::Filters;
@@ -61,6 +61,7 @@ impl Networks {
                 format!("{} is a pre-defined network and cannot be removed", record.name),
             ));
         }
+        self.leaving.wait(leave::PATIENCE);
         let _alone = self.defining.lock();
         if let Some(user) = self.user_of(&record.id) {
             return Err(Error::new(
