@@ -31,7 +31,7 @@ pub fn kill(shim: &Arc<Shim>, id: &str, exec: &str, signal: u32, all: bool) -> R
             )));
         }
         Phase::Stopped if all && exec.is_empty() => {}
-        Phase::Stopped => return Err(Failure::not_found("process", "of the ended container or exec")),
+        Phase::Stopped => return Err(Failure::finished()),
         Phase::Created | Phase::Starting | Phase::Running => {}
     }
     if all && exec.is_empty() {
