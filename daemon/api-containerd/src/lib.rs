@@ -17,6 +17,7 @@ mod diff;
 mod events;
 mod forward;
 mod happening;
+mod health;
 mod identifier;
 mod images;
 mod introspection;
@@ -61,6 +62,7 @@ pub const SERVICES: [&str; 16] = [
 ];
 
 pub use forward::serve as serve_shims;
+pub use health::health;
 
 /// What the services work with; gantryd makes these.
 #[derive(Clone)]
