@@ -132,7 +132,7 @@ async fn serve(settings: &Settings, listener: UnixListener, rooms: &Rooms, signa
         settings.address.display()
     );
     notify::tell("READY=1");
-    wiring::housekeeping(rooms);
+    wiring::housekeeping(settings, rooms);
     tokio::select! {
         outcome = &mut server => return outcome,
         () = signals.end() => {}
