@@ -5,6 +5,7 @@ use super::values::{self, PROXY_PLUGINS, ProxyPlugin};
 use super::{DEFAULT_EXEC_ROOT, Places};
 use crate::error::{Error, Result};
 use gantry_core::container::{LogConfig, Ulimit};
+use gantry_engine::NamedRuntime;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -81,7 +82,7 @@ pub struct Settings {
     pub shutdown_timeout: Option<Duration>,
     /// Empty = built in.
     pub default_runtime: String,
-    pub runtimes: BTreeMap<String, PathBuf>,
+    pub runtimes: BTreeMap<String, NamedRuntime>,
     pub log: LogConfig,
     pub default_ulimits: Vec<Ulimit>,
     pub hook_spec: Option<PathBuf>,
@@ -283,10 +284,14 @@ fn format(name: &str) -> Result<LogFormat> {
     }
 }
 
-fn default_runtime(name: String, runtimes: &BTreeMap<String, PathBuf>) -> Result<String> {
+fn default_runtime(name: String, runtimes: &BTreeMap<String, NamedRuntime>) -> Result<String> {
     match name.as_str() {
         "" | "gantry" | "io.containerd.gantry.v1" => Ok(String::new()),
         known if runtimes.contains_key(known) || on_path(known) => Ok(name),
+        shim if shim.starts_with("io.containerd.") || shim.starts_with('/') => match gantry_task::shim_program(shim) {
+            Ok(_) => Ok(name),
+            Err(error) => Err(Error::bad("default-runtime", error.message())),
+        },
         other => {
             let reason = format!("no program {other:?} is on the PATH; name its path by --add-runtime {other}=PATH");
             Err(Error::bad("default-runtime", reason))

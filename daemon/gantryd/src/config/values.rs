@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use gantry_core::container::Ulimit;
+use gantry_engine::NamedRuntime;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -137,8 +138,8 @@ fn ulimit_object(name: String, value: Value) -> Result<Ulimit> {
     })
 }
 
-/// `runtimes`: name to program.
-pub fn runtimes(value: Value) -> Result<BTreeMap<String, PathBuf>> {
+/// `runtimes`: name to program or shim.
+pub fn runtimes(value: Value) -> Result<BTreeMap<String, NamedRuntime>> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
     struct Wire {
@@ -155,18 +156,24 @@ pub fn runtimes(value: Value) -> Result<BTreeMap<String, PathBuf>> {
         serde_json::from_value(value).map_err(|error| Error::bad("runtimes", error.to_string()))?;
     let mut runtimes = BTreeMap::new();
     for (name, wire) in table {
-        let option = || format!("runtimes.{name}");
-        if !wire.runtime_args.is_empty() || !wire.runtime_type.is_empty() || !wire.options.is_empty() {
-            return Err(Error::Unbuilt {
-                option: option(),
-                value: "runtimeArgs, runtimeType or options".to_owned(),
-                instead: "give a path alone".to_owned(),
-            });
-        }
-        if name.is_empty() || wire.path.is_empty() {
-            return Err(Error::bad(option(), "a name and a path are expected (NAME=PATH)"));
-        }
-        runtimes.insert(name, PathBuf::from(wire.path));
+        let bad = |reason: &str| Error::bad(format!("runtimes.{name}"), reason);
+        let shim = !wire.runtime_type.is_empty();
+        let runtime = match (name.is_empty(), wire.path.is_empty(), shim) {
+            (true, ..) => return Err(bad("a name is expected")),
+            (_, true, false) => return Err(bad("a path (NAME=PATH) or a runtimeType is expected")),
+            (_, false, true) => return Err(bad("a path and a runtimeType exclude each other")),
+            (_, true, true) if !wire.runtime_args.is_empty() => return Err(bad("runtimeArgs are for a path only")),
+            (_, false, false) if !wire.options.is_empty() => return Err(bad("options are for a runtimeType only")),
+            (_, true, true) => NamedRuntime::Shim {
+                name: wire.runtime_type,
+                options: wire.options,
+            },
+            (_, false, false) => NamedRuntime::Program {
+                path: PathBuf::from(wire.path),
+                args: wire.runtime_args,
+            },
+        };
+        runtimes.insert(name, runtime);
     }
     Ok(runtimes)
 }
@@ -278,11 +285,34 @@ mod tests {
     }
 
     #[test]
-    fn runtimes_are_paths() {
-        let found = runtimes(json!({ "crun": { "path": "/usr/bin/crun" } })).unwrap();
-        assert_eq!(found["crun"], PathBuf::from("/usr/bin/crun"));
-        assert!(runtimes(json!({ "kata": { "runtimeType": "io.containerd.kata.v2" } })).is_err());
-        assert!(runtimes(json!({ "x": { "path": "" } })).is_err());
+    fn runtimes_are_programs_or_shims() {
+        let asked = json!({
+            "crun": { "path": "/usr/bin/crun", "runtimeArgs": ["--debug"] },
+            "kata": { "runtimeType": "io.containerd.kata.v2", "options": { "ConfigPath": "/k" } },
+        });
+        let found = runtimes(asked).unwrap();
+        assert_eq!(
+            found["crun"],
+            NamedRuntime::Program {
+                path: "/usr/bin/crun".into(),
+                args: vec!["--debug".to_owned()]
+            }
+        );
+        let NamedRuntime::Shim { name, options } = &found["kata"] else {
+            panic!("{found:?}")
+        };
+        assert_eq!(
+            (name.as_str(), &options["ConfigPath"]),
+            ("io.containerd.kata.v2", &json!("/k"))
+        );
+        for bad in [
+            json!({ "path": "" }),
+            json!({ "path": "/x", "runtimeType": "io.containerd.x.v1" }),
+            json!({ "runtimeType": "io.containerd.x.v1", "runtimeArgs": ["-x"] }),
+            json!({ "path": "/x", "options": { "Root": "/r" } }),
+        ] {
+            assert!(runtimes(json!({ "x": bad.clone() })).is_err(), "{bad}");
+        }
     }
 
     #[test]
