@@ -44,6 +44,11 @@ impl Failure {
         Self::new(Kind::NotFound, format!("{what} {id} not found"))
     }
 
+    /// A signal came after the end. containerd's clients know these words.
+    pub fn finished() -> Self {
+        Self::new(Kind::NotFound, "process already finished")
+    }
+
     /// Not in this state.
     pub fn precondition(message: impl Into<String>) -> Self {
         Self::new(Kind::Precondition, message)

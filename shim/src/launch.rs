@@ -22,7 +22,7 @@ use std::{
 };
 
 /// Set in the program that runs from the read-only mount.
-const SAFE_ENV: &str = "GANTRY_SHIM_READ_ONLY";
+pub const SAFE_ENV: &str = "GANTRY_SHIM_READ_ONLY";
 /// Annotations that put several containers into one shim.
 const GROUPS: [&str; 2] = ["io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id"];
 /// How long the server may take to come up.
@@ -68,6 +68,7 @@ pub fn start(args: &Args) -> io::Result<()> {
         attach_socket: attach_socket.clone(),
         namespace: args.namespace.clone(),
         events_address: asked.events_address.clone(),
+        address: args.address.clone(),
         oom_score_adj: fs::read_to_string("/proc/self/oom_score_adj")
             .map_or_else(|_| "0".to_owned(), |score| score.trim().to_owned()),
     };

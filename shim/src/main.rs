@@ -16,6 +16,7 @@ mod durable;
 mod events;
 mod extras;
 mod failure;
+mod foreign;
 mod info;
 mod io;
 mod launch;

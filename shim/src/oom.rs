@@ -68,7 +68,7 @@ pub fn news(shim: &Shim, container: &Container) -> Option<gantry_proto_shim::Env
     news.then(envelope).flatten()
 }
 
-fn event(container: &Container) -> TaskOOM {
+pub fn event(container: &Container) -> TaskOOM {
     TaskOOM {
         container_id: container.id.clone(),
         ..Default::default()

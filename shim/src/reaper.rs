@@ -62,11 +62,15 @@ fn reap_all(shim: &Arc<Shim>) {
 
 /// A process of ours ended: everything that follows runs beside the rest.
 pub fn ended(shim: &Arc<Shim>, process: &Arc<Process>, reaped: Reaped) {
+    ended_with(shim, process, exit_code(reaped.status), reaped.at);
+}
+
+/// The same of a process that another had.
+pub fn ended_with(shim: &Arc<Shim>, process: &Arc<Process>, code: u32, at: SystemTime) {
     let (shim, process) = (shim.clone(), process.clone());
     tokio::spawn(async move {
         let _busy = shim.busy();
         let container = shim.container(&process.container).ok();
-        let code = exit_code(reaped.status);
         if let Some(container) = container.as_ref().filter(|_| process.exec.is_none()) {
             last_of_container(container).await;
         }
@@ -79,7 +83,7 @@ pub fn ended(shim: &Arc<Shim>, process: &Arc<Process>, reaped: Reaped) {
             &process,
             Exited {
                 status: code,
-                at: reaped.at,
+                at,
                 oom_killed,
             },
         )
@@ -155,7 +159,8 @@ async fn last_of_container(container: &Arc<Container>) {
 
 fn was_oom_killed(container: &Container, process: &Process, code: u32) -> bool {
     let kills = container.cgroups().oom_kills();
-    kills > process.life().oom_before && (process.exec.is_none() || code == 128 + libc::SIGKILL as u32)
+    let told = container.foreign.as_ref().is_some_and(|foreign| foreign.told_oom());
+    (kills > process.life().oom_before || told) && (process.exec.is_none() || code == 128 + libc::SIGKILL as u32)
 }
 
 fn record(shim: &Shim, container: &Container, process: &Process, exited: &Exited) -> std::io::Result<()> {

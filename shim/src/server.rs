@@ -3,7 +3,7 @@
 use crate::{
     attach,
     extras::ExtrasService,
-    reaper,
+    foreign, reaper,
     shim::{Config, Shim},
     sys,
     task::TaskService,
@@ -65,6 +65,7 @@ async fn serve(
 fn ttrpc_server(shim: &Arc<Shim>, socket: UnixListener) -> ttrpc::Result<ttrpc::r#async::Server> {
     // SAFETY: the listener's descriptor is given away here and used nowhere else.
     let server = unsafe { ttrpc::r#async::Server::new().add_unix_listener(socket.into_raw_fd())? };
+    let server = server.register_service(foreign::news::service(shim.clone()));
     let server = server.register_service(task_services(Arc::new(TaskService(shim.clone()))));
     Ok(server.register_service(extras_service(Arc::new(ExtrasService(shim.clone())))))
 }

@@ -6,6 +6,7 @@ use crate::{
     durable,
     events::Events,
     failure::{Failure, Result},
+    foreign::Foreign,
     io::{hub::Hub, lock, log::Log, stdin::Stdin},
 };
 use gantry_proto_shim::Envelope;
@@ -35,6 +36,8 @@ pub struct Config {
     pub namespace: String,
     /// Where events go; empty: nowhere.
     pub events_address: String,
+    /// The gRPC socket of whoever drives.
+    pub address: String,
     /// What the shim was born with, and its children are given back.
     pub oom_score_adj: String,
 }
@@ -101,6 +104,8 @@ pub struct Container {
     /// Where exit records go.
     pub state_dir: PathBuf,
     pub runtime: Runtime,
+    /// The other shim that has it; then `runtime` says nothing.
+    pub foreign: Option<Arc<Foreign>>,
     /// The root is mounted where the shim stands.
     pub in_host: bool,
     /// gantryd drives: output always goes to the log and to attached clients.
@@ -178,6 +183,10 @@ pub struct Process {
     pub pending: Mutex<Vec<Envelope>>,
     /// Where the built-in runtime says whether the program began, and what was said meanwhile.
     pub status_pipe: Mutex<Option<(OwnedFd, Stderr)>>,
+    /// The shim that has the process, if another does.
+    pub foreign: Option<Arc<Foreign>>,
+    /// Our end of an exec's stdin, until it is started there.
+    pub input: Mutex<Option<Arc<AsyncFd<OwnedFd>>>>,
 }
 
 /// The changing part of a process.
@@ -190,6 +199,8 @@ pub struct Life {
     pub oom_before: u64,
     /// Its start has been told (or will not be), so its end may be.
     pub announced: bool,
+    /// Its end is being seen to.
+    pub ending: bool,
 }
 
 impl Shim {
@@ -358,6 +369,7 @@ impl Process {
         names: StdioNames,
         hub: Arc<Hub>,
         stdin: Stdin,
+        foreign: Option<Arc<Foreign>>,
     ) -> Arc<Self> {
         let phase = if exec.is_some() { Phase::Added } else { Phase::Creating };
         Arc::new(Self {
@@ -373,12 +385,15 @@ impl Process {
                 start_time: 0,
                 oom_before: 0,
                 announced: false,
+                ending: false,
             }),
             exit: watch::Sender::new(None),
             console: Mutex::default(),
             spec: Mutex::default(),
             pending: Mutex::default(),
             status_pipe: Mutex::default(),
+            foreign,
+            input: Mutex::default(),
         })
     }
 
@@ -398,6 +413,11 @@ impl Process {
         }
         life.phase = to;
         Ok(())
+    }
+
+    /// Whoever is first sees to its end.
+    pub fn claim_end(&self) -> bool {
+        !std::mem::replace(&mut lock(&self.life).ending, true)
     }
 
     pub fn exited(&self) -> Option<Exited> {
@@ -424,7 +444,10 @@ impl Process {
                 self.exec.as_deref().unwrap_or(&self.container),
             ));
         }
-        crate::cgroup::kill(life.pid, signal);
+        match &self.foreign {
+            Some(foreign) => foreign.signal_soon(self.exec.as_deref(), signal),
+            None => crate::cgroup::kill(life.pid, signal),
+        }
         Ok(())
     }
 
@@ -437,6 +460,9 @@ impl Process {
     }
 
     pub fn resize(&self, height: u16, width: u16) {
+        if let Some(foreign) = &self.foreign {
+            foreign.resize_soon(self.exec.as_deref(), height, width);
+        }
         if let Some(console) = lock(&self.console).as_ref() {
             let _ = crate::sys::set_window_size(console.get_ref(), height, width);
         }

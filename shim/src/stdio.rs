@@ -3,7 +3,10 @@
 use crate::{
     child::{nonblocking, payload::Payload},
     failure::{Failure, Kind, Result, failed},
-    io::{fifo, lock, logger, pump},
+    io::{
+        fifo, lock, logger,
+        pump::{self, Writer},
+    },
     shim::{Container, Process, Shim},
     sys,
 };
@@ -52,9 +55,14 @@ pub fn check(names: [&str; 3]) -> Result<()> {
 pub async fn make(shim: &Arc<Shim>, container: &Container, process: &Arc<Process>) -> Result<Ends> {
     let wrong = |err: io::Error| failed(Kind::Runtime, format_args!("making stdio of {}", process.describe()))(err);
     let (ours, childs) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| wrong(errno.into()))?;
-    connect_names(process).map_err(wrong)?;
-    start_logger(shim, container, process).await.map_err(wrong)?;
+    connect(shim, container, process).await.map_err(wrong)?;
     make_ends(container, process, (childs, ours)).map_err(wrong)
+}
+
+/// Connects the hub to what the request names: pipes, files, a logger.
+pub async fn connect(shim: &Arc<Shim>, container: &Container, process: &Arc<Process>) -> io::Result<()> {
+    connect_names(process)?;
+    start_logger(shim, container, process).await
 }
 
 fn make_ends(container: &Container, process: &Arc<Process>, status: (OwnedFd, OwnedFd)) -> io::Result<Ends> {
@@ -77,7 +85,12 @@ fn make_ends(container: &Container, process: &Arc<Process>, status: (OwnedFd, Ow
     for (stream, name) in [(1, &process.names.stdout), (2, &process.names.stderr)] {
         if container.driven || !name.is_empty() {
             let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
-            pump::start(Arc::new(nonblocking(read)?), stream, process.hub.clone());
+            pump::start(
+                Arc::new(nonblocking(read)?),
+                stream,
+                process.hub.clone(),
+                Writer::Process,
+            );
             stdio[usize::from(stream)] = Some(write);
         }
     }
@@ -193,7 +206,7 @@ fn adopt_terminal(process: &Arc<Process>, terminal: OwnedFd) -> io::Result<()> {
     let terminal = Arc::new(nonblocking(terminal)?);
     *lock(&process.console) = Some(terminal.clone());
     process.stdin.set(terminal.clone());
-    pump::start(terminal, 1, process.hub.clone());
+    pump::start(terminal, 1, process.hub.clone(), Writer::Process);
     Ok(())
 }
 

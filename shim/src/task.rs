@@ -2,6 +2,7 @@
 
 use crate::{
     child::{self, builtin, byname},
+    foreign,
     io::lock,
     shim::{Exited, Phase, Process, Runtime, Shim},
     verbs::{self, create::call},
@@ -146,6 +147,9 @@ impl Task for TaskService {
 
     async fn pids(&self, _: &TtrpcContext, request: PidsRequest) -> Answer<PidsResponse> {
         let container = self.0.container(&request.id)?;
+        if let Some(foreign) = &container.foreign {
+            return Ok(foreign::verbs::pids(foreign).await?);
+        }
         let execs: HashMap<u32, String> = lock(&container.execs)
             .iter()
             .map(|(id, exec)| (exec.life().pid, id.clone()))
@@ -209,7 +213,7 @@ impl Task for TaskService {
     }
 
     async fn kill(&self, _: &TtrpcContext, request: KillRequest) -> Answer<Empty> {
-        verbs::kill::kill(&self.0, &request.id, &request.exec_id, request.signal, request.all)?;
+        verbs::kill::kill(&self.0, &request.id, &request.exec_id, request.signal, request.all).await?;
         Ok(Empty::new())
     }
 
@@ -219,7 +223,7 @@ impl Task for TaskService {
             exec_id: request.exec_id.clone(),
             ..Default::default()
         };
-        verbs::exec::add(&self.0, request)?;
+        verbs::exec::add(&self.0, request).await?;
         self.0.events.tell(topics::TASK_EXEC_ADDED_EVENT_TOPIC, &event);
         Ok(Empty::new())
     }
@@ -241,6 +245,10 @@ impl Task for TaskService {
 
     async fn update(&self, _: &TtrpcContext, request: UpdateTaskRequest) -> Answer<Empty> {
         let container = self.0.container(&request.id)?;
+        if let Some(foreign) = &container.foreign {
+            foreign::verbs::update(foreign, request).await?;
+            return Ok(Empty::new());
+        }
         let resources = request.resources.into_option().map(|any| any.value).unwrap_or_default();
         let path = lock(&container.cgroup_path).clone();
         let dir = container.dir();
@@ -264,6 +272,9 @@ impl Task for TaskService {
 
     async fn stats(&self, _: &TtrpcContext, request: StatsRequest) -> Answer<StatsResponse> {
         let container = self.0.container(&request.id)?;
+        if let Some(foreign) = &container.foreign {
+            return Ok(foreign::verbs::stats(foreign).await?);
+        }
         let stats = verbs::stats::read(&container.cgroups());
         self.0.tidy_memory();
         Ok(StatsResponse {

@@ -17,6 +17,7 @@ mod diff;
 mod events;
 mod forward;
 mod happening;
+mod health;
 mod identifier;
 mod images;
 mod introspection;
@@ -35,6 +36,7 @@ mod version;
 use gantry_engine::Engine;
 use gantry_proto_containerd::{MAX_MESSAGE, services};
 use gantry_store::{Background, BlobStore, Collector, Leases, SnapshotStore};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tonic::service::RoutesBuilder;
@@ -61,6 +63,8 @@ pub const SERVICES: [&str; 16] = [
 ];
 
 pub use forward::serve as serve_shims;
+pub use health::health;
+pub use introspection::{platform_text, plugin_names};
 
 /// What the services work with; gantryd makes these.
 #[derive(Clone)]
@@ -84,6 +88,39 @@ pub struct About {
     pub uuid: String,
     /// The data root.
     pub root: PathBuf,
+    /// Where clients install programs.
+    pub opt: PathBuf,
+    /// On which tasks run, as `linux/amd64`; empty = this machine's.
+    pub platforms: Vec<String>,
+    /// What the configuration says of snapshotters that are services outside, by name.
+    pub outside: BTreeMap<String, Outside>,
+    pub messages: Messages,
+}
+
+/// A snapshots service outside, as it is shown.
+#[derive(Debug, Clone)]
+pub struct Outside {
+    /// Path of its socket.
+    pub address: String,
+    pub platform: Option<String>,
+    pub exports: BTreeMap<String, String>,
+    pub capabilities: Vec<String>,
+}
+
+/// Bytes of the largest message.
+#[derive(Debug, Clone, Copy)]
+pub struct Messages {
+    pub taken: usize,
+    pub sent: usize,
+}
+
+impl Default for Messages {
+    fn default() -> Self {
+        Self {
+            taken: MAX_MESSAGE,
+            sent: MAX_MESSAGE,
+        }
+    }
 }
 
 /// The services' common state: the rooms, and the streams that wait to be used.
@@ -95,6 +132,7 @@ struct Door {
 
 /// Adds the services to a server.
 pub fn add_services(rooms: Rooms, routes: &mut RoutesBuilder) {
+    let Messages { taken, sent } = rooms.about.messages;
     let door = Door {
         rooms: Arc::new(rooms),
         streams: streams::Streams::default(),
@@ -103,8 +141,8 @@ pub fn add_services(rooms: Rooms, routes: &mut RoutesBuilder) {
         ($($path:ident :: $module:ident :: $server:ident),* $(,)?) => {
             $(routes.add_service(
                 services::$path::v1::$module::$server::new(door.clone())
-                    .max_decoding_message_size(MAX_MESSAGE)
-                    .max_encoding_message_size(MAX_MESSAGE),
+                    .max_decoding_message_size(taken)
+                    .max_encoding_message_size(sent),
             );)*
         };
     }

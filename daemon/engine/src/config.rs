@@ -2,7 +2,18 @@
 
 use crate::network::NetworkConfig;
 use gantry_core::container::{LogConfig, Ulimit};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+
+/// A runtime that the administrator gave a name.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NamedRuntime {
+    /// An OCI runtime, or a shim, told by its name.
+    Program { path: PathBuf, args: Vec<String> },
+    /// A shim, by runtime name or absolute path, with options as the configuration writes them.
+    Shim { name: String, options: Map<String, Value> },
+}
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -14,8 +25,8 @@ pub struct Config {
     pub cgroup_parent: String,
     /// Empty = built in.
     pub default_runtime: String,
-    /// Name to program, beside what is found on PATH.
-    pub runtimes: std::collections::BTreeMap<String, PathBuf>,
+    /// Beside what is found on PATH.
+    pub runtimes: BTreeMap<String, NamedRuntime>,
     pub log: LogConfig,
     pub default_ulimits: Vec<Ulimit>,
     /// Daemon-wide file of OCI hooks.

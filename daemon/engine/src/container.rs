@@ -14,6 +14,7 @@ mod remove;
 mod rename;
 mod restart;
 pub(crate) mod rootfs;
+mod runtime;
 pub(crate) mod start;
 mod stats;
 mod stop;

@@ -9,10 +9,10 @@ use gantry_core::container::ContainerRecord;
 use gantry_core::spec::security::Seccomp;
 use gantry_core::spec::user::ResolvedUser;
 use gantry_core::spec::{self, Defaults, EtcFiles, Network, SpecInput};
-use gantry_core::{ContainerId, Error, ErrorKind, Result};
+use gantry_core::{ContainerId, Error, Result};
 use oci_spec::runtime::Spec;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 pub use facts::{filesystem_name, gather, os_name, total_memory, warnings};
 
@@ -76,50 +76,10 @@ pub fn defaults(config: &Config) -> Defaults {
     }
 }
 
-/// Name of the built-in runtime, as users may spell it.
-const BUILT_IN: [&str; 4] = ["", "gantry", "io.containerd.gantry.v1", "builtin"];
-
 impl Context {
     /// The cgroup of a container.
     pub fn cgroup_path(&self, id: &ContainerId) -> String {
         format!("{}/{id}", self.config.cgroup_parent)
-    }
-
-    /// The program of a runtime; empty for the built-in one. Unknown names are refused before anything is made.
-    pub fn runtime(&self, name: &str) -> Result<String> {
-        let name = if name.is_empty() {
-            self.config.default_runtime.as_str()
-        } else {
-            name
-        };
-        if BUILT_IN.contains(&name) {
-            return Ok(String::new());
-        }
-        let program = self.config.runtimes.get(name).cloned().or_else(|| on_path(name));
-        program.map(|path| path.to_string_lossy().into_owned()).ok_or_else(|| {
-            Error::new(
-                ErrorKind::InvalidArgument,
-                format!(
-                    "unknown or invalid runtime name: {name}; known are {}",
-                    self.runtimes().join(", ")
-                ),
-            )
-        })
-    }
-
-    /// Names of runtimes that can be chosen.
-    pub fn runtimes(&self) -> Vec<String> {
-        let mut names: Vec<String> = vec!["gantry".to_owned()];
-        names.extend(self.config.runtimes.keys().cloned());
-        names.extend(
-            ["runc", "crun"]
-                .into_iter()
-                .filter(|name| on_path(name).is_some())
-                .map(str::to_owned),
-        );
-        names.sort();
-        names.dedup();
-        names
     }
 
     /// Log driver and options of a container, the daemon's where it names none.
@@ -135,20 +95,4 @@ impl Context {
             .find(|name| !name.is_empty());
         (named.unwrap_or("json-file"), &chosen.options)
     }
-}
-
-fn on_path(name: &str) -> Option<PathBuf> {
-    if name.contains('/') {
-        return Some(PathBuf::from(name)).filter(|path| executable(path));
-    }
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|dir| dir.join(name))
-        .find(|path| executable(path))
-}
-
-fn executable(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    path.metadata()
-        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }

@@ -31,7 +31,7 @@ mod system;
 pub mod tasks;
 mod transfer;
 
-pub use config::Config;
+pub use config::{Config, NamedRuntime};
 pub use container::start::{AttachEndpoint, Started};
 pub use container::*;
 pub use difference::{Difference, NewDifference};

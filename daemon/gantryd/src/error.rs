@@ -9,13 +9,21 @@ pub enum Error {
     ReadFile { path: PathBuf, source: io::Error },
     #[error("the configuration file {} is not JSON: {source}", path.display())]
     Json { path: PathBuf, source: serde_json::Error },
-    #[error("the configuration file {} is not TOML: {source}", path.display())]
+    #[error("the configuration file {} is not TOML, line {line}: {source}", path.display())]
     Toml {
         path: PathBuf,
+        line: usize,
         source: Box<toml::de::Error>,
     },
     #[error("the configuration file {}: {reason}", path.display())]
     File { path: PathBuf, reason: String },
+    #[error("the configuration file {}, line {line}: key {key}: {reason}", path.display())]
+    Key {
+        path: PathBuf,
+        line: usize,
+        key: String,
+        reason: String,
+    },
     #[error("the configuration file {} has options that do not exist: {}", path.display(), keys.join(", "))]
     UnknownKeys { path: PathBuf, keys: Vec<String> },
     #[error("options are given twice, {first} and {second}; keep one of each: {}", options.join(", "))]
@@ -32,10 +40,10 @@ pub enum Error {
         value: String,
         instead: String,
     },
-    #[error(
-        "called by the name containerd, which is not built yet; call it gantryd (--address, --root, --state and --config work there)"
-    )]
-    CalledContainerd,
+    #[error("the plugin {id} is required by the configuration and is not here")]
+    Required { id: String },
+    #[error("publish an event at {address}: {reason}")]
+    Publish { address: String, reason: String },
     #[error("{deed} {}: {source}", path.display())]
     Path {
         deed: &'static str,
@@ -54,7 +62,7 @@ pub enum Error {
     SocketLong { path: PathBuf, limit: usize },
     #[error("the storage driver {driver} does not work on {}: {reason}; move the data root to another filesystem or use --storage-driver native", path.display())]
     Driver {
-        driver: &'static str,
+        driver: String,
         path: PathBuf,
         reason: String,
     },

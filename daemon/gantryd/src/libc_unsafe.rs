@@ -15,6 +15,16 @@ pub fn tune() {
     }
 }
 
+/// Lets programs be found in a directory, before all others; must be called before threads are started.
+pub fn prepend_to_path(dir: &std::path::Path) {
+    let old = std::env::var_os("PATH").unwrap_or_default();
+    let dirs = std::iter::once(dir.to_owned()).chain(std::env::split_paths(&old));
+    if let Ok(path) = std::env::join_paths(dirs) {
+        // SAFETY: no other thread runs yet that could read the environment meanwhile.
+        unsafe { std::env::set_var("PATH", path) };
+    }
+}
+
 /// Gives free memory back to the kernel, and program code that is not in use; called now and then while the daemon is idle.
 pub fn trim() {
     #[cfg(target_env = "gnu")]

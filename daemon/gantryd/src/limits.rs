@@ -1,5 +1,6 @@
 //! The daemon's own limit of open files: as high as it may go, while containers keep what the daemon was born with.
 
+use crate::error::{Error, Result};
 use gantry_core::container::Ulimit;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::warn;
@@ -20,4 +21,13 @@ pub fn raise_open_files() -> Option<Ulimit> {
         soft: number(soft),
         hard: number(hard),
     })
+}
+
+/// How likely the kernel ends this daemon when memory is out: -1000 to 1000, and 0 = as it was born. Shims begin with it, too.
+pub fn score_for_oom(score: i32) -> Result<()> {
+    const FILE: &str = "/proc/self/oom_score_adj";
+    match score {
+        0 => Ok(()),
+        score => std::fs::write(FILE, score.to_string()).map_err(Error::path("write oom_score to", FILE)),
+    }
 }

@@ -1,8 +1,11 @@
 //! gantryd: the daemon. Flags and files become settings, the rooms are opened and wired, the gRPC socket is served, signals
 //! are obeyed. It has no use case of its own.
 //!
+//! Called by the name `containerd` it takes that program's command line, places and configuration ([`called`]).
+//!
 //! The one flow, in `main`: allocator, flags, settings, log, then [`serve::run`]: locks, engine, socket, readiness, and the end.
 
+mod called;
 mod cgroups;
 mod config;
 mod driver;
@@ -14,15 +17,15 @@ mod limits;
 mod lock;
 mod logging;
 mod notify;
+mod publish;
 mod serve;
 mod socket;
 mod store_command;
 mod wiring;
 
-use config::{CommandLine, Deed};
+use config::{CommandLine, Deed, Settings};
 use error::{Error, Result};
 use std::io::Write;
-use std::path::Path;
 use std::time::Duration;
 use tracing::{info, warn};
 
@@ -36,40 +39,62 @@ fn main() {
     libc_unsafe::tune();
     let code = match start() {
         Ok(()) => 0,
-        Err(error) => {
+        Err((name, error)) => {
             // Nobody may be reading; the exit code says it too.
-            let _ = writeln!(std::io::stderr(), "gantryd: {error}");
+            let _ = writeln!(std::io::stderr(), "{name}: {error}");
             1
         }
     };
     libc_unsafe::leave(code)
 }
 
-fn start() -> Result<()> {
-    let mut arguments = std::env::args_os();
-    let called = arguments.next().unwrap_or_default();
-    if Path::new(&called).file_name().is_some_and(|name| name == "containerd") {
-        return Err(Error::CalledContainerd);
+fn start() -> std::result::Result<(), (&'static str, Error)> {
+    let called = std::env::args_os().next().unwrap_or_default();
+    if called::is(&called) {
+        return called_containerd().map_err(|error| ("containerd", error));
     }
     let line = config::parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
-    match &line.flags.command {
+    let outcome = match &line.flags.command {
         Some(Deed::Store(deed)) => store_command::run(deed),
-        None => daemon(&line),
+        Some(Deed::Publish(deed)) => publish::run(deed, line.address()),
+        None if line.flags.validate => validate(&line),
+        None => config::load(&line).and_then(daemon),
+    };
+    outcome.map_err(|error| ("gantryd", error))
+}
+
+fn called_containerd() -> Result<()> {
+    match called::parse(std::env::args_os()) {
+        called::Asked::Serve { flags, file } => daemon(config::load_containerd(flags, file.as_deref())?),
+        called::Asked::Print(text) => print(&text),
+        called::Asked::Dump { file } => print(&config::dump(file.as_deref())?),
+        called::Asked::Publish { deed, address } => publish::run(&deed, address),
+        called::Asked::Refuse { text, error, code } => {
+            // Nobody may be reading; the exit code says it too.
+            let _ = write!(std::io::stdout(), "{text}");
+            let _ = writeln!(std::io::stderr(), "containerd: {error}");
+            libc_unsafe::leave(code)
+        }
     }
 }
 
-fn daemon(line: &CommandLine) -> Result<()> {
-    let settings = config::load(line)?;
-    if line.flags.validate {
-        let mut stdout = std::io::stdout();
-        for warning in &settings.warnings {
-            let _ = writeln!(std::io::stderr(), "warning: {warning}");
-        }
-        return writeln!(stdout, "configuration OK").map_err(|source| Error::System {
-            deed: "write to standard output",
-            source,
-        });
+fn print(text: &str) -> Result<()> {
+    write!(std::io::stdout(), "{text}").map_err(|source| Error::System {
+        deed: "write to standard output",
+        source,
+    })
+}
+
+fn validate(line: &CommandLine) -> Result<()> {
+    for warning in &config::load(line)?.warnings {
+        let _ = writeln!(std::io::stderr(), "warning: {warning}");
     }
+    print("configuration OK\n")
+}
+
+fn daemon(settings: Settings) -> Result<()> {
+    libc_unsafe::prepend_to_path(&settings.opt().join("bin"));
+    limits::score_for_oom(settings.tuning.oom_score)?;
     let lines = logging::start(&settings)?;
     for warning in &settings.warnings {
         warn!("{warning}");

@@ -132,7 +132,7 @@ async fn serve(settings: &Settings, listener: UnixListener, rooms: &Rooms, signa
         settings.address.display()
     );
     notify::tell("READY=1");
-    wiring::housekeeping(rooms);
+    wiring::housekeeping(settings, rooms);
     tokio::select! {
         outcome = &mut server => return outcome,
         () = signals.end() => {}
@@ -170,17 +170,9 @@ async fn stop_containers(engine: &Engine, limit: Option<Duration>) {
 
 /// gantry.v1, containerd's services and grpc.health.v1 on the socket.
 async fn server(rooms: &Rooms, listener: UnixListener, until: impl Future<Output = ()>) -> Result<()> {
-    let (reporter, health) = tonic_health::server::health_reporter();
-    for name in gantry_api_engine::SERVICES
-        .iter()
-        .chain(&gantry_api_containerd::SERVICES)
-    {
-        reporter
-            .set_service_status(name, tonic_health::ServingStatus::Serving)
-            .await;
-    }
     let mut routes = RoutesBuilder::default();
-    routes.add_service(health);
+    let served = gantry_api_engine::SERVICES.into_iter().chain(gantry_api_containerd::SERVICES);
+    routes.add_service(gantry_api_containerd::health(served));
     gantry_api_engine::add_services(rooms.engine.clone(), &mut routes);
     gantry_api_containerd::add_services(rooms.containerd.clone(), &mut routes);
     Server::builder()

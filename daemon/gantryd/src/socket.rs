@@ -31,17 +31,29 @@ impl Place {
 
 /// Binds the socket of the settings.
 pub fn bind(settings: &Settings) -> Result<(UnixListener, Place)> {
-    bind_at(settings, &settings.address)
+    bind_at(&settings.address, settings.address_uid, settings.address_gid)
 }
 
-/// Binds the socket on which shims tell what happens: beside the other, where containerd's shims look for it.
+/// Binds the socket on which shims tell what happens: beside the other, where containerd's shims look for it, unless the
+/// settings say another place.
 pub fn bind_for_shims(settings: &Settings) -> Result<(UnixListener, Place)> {
-    let mut path = settings.address.as_os_str().to_owned();
-    path.push(".ttrpc");
-    bind_at(settings, Path::new(&path))
+    let tuning = &settings.tuning;
+    let uid = tuning.ttrpc_uid.unwrap_or(settings.address_uid);
+    let gid = tuning.ttrpc_gid.unwrap_or(settings.address_gid);
+    bind_at(&for_shims(settings), uid, gid)
 }
 
-fn bind_at(settings: &Settings, path: &Path) -> Result<(UnixListener, Place)> {
+/// Where shims tell what happens.
+pub fn for_shims(settings: &Settings) -> PathBuf {
+    let given = settings.tuning.ttrpc.clone();
+    given.unwrap_or_else(|| {
+        let mut path = settings.address.as_os_str().to_owned();
+        path.push(".ttrpc");
+        PathBuf::from(path)
+    })
+}
+
+fn bind_at(path: &Path, uid: u32, gid: u32) -> Result<(UnixListener, Place)> {
     let fresh = beside(path);
     if fresh.as_os_str().as_bytes().len() > LIMIT {
         return Err(Error::SocketLong {
@@ -59,7 +71,7 @@ fn bind_at(settings: &Settings, path: &Path) -> Result<(UnixListener, Place)> {
     let _ = fs::remove_file(&fresh);
     let listener = UnixListener::bind(&fresh).map_err(Error::path("bind the socket", path))?;
     let ready = fs::set_permissions(&fresh, fs::Permissions::from_mode(0o660))
-        .and_then(|()| std::os::unix::fs::chown(&fresh, Some(settings.address_uid), Some(settings.address_gid)))
+        .and_then(|()| std::os::unix::fs::chown(&fresh, Some(uid), Some(gid)))
         .and_then(|()| listener.set_nonblocking(true))
         .and_then(|()| fs::metadata(&fresh))
         .and_then(|meta| fs::rename(&fresh, path).map(|()| (meta.dev(), meta.ino())));

@@ -3,10 +3,10 @@
 use crate::config::Settings;
 use crate::driver;
 use crate::error::{Error, Result};
-use crate::{libc_unsafe, limits};
+use crate::{libc_unsafe, limits, socket};
 use gantry_engine::{Config, Engine, Parts};
 use gantry_image::{ImageService, ImageSettings, RegistryConfig};
-use gantry_store::{BlobStore, Collector, Damage, Leases, Sharing, SnapshotStore, Store, StoreOptions};
+use gantry_store::{BlobStore, Collector, Damage, Leases, SnapshotStore, Store, StoreOptions};
 use gantry_task::{Deadlines, Shims, ShimsConfig};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,7 +38,7 @@ struct Lower {
     content: Arc<BlobStore>,
     snapshots: SnapshotStore,
     collector: Arc<Collector>,
-    snapshotter: &'static str,
+    snapshotter: String,
 }
 
 /// Opens everything. It does not wait for containers.
@@ -52,7 +52,7 @@ pub async fn open(settings: &Settings) -> Result<Rooms> {
         })??;
     // Leases hold what is on its way in against a collection that runs meanwhile.
     let leases = Arc::new(Leases::new(lower.store.clone()));
-    let image_settings = image_settings(settings, lower.snapshotter);
+    let image_settings = image_settings(settings, &lower.snapshotter);
     let images = ImageService::with_leases(
         lower.content.clone(),
         Arc::new(lower.snapshots.clone()),
@@ -64,12 +64,13 @@ pub async fn open(settings: &Settings) -> Result<Rooms> {
         shim: gantry_task::find_shim().map_err(gantry_core::Error::from)?,
         grpc_address: settings.address.to_string_lossy().into_owned(),
         debug: settings.debug,
-        deadlines: Deadlines::default(),
+        deadlines: deadlines(settings),
     });
+    let shims = shims.telling(&socket::for_shims(settings).to_string_lossy());
     let born_with = limits::raise_open_files();
     let collector = lower.collector.clone();
     let parts = Parts {
-        config: engine_config(settings, lower.snapshotter, born_with),
+        config: engine_config(settings, &lower.snapshotter, born_with),
         store: lower.store,
         snapshots: lower.snapshots.clone(),
         images,
@@ -86,6 +87,7 @@ pub async fn open(settings: &Settings) -> Result<Rooms> {
         collector: collector.clone(),
         about: about(settings),
     };
+    check_plugins(settings, &gantry_api_containerd::plugin_names(&containerd))?;
     Ok(Rooms {
         engine,
         containerd,
@@ -94,17 +96,17 @@ pub async fn open(settings: &Settings) -> Result<Rooms> {
 }
 
 fn open_lower(settings: &Settings) -> Result<Lower> {
-    identify(&settings.data_root)?;
+    let scope = scope(&identify(&settings.data_root)?);
     let store =
         Store::open(&store_dir(&settings.data_root), &StoreOptions::default()).map_err(gantry_core::Error::from)?;
     for damage in store.damage() {
         tell(&damage);
     }
-    let snapshotters = driver::open(settings)?;
-    info!(driver = snapshotters.default, "storage driver chosen");
+    let snapshotters = driver::open(settings, &scope)?;
+    info!(driver = %snapshotters.default, "storage driver chosen");
     let root = settings.data_root.join("content");
-    let content = BlobStore::open(store.clone(), &root, Sharing::Shared).map_err(gantry_core::Error::from)?;
-    let snapshots = SnapshotStore::new(store.clone(), snapshotters.all, Sharing::Shared);
+    let content = BlobStore::open(store.clone(), &root, settings.tuning.sharing).map_err(gantry_core::Error::from)?;
+    let snapshots = SnapshotStore::new(store.clone(), snapshotters.all, settings.tuning.sharing);
     finish_and_undo(&content, &snapshots)?;
     let orphans = Leases::new(store.clone())
         .end_orphans()
@@ -125,27 +127,82 @@ fn open_lower(settings: &Settings) -> Result<Lower> {
     })
 }
 
-/// The number that tells this data root's daemon from any other, made once.
-fn identify(data_root: &Path) -> Result<()> {
-    let path = data_root.join(gantry_api_engine::ID_FILE);
-    if path.exists() {
-        return Ok(());
+/// The number that tells this data root's daemon from any other, made once; the one that a containerd had, if it was its root.
+fn identify(data_root: &Path) -> Result<String> {
+    let (ours, theirs) = (data_root.join(gantry_api_engine::ID_FILE), data_root.join("uuid"));
+    let known = |path: &Path| {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        Some(text.trim().to_owned()).filter(|id| !id.is_empty())
+    };
+    let id = match known(&ours).or_else(|| known(&theirs)) {
+        Some(id) => id,
+        None => std::fs::read_to_string("/proc/sys/kernel/random/uuid")
+            .map_err(Error::path("read", "/proc/sys/kernel/random/uuid"))?
+            .trim()
+            .to_owned(),
+    };
+    for path in [&ours, &theirs] {
+        if known(path).as_ref() != Some(&id) {
+            let fresh = path.with_extension("new");
+            let made = std::fs::write(&fresh, format!("{id}\n")).and_then(|()| std::fs::rename(&fresh, path));
+            made.map_err(Error::path("write", path))?;
+        }
     }
-    let fresh = path.with_extension("new");
-    let made = std::fs::read("/proc/sys/kernel/random/uuid")
-        .and_then(|id| std::fs::write(&fresh, id))
-        .and_then(|()| std::fs::rename(&fresh, &path));
-    made.map_err(Error::path("write", path))
+    Ok(id)
+}
+
+/// What this daemon's snapshots are called at services outside; others may use the same service.
+fn scope(id: &str) -> String {
+    let number: String = id.chars().filter(char::is_ascii_alphanumeric).take(12).collect();
+    format!("gantry-{number}")
 }
 
 /// What clients of containerd's API are told of this daemon.
 fn about(settings: &Settings) -> gantry_api_containerd::About {
     let uuid = std::fs::read_to_string(settings.data_root.join(gantry_api_engine::ID_FILE)).unwrap_or_default();
+    let tuning = &settings.tuning;
+    let outside = settings.proxies.iter().map(|proxy| {
+        let shown = gantry_api_containerd::Outside {
+            address: proxy.address.clone(),
+            platform: proxy.platform.clone(),
+            exports: proxy.exports.clone(),
+            capabilities: proxy.capabilities.clone(),
+        };
+        (proxy.name.clone(), shown)
+    });
     gantry_api_containerd::About {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         revision: env!("GANTRY_GIT_COMMIT").to_owned(),
         uuid: uuid.trim().to_owned(),
         root: settings.data_root.clone(),
+        opt: settings.opt(),
+        platforms: tuning.platforms.clone(),
+        outside: outside.collect(),
+        messages: gantry_api_containerd::Messages {
+            taken: tuning.largest_in,
+            sent: tuning.largest_out,
+        },
+    }
+}
+
+/// A plugin that is required must be here; one that cannot be switched off is worth a word.
+fn check_plugins(settings: &Settings, here: &[String]) -> Result<()> {
+    let is_here = |id: &String| here.contains(id) || id == "io.containerd.metadata.v1.bolt";
+    if let Some(id) = settings.tuning.required.iter().find(|id| !is_here(id)) {
+        return Err(Error::Required { id: id.clone() });
+    }
+    for id in settings.tuning.disabled.iter().filter(|id| is_here(id)) {
+        warn!("disabled_plugins: {id} is part of the daemon and is not switched off");
+    }
+    Ok(())
+}
+
+fn deadlines(settings: &Settings) -> Deadlines {
+    let plain = Deadlines::default();
+    Deadlines {
+        reconnect: settings.tuning.shim_load.unwrap_or(plain.reconnect),
+        cleanup: settings.tuning.shim_cleanup.unwrap_or(plain.cleanup),
+        ..plain
     }
 }
 
@@ -216,10 +273,11 @@ fn engine_config(settings: &Settings, snapshotter: &str, born_with: Option<gantr
 }
 
 /// Work that has time: collections, and memory given back.
-pub fn housekeeping(rooms: &Rooms) {
+pub fn housekeeping(settings: &Settings, rooms: &Rooms) {
     let collector = rooms.collector.clone();
+    let first = tokio::time::Instant::now() + settings.tuning.first_collection;
     tokio::spawn(async move {
-        let mut tick = tokio::time::interval(COLLECT);
+        let mut tick = tokio::time::interval_at(first, COLLECT);
         loop {
             tick.tick().await;
             let collector = collector.clone();

@@ -23,6 +23,7 @@ fn suite(sharing: Sharing) {
         Subject {
             store,
             shared: sharing == Sharing::Shared,
+            cuts: true,
         }
     });
 }

@@ -55,6 +55,7 @@ impl Shims {
         let state = bundle.state().unwrap_or_default();
         fail::fail_point!("task::cleanup::kill");
         end_shim(&bundle, leftover.id.as_str(), deadline)?;
+        self.end_behind(&bundle, leftover, deadline)?;
         end_container(leftover, &state, deadline)?;
         unmount_below(bundle.path(), deadline)?;
         fail::fail_point!("task::cleanup::socket");

@@ -10,6 +10,7 @@
 //! processes, [`attach`] joins a process's stdio, [`descriptors`] travel to a shim and back.
 
 pub mod attach;
+mod behind;
 mod bundle;
 pub mod cgroup;
 mod cleanup;
@@ -23,6 +24,7 @@ mod pidfd_unsafe;
 pub mod process;
 mod program;
 mod reconnect;
+mod runtime;
 mod shim;
 mod shims;
 mod spawn;
@@ -38,6 +40,7 @@ pub use foreign::{Discarded, LaunchShim, Mourned};
 pub use process::ProcessMark;
 pub use program::{find_shim, shim_program};
 pub use reconnect::{Lookup, Reunion};
+pub use runtime::{Runtime, is_shim};
 pub use shim::Shim;
 pub use shims::{Deadlines, Shims, ShimsConfig, StartShim};
 pub use words::{
@@ -76,25 +79,24 @@ mod tests {
 
     #[test]
     fn every_stop_in_the_code_is_named_once_in_the_list() {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let mut found = Vec::new();
-        for entry in fs::read_dir(source).unwrap() {
-            let path = entry.unwrap().path();
-            let text = if path.is_file() {
-                fs::read_to_string(path).unwrap()
-            } else {
-                continue;
-            };
-            let mark = concat!("fail_", "point!(\"");
-            found.extend(
-                text.split(mark)
-                    .skip(1)
-                    .filter_map(|rest| rest.split('"').next())
-                    .map(str::to_owned),
-            );
-        }
+        gather(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
         let set: BTreeSet<&str> = found.iter().map(String::as_str).collect();
         assert_eq!(set.len(), found.len(), "a name stands twice");
         assert_eq!(set, FAILPOINTS.iter().copied().collect());
+    }
+
+    fn gather(dir: &Path, found: &mut Vec<String>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                gather(&path, found);
+                continue;
+            }
+            let text = fs::read_to_string(path).unwrap();
+            let mark = concat!("fail_", "point!(\"");
+            let names = text.split(mark).skip(1).filter_map(|rest| rest.split('"').next());
+            found.extend(names.map(str::to_owned));
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What the keeper says to a shim and hears from it, free of wire types.
 
 use crate::error::{Result, TaskError};
+use crate::runtime::Runtime;
 use gantry_core::Mount;
 use gantry_core::meta::Any;
 use gantry_proto_shim::{api, extras, protobuf};
@@ -15,9 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub struct CreateTask {
     pub rootfs: Vec<Mount>,
     pub terminal: bool,
-    /// Name or path of an OCI runtime program; empty = the shim's own.
-    pub runtime: String,
-    pub runtime_args: Vec<String>,
+    pub runtime: Runtime,
     /// Where exit records and, by default, the log go; outlives reboots.
     pub state_dir: PathBuf,
     pub log: LogConfig,
@@ -244,8 +243,7 @@ impl CreateTask {
 
     fn options(&self) -> extras::CreateOptions {
         let mut options = extras::CreateOptions::new();
-        options.runtime = self.runtime.clone();
-        options.runtime_args = self.runtime_args.clone();
+        self.runtime.write(&mut options);
         options.state_dir = self.state_dir.to_string_lossy().into_owned();
         options.open_stdin = self.stdin != HeldStdin::No;
         options.stdin_once = self.stdin == HeldStdin::Once;

@@ -9,8 +9,8 @@ use gantry_task::cgroup::{Cgroup, Hierarchies};
 use gantry_task::logs::{LogQuery, read};
 use gantry_task::stats::Sampler;
 use gantry_task::{
-    CreateTask, Deadlines, ExecSpec, HeldStdin, Leftover, Lookup, ProcessMark, Reunion, Shim, Shims, ShimsConfig,
-    StartShim, Status, exit_record,
+    CreateTask, Deadlines, ExecSpec, HeldStdin, Leftover, Lookup, ProcessMark, Reunion, Runtime, Shim, Shims,
+    ShimsConfig, StartShim, Status, exit_record,
 };
 use serde_json::{Value, json};
 use std::fs;
@@ -249,23 +249,31 @@ async fn a_container_from_birth_to_death() {
 
 #[tokio::test]
 async fn a_command_that_cannot_run_has_its_own_kind() {
-    for (runtime, command, kind) in [
-        ("", "nosuch", ErrorKind::CommandNotFound),
-        ("", "/etc/text", ErrorKind::CommandNotExecutable),
-        ("runc", "nosuch", ErrorKind::CommandNotFound),
-        ("runc", "/etc/text", ErrorKind::CommandNotExecutable),
-    ] {
+    let program = Runtime::Program {
+        program: "runc".to_owned(),
+        args: Vec::new(),
+    };
+    let behind = Runtime::Shim {
+        program: "/usr/bin/containerd-shim-runc-v2".into(),
+        options: None,
+    };
+    let commands = [
+        ("nosuch", ErrorKind::CommandNotFound),
+        ("/etc/text", ErrorKind::CommandNotExecutable),
+    ];
+    let all = [Runtime::BuiltIn, program, behind].into_iter();
+    for (runtime, (command, kind)) in all.flat_map(|runtime| commands.map(|command| (runtime.clone(), command))) {
         let bed = Bed::new();
         let shim = bed.shim(&[command]).await;
         let task = CreateTask {
-            runtime: runtime.to_owned(),
+            runtime: runtime.clone(),
             ..bed.task()
         };
         let error = match shim.create(task).await {
             Err(error) => error,
             Ok(_) => shim.start(None).await.unwrap_err(),
         };
-        assert_eq!(error.kind(), kind, "{runtime}: {error}");
+        assert_eq!(error.kind(), kind, "{runtime:?}: {error}");
         bed.shims.cleanup(bed.leftover(None)).await.unwrap();
         bed.nothing_is_left();
     }

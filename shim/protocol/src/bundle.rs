@@ -20,6 +20,10 @@ pub const RUNTIME: &str = "runtime";
 pub const STATE: &str = "state.json";
 /// Events that the daemon has not taken yet; here, or in the state directory when gantryd drives.
 pub const EVENTS: &str = "events.spool";
+/// Directory of a foreign shim behind ours: `<id>/` is its own bundle, `io/` the pipes between the two.
+pub const FOREIGN: &str = "foreign";
+/// [`ForeignShim`] in JSON, in the directory of a foreign shim.
+pub const FOREIGN_SHIM: &str = "shim.json";
 /// What the shim itself has to say when something goes wrong.
 pub const SHIM_LOG: &str = "shim.log";
 
@@ -39,4 +43,19 @@ pub struct BundleState {
     pub runtime: String,
     /// Where that program keeps its state.
     pub runtime_root: String,
+}
+
+/// The shim that stands behind ours, so that it can be found and ended without ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ForeignShim {
+    /// Absolute path.
+    pub program: String,
+    /// 0 while it is being started, or when it does not say.
+    pub pid: u32,
+    /// As in [`BundleState`].
+    pub start_time: u64,
+    pub boot_id: String,
+    /// `unix://` address of its ttrpc socket.
+    pub address: String,
 }

@@ -16,7 +16,7 @@ pub mod stdio;
 mod time;
 
 pub use bootstrap::{Bootstrap, BootstrapError};
-pub use bundle::BundleState;
+pub use bundle::{BundleState, ForeignShim};
 pub use exit::{ExitRecord, exit_file_name};
 pub use time::{parse_rfc3339, rfc3339};
 

@@ -18,6 +18,16 @@ pub fn task_socket(dir: &str, grpc_address: &str, namespace: &str, id: &str) -> 
     path
 }
 
+/// Path of the socket that containerd's own shims make for what is no group: the whole hash, in a directory that cannot be chosen.
+pub fn foreign_socket(grpc_address: &str, namespace: &str, id: &str) -> String {
+    let digest = Sha256::digest(format!("{grpc_address}/{namespace}/{id}"));
+    let mut path = format!("{DEFAULT_DIR}/");
+    for byte in digest {
+        path.push_str(&format!("{byte:02x}"));
+    }
+    path
+}
+
 /// Path of the attach socket beside a ttrpc socket.
 pub fn attach_socket(task_socket: &str) -> String {
     format!("{task_socket}.a")
@@ -41,5 +51,10 @@ mod tests {
         );
         assert_ne!(one, task_socket("/run/gantry/s", "/other.sock", "gantry", "a"));
         assert!(attach_socket(&one).ends_with(".a"));
+        // As Debian's containerd-shim-runc-v2 1.6.20 names it.
+        assert_eq!(
+            foreign_socket("/run/containerd/containerd.sock", "default", "c1"),
+            "/run/containerd/s/d25aa4ef11a84e954e74a5bcff06557d0b6ea8d0c00243896f29826694bbd888"
+        );
     }
 }

@@ -364,15 +364,29 @@ struct LogLine {
     msg: String,
 }
 
-/// What a foreign program's log says. Its text is the only sign of what sort of failure it was; samples are in the tests.
+/// What a foreign program's log says.
 fn failure_of(name: &str, log: &str, status: &str) -> Failure {
     let mut lines = log
         .lines()
         .filter_map(|line| serde_json::from_str::<LogLine>(line).ok());
     let last = lines.rfind(|line| line.level == "error").map(|line| line.msg);
     let message = last.unwrap_or_else(|| format!("it ended with {status}"));
+    let kind = kind_of(&message);
+    let (message, name) = (
+        message.trim(),
+        Path::new(name).file_name().unwrap_or_default().to_string_lossy(),
+    );
+    let text = match message.starts_with(&*name) {
+        true => message.to_owned(),
+        false => format!("{name}: {message}"),
+    };
+    Failure::new(kind, text)
+}
+
+/// What sort of failure a foreign program speaks of. Its text is the only sign; samples are in the tests.
+pub fn kind_of(message: &str) -> Kind {
     let has = |text: &str| message.contains(text);
-    let kind = if has("executable file not found")
+    if has("executable file not found")
         || (has("executable file") && has("not found in $PATH"))
         || (has("exec") && has("no such file or directory"))
     {
@@ -383,16 +397,7 @@ fn failure_of(name: &str, log: &str, status: &str) -> Failure {
         Kind::Hook
     } else {
         Kind::Runtime
-    };
-    let (message, name) = (
-        message.trim(),
-        Path::new(name).file_name().unwrap_or_default().to_string_lossy(),
-    );
-    let text = match message.starts_with(&*name) {
-        true => message.to_owned(),
-        false => format!("{name}: {message}"),
-    };
-    Failure::new(kind, text)
+    }
 }
 
 #[cfg(test)]
@@ -425,6 +430,11 @@ mod tests {
             failure_of("crun", &sample(crun_missing), "").kind,
             Kind::CommandNotFound
         );
+        // As the runc shim of containerd 1.6 says it.
+        let shim_missing = r#"failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: exec: "nope": executable file not found in $PATH"#;
+        assert_eq!(kind_of(shim_missing), Kind::CommandNotFound);
+        let shim_exec = r#"OCI runtime exec failed: exec failed: unable to start container process: exec: "/etc": permission denied"#;
+        assert_eq!(kind_of(shim_exec), Kind::CommandNotExecutable);
         let other = failure_of("runc", "", "exit status: 1");
         assert_eq!(
             (other.kind, other.message.as_str()),

@@ -3,8 +3,11 @@
 use super::hub::Hub;
 use crate::sys;
 use nix::errno::Errno;
-use std::{os::fd::OwnedFd, sync::Arc};
-use tokio::io::unix::AsyncFd;
+use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
+use tokio::{
+    io::unix::AsyncFd,
+    time::{Instant, timeout},
+};
 
 /// Bytes read at once. The buffer lives only while there is something to read.
 const BUFFER: usize = 64 * 1024;
@@ -12,6 +15,19 @@ const BUFFER: usize = 64 * 1024;
 const TURN: usize = 8;
 /// The most that is read from a stream after its process ended: what a pipe can hold, and more.
 const LEFTOVER: usize = 2 * 1024 * 1024;
+/// A stream that others write for the process is at its end when nothing came for so long after the process ended, and in any case
+/// after the second time.
+const QUIET: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// Who writes a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writer {
+    /// The process itself: what is there when it has ended is all.
+    Process,
+    /// Another shim on its behalf, which may still be at it when the process has ended, and closes the stream when it is done.
+    Shim,
+}
 
 /// Why reading stopped.
 enum Stop {
@@ -22,25 +38,36 @@ enum Stop {
 }
 
 /// Starts reading. `stream` is 1 or 2; a terminal is 1.
-pub fn start(source: Arc<AsyncFd<OwnedFd>>, stream: u8, hub: Arc<Hub>) {
+pub fn start(source: Arc<AsyncFd<OwnedFd>>, stream: u8, hub: Arc<Hub>, writer: Writer) {
     hub.stream_opened();
     tokio::spawn(async move {
-        pump(&source, stream, &hub).await;
+        if pump(&source, stream, &hub).await == Outcome::ProcessEnded {
+            match writer {
+                Writer::Process => drain(&source, stream, &hub),
+                Writer::Shim => linger(&source, stream, &hub).await,
+            }
+        }
         hub.stream_closed(stream);
     });
 }
 
-async fn pump(source: &AsyncFd<OwnedFd>, stream: u8, hub: &Hub) {
+#[derive(PartialEq, Eq)]
+enum Outcome {
+    StreamEnded,
+    ProcessEnded,
+}
+
+async fn pump(source: &AsyncFd<OwnedFd>, stream: u8, hub: &Hub) -> Outcome {
     let mut ended = hub.ended.subscribe();
     loop {
         hub.room().await;
         if *ended.borrow_and_update() {
-            return drain(source, stream, hub);
+            return Outcome::ProcessEnded;
         }
         let mut guard = tokio::select! {
             guard = source.readable() => match guard {
                 Ok(guard) => guard,
-                Err(_) => return,
+                Err(_) => return Outcome::StreamEnded,
             },
             _ = ended.changed() => continue,
         };
@@ -48,7 +75,7 @@ async fn pump(source: &AsyncFd<OwnedFd>, stream: u8, hub: &Hub) {
             Stop::Empty => guard.clear_ready(),
             Stop::Full => {}
             Stop::Turn => tokio::task::yield_now().await,
-            Stop::End => return,
+            Stop::End => return Outcome::StreamEnded,
         }
     }
 }
@@ -91,6 +118,21 @@ fn drain(source: &AsyncFd<OwnedFd>, stream: u8, hub: &Hub) {
             }
             Err(Errno::EINTR) => {}
             Err(_) => return,
+        }
+    }
+}
+
+/// Reads on until the writer has closed the stream, or has nothing more to say.
+async fn linger(source: &AsyncFd<OwnedFd>, stream: u8, hub: &Hub) {
+    let end = Instant::now() + LONGEST;
+    while Instant::now() < end {
+        let Ok(Ok(mut guard)) = timeout(QUIET, source.readable()).await else {
+            return;
+        };
+        match read_some(source, stream, hub) {
+            Stop::Empty => guard.clear_ready(),
+            Stop::Full | Stop::Turn => tokio::task::yield_now().await,
+            Stop::End => return,
         }
     }
 }

@@ -24,7 +24,12 @@ pub struct Stdin {
     turn: tokio::sync::Mutex<()>,
     /// Set once the pipe is there, so that a client may attach and write before the process starts.
     there: watch::Sender<bool>,
+    /// What else the end of input takes, where letting go of our end is not all.
+    closer: Mutex<Option<Closer>>,
 }
+
+/// Run once, at the end of input.
+pub type Closer = Box<dyn FnOnce() + Send>;
 
 impl Stdin {
     pub fn new(held: bool, once: bool, terminal: bool) -> Self {
@@ -35,6 +40,7 @@ impl Stdin {
             terminal,
             turn: tokio::sync::Mutex::default(),
             there: watch::Sender::new(false),
+            closer: Mutex::default(),
         }
     }
 
@@ -51,6 +57,16 @@ impl Stdin {
         self.there.send_replace(true);
     }
 
+    /// The writing end is there, and so is the process; `closer` is part of the end of input. If that came first, it is run now.
+    pub fn set_with(&self, end: Arc<AsyncFd<OwnedFd>>, closer: Closer) {
+        if self.is_held() {
+            *lock(&self.closer) = Some(closer);
+        } else {
+            closer();
+        }
+        self.set(end);
+    }
+
     /// No more input for the process. A terminal has no such end; it stays.
     pub fn close(&self) {
         if self.terminal {
@@ -58,6 +74,9 @@ impl Stdin {
         }
         self.held.store(false, Ordering::Relaxed);
         lock(&self.end).take();
+        if let Some(closer) = lock(&self.closer).take() {
+            closer();
+        }
     }
 
     /// The process is gone.

@@ -4,6 +4,7 @@ use super::create::call;
 use crate::{
     child::{self, byname},
     failure::{Failure, Kind, Result, failed},
+    foreign,
     io::lock,
     shim::{Phase, Runtime, Shim},
 };
@@ -17,6 +18,9 @@ const OPTIONS_TYPE: &str = "containerd.runc.v1.CheckpointOptions";
 /// Writes a container down at the path of the request.
 pub async fn checkpoint(shim: &Arc<Shim>, request: &CheckpointTaskRequest) -> Result<()> {
     let container = shim.container(&request.id)?;
+    if let Some(foreign) = &container.foreign {
+        return foreign::verbs::checkpoint(foreign, request).await;
+    }
     let Runtime::Program(program) = &container.runtime else {
         return Err(Failure::new(
             Kind::Unsupported,

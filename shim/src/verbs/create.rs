@@ -5,6 +5,7 @@ use crate::{
     child::{self, Made, builtin, byname, mounts::Mount, undo},
     durable,
     failure::{Failure, Kind, Result, failed},
+    foreign::{self, Foreign},
     io::{
         hub::{Hub, Last},
         lock,
@@ -53,14 +54,21 @@ pub async fn create(shim: &Arc<Shim>, request: CreateTaskRequest) -> Result<u32>
         container.init.set_phase(Phase::Created);
         return Ok(0);
     }
-    let built = build(shim, &container, &plan).await;
+    let built = match &container.foreign {
+        Some(foreign) => foreign::life::create(shim, &container, foreign, request).await,
+        None => build(shim, &container, &plan).await,
+    };
     if let Err(failure) = &built {
         let refusal = Refusal {
             kind: RefusalKind::NeverStarted,
             message: failure.message.clone(),
         };
         container.init.hub.finish(Last::Refused(refusal));
-        if let Err(failure) = unmake(shim, &container).await {
+        let unmade = match &container.foreign {
+            Some(foreign) => foreign::unmake(shim, &container, foreign).await,
+            None => unmake(shim, &container).await,
+        };
+        if let Err(failure) = unmade {
             shim.note(&failure.message);
         }
         shim.remove(&container.id);
@@ -166,6 +174,7 @@ fn register(shim: &Arc<Shim>, request: &CreateTaskRequest, plan: &Plan) -> Resul
         forget_exits(&state_dir);
     }
     shim.events.keep_in(&state_dir);
+    let foreign = Foreign::asked(&shim.config, options, &request.id, &bundle).map(Arc::new);
     let log = open_log(plan, &state_dir, &request.id)?;
     let names = StdioNames {
         stdin: request.stdin.clone(),
@@ -184,6 +193,7 @@ fn register(shim: &Arc<Shim>, request: &CreateTaskRequest, plan: &Plan) -> Resul
         bundle,
         state_dir,
         runtime: plan.runtime.clone(),
+        foreign: foreign.clone(),
         in_host: options.mount_in_host,
         driven: plan.driven,
         drain: Duration::from_secs(if options.drain_seconds == 0 {
@@ -194,7 +204,7 @@ fn register(shim: &Arc<Shim>, request: &CreateTaskRequest, plan: &Plan) -> Resul
         io_owner: (plan.runc.io_uid, plan.runc.io_gid),
         oom_told: AtomicU64::new(0),
         restore: Mutex::new(restore(request, plan)),
-        init: Process::new(&request.id, None, request.terminal, names, hub, stdin),
+        init: Process::new(&request.id, None, request.terminal, names, hub, stdin, foreign),
         execs: Mutex::new(HashMap::new()),
         cgroups: Mutex::default(),
         cgroup_path: Mutex::default(),
@@ -343,7 +353,7 @@ pub fn call<'a>(
 }
 
 /// The process exists: from here on it is ours.
-fn adopt(shim: &Arc<Shim>, container: &Arc<Container>, made: &Made) {
+pub fn adopt(shim: &Arc<Shim>, container: &Arc<Container>, made: &Made) {
     let cgroups = Cgroups::of(made.pid, &made.cgroup_path);
     let start_time = durable::start_time(made.pid);
     {
@@ -380,7 +390,9 @@ fn adopt(shim: &Arc<Shim>, container: &Arc<Container>, made: &Made) {
     if let Err(err) = written {
         shim.note(&format!("writing the state of container {}: {err}", container.id));
     }
-    if let Some(reaped) = shim.adopt(made.pid, &container.init) {
+    if container.foreign.is_none()
+        && let Some(reaped) = shim.adopt(made.pid, &container.init)
+    {
         reaper::ended(shim, &container.init, reaped);
     }
 }

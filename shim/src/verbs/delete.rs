@@ -4,6 +4,7 @@ use super::{create::call, start::with_words};
 use crate::{
     child::{self, byname, undo},
     failure::{Failure, Kind, Result},
+    foreign,
     io::{hub::Last, lock},
     shim::{Container, Exited, Phase, Process, Runtime, Shim},
 };
@@ -19,11 +20,11 @@ pub async fn delete(shim: &Arc<Shim>, id: &str, exec: &str) -> Result<(u32, Exit
     if exec.is_empty() {
         delete_container(shim, &container).await
     } else {
-        delete_exec(&container, exec)
+        delete_exec(&container, exec).await
     }
 }
 
-fn delete_exec(container: &Container, exec: &str) -> Result<(u32, Exited)> {
+async fn delete_exec(container: &Container, exec: &str) -> Result<(u32, Exited)> {
     let process = container.process(exec)?;
     let ended = match process.life().phase {
         Phase::Added => {
@@ -43,6 +44,9 @@ fn delete_exec(container: &Container, exec: &str) -> Result<(u32, Exited)> {
             return Err(Failure::precondition(format!("exec {exec} is running: end it first")));
         }
     };
+    if let Some(foreign) = &container.foreign {
+        foreign::verbs::forget_exec(foreign, exec).await?;
+    }
     lock(&container.execs).remove(exec);
     Ok((process.life().pid, ended))
 }
@@ -91,6 +95,23 @@ async fn delete_claimed(shim: &Arc<Shim>, container: &Arc<Container>) -> Result<
     }
     let ended = tokio::time::timeout(Duration::from_secs(10), process.wait()).await;
     let ended = ended.map_err(|_| Failure::new(Kind::Runtime, format!("container {} does not end", container.id)))?;
+    match &container.foreign {
+        Some(foreign) => foreign::verbs::delete(shim, container, foreign).await?,
+        None => undo_own(shim, container).await?,
+    }
+    for exec in lock(&container.execs)
+        .values()
+        .filter(|exec| exec.life().phase == Phase::Added)
+    {
+        forget_unstarted(exec);
+    }
+    let _ = std::fs::remove_file(container.bundle.join(gantry_shim_protocol::bundle::STATE));
+    shim.remove(&container.id);
+    Ok((process.life().pid, ended))
+}
+
+/// Takes away what creating it made.
+async fn undo_own(shim: &Arc<Shim>, container: &Arc<Container>) -> Result<()> {
     let cgroups = container.cgroups();
     let child = child::spawn(shim, &[], || match &container.runtime {
         Runtime::Builtin => undo::delete(&container.id, &container.bundle, &container.dir(), &cgroups),
@@ -104,18 +125,12 @@ async fn delete_claimed(shim: &Arc<Shim>, container: &Arc<Container>) -> Result<
     })?;
     let stderr = child.stderr.clone();
     match child.answer::<()>().await {
-        Ok(()) => {}
+        Ok(()) => Ok(()),
         // The container is gone all the same.
-        Err(failure) if failure.kind == Kind::Hook => shim.note(&with_words(failure, &stderr).message),
-        Err(failure) => return Err(with_words(failure, &stderr)),
+        Err(failure) if failure.kind == Kind::Hook => {
+            shim.note(&with_words(failure, &stderr).message);
+            Ok(())
+        }
+        Err(failure) => Err(with_words(failure, &stderr)),
     }
-    for exec in lock(&container.execs)
-        .values()
-        .filter(|exec| exec.life().phase == Phase::Added)
-    {
-        forget_unstarted(exec);
-    }
-    let _ = std::fs::remove_file(container.bundle.join(gantry_shim_protocol::bundle::STATE));
-    shim.remove(&container.id);
-    Ok((process.life().pid, ended))
 }

@@ -8,6 +8,7 @@ use crate::{
     child::{self, Made, builtin, byname},
     durable,
     failure::{Failure, Kind, Result},
+    foreign,
     io::{
         hub::{Hub, Last},
         lock,
@@ -23,7 +24,7 @@ use gantry_shim_protocol::stdio::Stdio;
 use std::{sync::Arc, time::SystemTime};
 
 /// Registers an exec.
-pub fn add(shim: &Arc<Shim>, request: ExecProcessRequest) -> Result<()> {
+pub async fn add(shim: &Arc<Shim>, request: ExecProcessRequest) -> Result<()> {
     let container = shim.container(&request.id)?;
     let id = &request.exec_id;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
@@ -59,7 +60,11 @@ pub fn add(shim: &Arc<Shim>, request: ExecProcessRequest) -> Result<()> {
         names,
         hub,
         Stdin::new(held, once, request.terminal),
+        container.foreign.clone(),
     );
+    if let Some(foreign) = &container.foreign {
+        return foreign::life::add_exec(&container, foreign, process, request.spec.into_option()).await;
+    }
     *lock(&process.spec) = request.spec.into_option().map(|any| any.value).unwrap_or_default();
     let mut execs = lock(&container.execs);
     if execs.contains_key(id) {
@@ -81,7 +86,10 @@ pub async fn start(shim: &Arc<Shim>, id: &str, exec_id: &str) -> Result<u32> {
     }
     let busy = |_| Failure::precondition(format!("exec {exec_id} was started already"));
     process.step(Phase::Added, Phase::Starting).map_err(busy)?;
-    let started = run(shim, &container, &process, exec_id).await;
+    let started = match &container.foreign {
+        Some(foreign) => foreign::life::start_exec(shim, &container, foreign, &process).await,
+        None => run(shim, &container, &process, exec_id).await,
+    };
     if let Err(failure) = &started {
         never_ran(shim, &container, &process, failure).await;
     }

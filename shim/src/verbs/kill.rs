@@ -3,13 +3,14 @@
 use crate::{
     durable,
     failure::{Failure, Result},
+    foreign,
     io::lock,
     shim::{Container, Phase, Shim},
 };
 use std::sync::Arc;
 
 /// Sends a signal.
-pub fn kill(shim: &Arc<Shim>, id: &str, exec: &str, signal: u32, all: bool) -> Result<()> {
+pub async fn kill(shim: &Arc<Shim>, id: &str, exec: &str, signal: u32, all: bool) -> Result<()> {
     let container = shim.container(id)?;
     let process = container.process(exec)?;
     let signal = signal as i32;
@@ -22,6 +23,9 @@ pub fn kill(shim: &Arc<Shim>, id: &str, exec: &str, signal: u32, all: bool) -> R
     if signal == libc::SIGKILL && exec.is_empty() {
         end_helper(&container);
     }
+    if let Some(foreign) = &container.foreign {
+        return foreign::verbs::kill(&container, &process, foreign, signal as u32, all).await;
+    }
     match process.life().phase {
         Phase::Creating if signal == libc::SIGKILL => return Ok(()),
         Phase::Creating | Phase::Added => {
@@ -31,7 +35,7 @@ pub fn kill(shim: &Arc<Shim>, id: &str, exec: &str, signal: u32, all: bool) -> R
             )));
         }
         Phase::Stopped if all && exec.is_empty() => {}
-        Phase::Stopped => return Err(Failure::not_found("process", "of the ended container or exec")),
+        Phase::Stopped => return Err(Failure::finished()),
         Phase::Created | Phase::Starting | Phase::Running => {}
     }
     if all && exec.is_empty() {
@@ -51,7 +55,13 @@ pub fn kill(shim: &Arc<Shim>, id: &str, exec: &str, signal: u32, all: bool) -> R
 
 /// Ends the helper at work for a container (a stuck hook, a stuck mount) and whatever it made.
 fn end_helper(container: &Container) {
-    let Some(helper) = *lock(&container.helper) else { return };
+    if let Some(helper) = *lock(&container.helper) {
+        end_tree(helper);
+    }
+}
+
+/// Kills a process and all below it.
+pub fn end_tree(helper: u32) {
     crate::cgroup::kill(helper, libc::SIGSTOP);
     // Stopped, it makes nothing more; asleep in the kernel, neither.
     for _ in 0..100 {

@@ -2,6 +2,7 @@
 
 use crate::{
     failure::{Failure, Kind, Result, failed},
+    foreign,
     shim::{Container, Phase, Shim},
 };
 use std::{
@@ -43,6 +44,9 @@ fn running(shim: &Shim, id: &str) -> Result<Arc<Container>> {
 }
 
 async fn set(container: &Container, frozen: bool) -> Result<()> {
+    if let Some(foreign) = &container.foreign {
+        return foreign::verbs::set_frozen(foreign, frozen).await;
+    }
     let cgroups = container.cgroups();
     let deed = if frozen { "pausing" } else { "resuming" };
     cgroups

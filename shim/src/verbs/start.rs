@@ -4,6 +4,7 @@ use super::create::{build_by, call};
 use crate::{
     child::{self, Stderr, builtin, byname, nonblocking, payload::ABOUT_TO_EXEC},
     failure::{Failure, Kind, Result, failed},
+    foreign,
     io::lock,
     shim::{Container, Phase, Process, Runtime, Shim},
 };
@@ -26,9 +27,10 @@ pub async fn start(shim: &Arc<Shim>, id: &str) -> Result<u32> {
     process
         .step(Phase::Created, Phase::Starting)
         .map_err(|phase| refused(id, phase))?;
-    let started = match &container.runtime {
-        Runtime::Builtin => start_builtin(shim, &container).await,
-        Runtime::Program(program) => start_program(shim, &container, program).await,
+    let started = match (&container.foreign, &container.runtime) {
+        (Some(foreign), _) => foreign::life::start(foreign).await,
+        (None, Runtime::Builtin) => start_builtin(shim, &container).await,
+        (None, Runtime::Program(program)) => start_program(shim, &container, program).await,
     };
     lock(&process.status_pipe).take();
     shim.tidy_memory();

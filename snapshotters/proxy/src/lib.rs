@@ -33,8 +33,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// A service and how to speak to it.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The name clients choose it by, which is also what the service is told.
+    /// The name clients choose it by.
     pub name: String,
+    /// What the service calls it; most services take any name.
+    pub told: String,
     /// Path of its unix socket, with or without `unix://`.
     pub address: String,
     /// A directory of ours; made if it is not there.
@@ -71,7 +73,7 @@ impl Proxy {
         if settings.scope.is_empty() || settings.scope.contains('/') {
             return Err(refuse(format!("scope {:?} is not an identifier", settings.scope)));
         }
-        let link = Link::open(name, &settings.address, &settings.scope).map_err(refuse)?;
+        let link = Link::open(name, &settings.told, &settings.address, &settings.scope).map_err(refuse)?;
         let found = Found::open(&settings.root).map_err(|source| Error::Open {
             snapshotter: name,
             source,

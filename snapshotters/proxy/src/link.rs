@@ -19,12 +19,16 @@ use wire::snapshots_client::SnapshotsClient;
 const QUICK: Duration = Duration::from_secs(30);
 /// For what may copy, fetch or delete a whole layer.
 const LONG: Duration = Duration::from_secs(600);
+/// For a list, which is what a daemon asks for first: a service that takes longer counts as not there.
+const LIST: Duration = Duration::from_secs(10);
 /// For the socket to answer.
 const CONNECT: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub struct Link {
     name: &'static str,
+    /// The service's own name of it.
+    told: String,
     namespace: MetadataValue<Ascii>,
     client: SnapshotsClient<Channel>,
     handle: Handle,
@@ -34,7 +38,7 @@ pub struct Link {
 
 impl Link {
     /// Connects with the first call. The error is the reason in words.
-    pub fn open(name: &'static str, address: &str, namespace: &str) -> Result<Self, String> {
+    pub fn open(name: &'static str, told: &str, address: &str, namespace: &str) -> Result<Self, String> {
         let path = address.strip_prefix("unix://").unwrap_or(address);
         if !path.starts_with('/') {
             return Err(format!("address {address:?} is not the absolute path of a socket"));
@@ -64,6 +68,7 @@ impl Link {
             .max_encoding_message_size(MAX_MESSAGE);
         Ok(Self {
             name,
+            told: told.to_owned(),
             namespace,
             client,
             handle,
@@ -93,10 +98,11 @@ impl Link {
         let work = work(self.client.clone());
         self.handle.spawn(async move {
             let outcome = tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
-                Err(Status::deadline_exceeded(format!(
-                    "no answer within {} s",
-                    limit.as_secs()
-                )))
+                let text = format!("no answer within {} s", limit.as_secs());
+                Err(match limit {
+                    LIST => Status::unavailable(text),
+                    _ => Status::deadline_exceeded(text),
+                })
             });
             // The caller waits for as long as this runs.
             let _ = done.send(outcome);
@@ -118,7 +124,7 @@ impl Link {
 
     pub fn prepare(&self, key: String, parent: String, options: &Options) -> Result<Vec<types::Mount>> {
         let request = self.ask(wire::PrepareSnapshotRequest {
-            snapshotter: self.name.to_owned(),
+            snapshotter: self.told.clone(),
             key,
             parent,
             labels: options.labels.clone(),
@@ -130,7 +136,7 @@ impl Link {
 
     pub fn view(&self, key: String, parent: String, options: &Options) -> Result<Vec<types::Mount>> {
         let request = self.ask(wire::ViewSnapshotRequest {
-            snapshotter: self.name.to_owned(),
+            snapshotter: self.told.clone(),
             key,
             parent,
             labels: options.labels.clone(),
@@ -142,7 +148,7 @@ impl Link {
 
     pub fn mounts(&self, key: String) -> Result<Vec<types::Mount>> {
         let request = self.ask(wire::MountsRequest {
-            snapshotter: self.name.to_owned(),
+            snapshotter: self.told.clone(),
             key,
         });
         self.call("get the mounts of a snapshot", QUICK, |mut client| async move {
@@ -152,7 +158,7 @@ impl Link {
 
     pub fn commit(&self, name: String, key: String, parent: String, options: &Options) -> Result<()> {
         let request = self.ask(wire::CommitSnapshotRequest {
-            snapshotter: self.name.to_owned(),
+            snapshotter: self.told.clone(),
             name,
             key,
             labels: options.labels.clone(),
@@ -165,7 +171,7 @@ impl Link {
 
     pub fn remove(&self, key: String) -> Result<()> {
         let request = self.ask(wire::RemoveSnapshotRequest {
-            snapshotter: self.name.to_owned(),
+            snapshotter: self.told.clone(),
             key,
         });
         self.call("remove a snapshot", LONG, |mut client| async move {
@@ -175,7 +181,7 @@ impl Link {
 
     pub fn stat(&self, key: String) -> Result<wire::Info> {
         let request = self.ask(wire::StatSnapshotRequest {
-            snapshotter: self.name.to_owned(),
+            snapshotter: self.told.clone(),
             key,
         });
         self.call("look up a snapshot", QUICK, |mut client| async move {
@@ -186,7 +192,7 @@ impl Link {
 
     pub fn usage(&self, key: String) -> Result<Usage> {
         let request = self.ask(wire::UsageRequest {
-            snapshotter: self.name.to_owned(),
+            snapshotter: self.told.clone(),
             key,
         });
         self.call("measure a snapshot", LONG, |mut client| async move {
@@ -200,10 +206,10 @@ impl Link {
 
     pub fn list(&self, filters: Vec<String>) -> Result<Vec<wire::Info>> {
         let request = self.ask(wire::ListSnapshotsRequest {
-            snapshotter: self.name.to_owned(),
+            snapshotter: self.told.clone(),
             filters,
         });
-        self.call("list snapshots", QUICK, |mut client| async move {
+        self.call("list snapshots", LIST, |mut client| async move {
             let mut pages = client.list(request).await?.into_inner();
             let mut all = Vec::new();
             while let Some(page) = pages.message().await? {
@@ -215,7 +221,7 @@ impl Link {
 
     pub fn cleanup(&self) -> Result<()> {
         let request = self.ask(wire::CleanupRequest {
-            snapshotter: self.name.to_owned(),
+            snapshotter: self.told.clone(),
         });
         self.call("clean up", LONG, |mut client| async move {
             client.cleanup(request).await.map(drop)

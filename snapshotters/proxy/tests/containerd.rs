@@ -60,6 +60,7 @@ startup_delay = "1h"
     fn proxy(&self, name: &str, scope: &str) -> Proxy {
         let proxy = Proxy::open(Settings {
             name: name.to_owned(),
+            told: name.to_owned(),
             address: self.dir.path().join("sock").display().to_string(),
             root: self.dir.path().join(format!("proxy-{scope}")),
             scope: scope.to_owned(),

@@ -91,7 +91,7 @@ impl Session {
         }
         self.open(&request.r#ref)?;
         if let Some(digest) = &expected
-            && self.content.info(&self.ns, digest).is_ok()
+            && self.content.keep(&self.ns, digest, self.lease.as_ref())?
         {
             if let Some(ingest) = self.ingest.take() {
                 ingest.abort()?;
@@ -135,7 +135,8 @@ impl Session {
             answer.digest = ingest.digest().to_string();
             answer.started_at = Some(timestamp(Some(status.started_at)));
             answer.updated_at = Some(timestamp(Some(status.updated_at)));
-            answer.total = self.total.cast_signed();
+            // One who resumes may not know what the first writer said.
+            answer.total = self.total.max(status.total).cast_signed();
             self.ingest = Some(ingest);
             return Ok(answer);
         }

@@ -60,7 +60,11 @@ impl Room {
     /// The task of a container that clients see.
     pub(super) async fn find(&self, ns: &Namespace, id: &ContainerId) -> Result<Arc<Task>> {
         let key = (ns.clone(), id.clone());
-        let task = self.tasks.read().get(&key).cloned().ok_or_else(|| not_found(id))?;
+        let Some(task) = self.task(&key) else {
+            // What has no container is told so.
+            self.meta.container(ns, id).await?;
+            return Err(not_found(id));
+        };
         match task.until(Some(FINDING), |state| state != State::Finding).await {
             State::Finding => Err(Error::new(
                 ErrorKind::Unavailable,
@@ -69,6 +73,10 @@ impl Room {
             State::Making | State::Gone { .. } => Err(task.not_found()),
             State::Created { .. } | State::Running { .. } | State::Paused { .. } | State::Stopped { .. } => Ok(task),
         }
+    }
+
+    fn task(&self, key: &(Namespace, ContainerId)) -> Option<Arc<Task>> {
+        self.tasks.read().get(key).cloned()
     }
 
     /// The tasks of a namespace. Those that are still looked for after a restart are waited for, a while in all.

@@ -43,6 +43,18 @@ pub enum Deed {
     /// Look after the metadata store while no daemon runs
     #[command(subcommand)]
     Store(StoreDeed),
+    /// Tell the daemon an event: its protobuf Any comes on stdin
+    Publish(PublishDeed),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct PublishDeed {
+    /// Topic of the event
+    #[arg(long, default_value = "")]
+    pub topic: String,
+    /// Namespace to publish to
+    #[arg(long, default_value = "")]
+    pub namespace: String,
 }
 
 #[derive(Debug, Clone, Subcommand)]
@@ -95,7 +107,7 @@ pub struct Options {
     #[arg(long, short = 'p', value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pidfile: Option<PathBuf>,
-    /// overlayfs or native; the best that works if not given
+    /// overlayfs, native, or one of the configuration's proxy-plugins; the best that works if not given
     #[arg(long, short = 's', value_name = "NAME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     storage_driver: Option<String>,
@@ -196,6 +208,13 @@ fn split(text: &str) -> (String, String) {
 pub struct CommandLine {
     pub flags: Flags,
     pub given: Map<String, Value>,
+}
+
+impl CommandLine {
+    /// The gRPC socket, if it is named.
+    pub fn address(&self) -> Option<String> {
+        self.given.get("address").and_then(Value::as_str).map(str::to_owned)
+    }
 }
 
 /// Reads a command line; clap's error prints itself (help and version come as errors, too).

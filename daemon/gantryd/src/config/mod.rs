@@ -11,28 +11,61 @@ mod networks;
 mod unbuilt;
 mod values;
 
-pub use flags::{CommandLine, Deed, StoreDeed, parse};
+pub use containerd::{SNAPSHOTTER, default_text, dump};
+pub use flags::{CommandLine, Deed, PublishDeed, StoreDeed, parse};
 pub use settings::{Driver, LogFormat, Settings};
+pub use values::ProxyPlugin;
 
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where the configuration file is looked for; it need not be there.
 pub const DEFAULT_FILE: &str = "/etc/gantry/daemon.json";
 pub const DEFAULT_DATA_ROOT: &str = "/var/lib/gantry";
 pub const DEFAULT_EXEC_ROOT: &str = "/run/gantry";
 
+/// Where everything is when nobody says.
+#[derive(Debug)]
+pub struct Places {
+    pub data_root: &'static str,
+    pub exec_root: &'static str,
+    /// The gRPC socket; `None` = in the exec root.
+    pub address: Option<&'static str>,
+    /// Where clients install programs; `None` = in the data root.
+    opt: Option<&'static str>,
+    /// Whether there is a default network: containerd has none.
+    networks: bool,
+}
+
+pub const PLACES: Places = Places {
+    data_root: DEFAULT_DATA_ROOT,
+    exec_root: DEFAULT_EXEC_ROOT,
+    address: None,
+    opt: None,
+    networks: true,
+};
+
+/// Of a daemon that is called containerd.
+pub const CONTAINERD_PLACES: Places = Places {
+    data_root: "/var/lib/containerd",
+    exec_root: "/run/containerd",
+    address: Some("/run/containerd/containerd.sock"),
+    opt: Some("/opt/containerd"),
+    networks: false,
+};
+/// Where such a one looks for its configuration; it need not be there.
+pub const CONTAINERD_FILE: &str = "/etc/containerd/config.toml";
+
 /// Reads the files that the flags name and joins everything.
 pub fn load(line: &CommandLine) -> Result<Settings> {
     let named = line.flags.config_file.as_path();
     let from_file = file::read(named, named != Path::new(DEFAULT_FILE))?;
     let mut joined = join(&line.given, from_file, named)?;
-    let mut warnings = Vec::new();
+    let mut said = containerd::Given::default();
     if let Some(path) = &line.flags.config {
-        let from_containerd = containerd::read(path)?;
-        warnings = from_containerd.warnings;
-        add_containerd(&mut joined, from_containerd.given, path, line, named)?;
+        said = containerd::read(path)?;
+        add_containerd(&mut joined, std::mem::take(&mut said.given), path, line, named)?;
     }
     let in_line = |key: &str| line.given.contains_key(key);
     unbuilt::refuse(&mut joined, |key| {
@@ -42,7 +75,15 @@ pub fn load(line: &CommandLine) -> Result<Settings> {
             format!("\"{key}\"")
         }
     })?;
-    Settings::read(joined, warnings)
+    Settings::read(joined, said.tuning, said.warnings, &PLACES)
+}
+
+/// The settings of a daemon called containerd: its `config.toml`, and flags (by the keys of `daemon.json`), which win.
+pub fn load_containerd(flags: Map<String, Value>, file: Option<&Path>) -> Result<Settings> {
+    let mut said = file.map_or_else(|| Ok(containerd::Given::default()), containerd::read)?;
+    said.given.extend(flags);
+    said.tuning.opt = said.tuning.opt.or(CONTAINERD_PLACES.opt.map(PathBuf::from));
+    Settings::read(said.given, said.tuning, said.warnings, &CONTAINERD_PLACES)
 }
 
 /// Flags and file together; what both say is a conflict.

@@ -1,9 +1,11 @@
 //! The configuration, checked and complete.
 
-use super::{networks, values};
-use super::{DEFAULT_DATA_ROOT, DEFAULT_EXEC_ROOT};
+use super::containerd::Tuning;
+use super::values::{self, PROXY_PLUGINS, ProxyPlugin};
+use super::{DEFAULT_EXEC_ROOT, Places, networks};
 use crate::error::{Error, Result};
 use gantry_core::container::{LogConfig, Ulimit};
+use gantry_engine::NamedRuntime;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -34,6 +36,7 @@ pub const KEYS: &[&str] = &[
     "max-concurrent-downloads",
     "no-new-privileges",
     "pidfile",
+    PROXY_PLUGINS.0,
     "raw-logs",
     "runtimes",
     "seccomp-profile",
@@ -50,10 +53,12 @@ pub enum LogFormat {
 }
 
 /// Which snapshotter; `None` in [`Settings`] = the best that works.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Driver {
     Overlayfs,
     Native,
+    /// One of [`Settings::proxies`].
+    Proxy(String),
 }
 
 #[derive(Debug, Clone)]
@@ -67,6 +72,8 @@ pub struct Settings {
     pub address_gid: u32,
     pub pidfile: PathBuf,
     pub storage_driver: Option<Driver>,
+    /// Snapshots services outside.
+    pub proxies: Vec<ProxyPlugin>,
     pub debug: bool,
     pub log_level: LevelFilter,
     pub log_format: LogFormat,
@@ -76,7 +83,7 @@ pub struct Settings {
     pub shutdown_timeout: Option<Duration>,
     /// Empty = built in.
     pub default_runtime: String,
-    pub runtimes: BTreeMap<String, PathBuf>,
+    pub runtimes: BTreeMap<String, NamedRuntime>,
     pub log: LogConfig,
     pub default_ulimits: Vec<Ulimit>,
     pub hook_spec: Option<PathBuf>,
@@ -89,6 +96,8 @@ pub struct Settings {
     pub insecure_registries: Vec<String>,
     pub cgroup_parent: String,
     pub max_concurrent_downloads: usize,
+    /// What only containerd's file says.
+    pub tuning: Tuning,
     /// To be said once logging is up.
     pub warnings: Vec<String>,
 }
@@ -123,13 +132,24 @@ impl Reader {
 }
 
 impl Settings {
-    pub(super) fn read(given: Map<String, Value>, mut warnings: Vec<String>) -> Result<Self> {
+    pub(super) fn read(
+        given: Map<String, Value>,
+        tuning: Tuning,
+        mut warnings: Vec<String>,
+        places: &Places,
+    ) -> Result<Self> {
         let mut reader = Reader(given);
-        let data_root = reader.path("data-root", Path::new(DEFAULT_DATA_ROOT))?;
-        let exec_root = reader.path("exec-root", Path::new(DEFAULT_EXEC_ROOT))?;
+        let data_root = reader.path("data-root", Path::new(places.data_root))?;
+        let exec_root = reader.path("exec-root", Path::new(places.exec_root))?;
         let instance = instance(&exec_root);
-        let network = networks::read(&mut reader.0, &instance, &mut warnings)?;
-        let address = address(&mut reader, &exec_root)?;
+        let mut network = networks::read(&mut reader.0, &instance, &mut warnings)?;
+        if !places.networks {
+            network.bridge = None;
+        }
+        let address = address(&mut reader, &exec_root, places)?;
+        let proxies = reader
+            .take(PROXY_PLUGINS.0)?
+            .map_or_else(|| Ok(Vec::new()), values::proxies)?;
         let debug = reader.truth("debug", false)?;
         exec_opts(reader.take("exec-opts")?.unwrap_or_default())?;
         if reader.truth("userland-proxy", false)? {
@@ -143,7 +163,8 @@ impl Settings {
             address,
             address_uid: reader.take("address-uid")?.unwrap_or(0),
             address_gid: reader.take("address-gid")?.unwrap_or(0),
-            storage_driver: driver(&reader.text("storage-driver")?)?,
+            storage_driver: driver(&reader.text("storage-driver")?, &proxies)?,
+            proxies,
             log_level: level(&reader.text("log-level")?, debug)?,
             log_format: format(&reader.text("log-format")?)?,
             raw_logs: reader.truth("raw-logs", false)?,
@@ -169,8 +190,16 @@ impl Settings {
             data_root,
             exec_root,
             debug,
+            tuning,
             warnings,
         })
+    }
+}
+
+impl Settings {
+    /// Where clients of containerd's API install programs.
+    pub fn opt(&self) -> PathBuf {
+        self.tuning.opt.clone().unwrap_or_else(|| self.data_root.join("opt"))
     }
 }
 
@@ -183,10 +212,12 @@ fn instance(exec_root: &Path) -> String {
     hex::encode(&digest[..4])
 }
 
-fn address(reader: &mut Reader, exec_root: &Path) -> Result<PathBuf> {
+fn address(reader: &mut Reader, exec_root: &Path, places: &Places) -> Result<PathBuf> {
     let text = reader.text("address")?;
     if text.is_empty() {
-        return Ok(exec_root.join("gantry.sock"));
+        return Ok(places
+            .address
+            .map_or_else(|| exec_root.join("gantry.sock"), PathBuf::from));
     }
     let path = text.strip_prefix("unix://").unwrap_or(&text);
     if path.contains("://") {
@@ -199,16 +230,38 @@ fn address(reader: &mut Reader, exec_root: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(|error| Error::bad("address", error.to_string()))
 }
 
-fn driver(name: &str) -> Result<Option<Driver>> {
+fn driver(name: &str, proxies: &[ProxyPlugin]) -> Result<Option<Driver>> {
     match name {
         "" => Ok(None),
         "overlayfs" | "overlay2" | "overlay" => Ok(Some(Driver::Overlayfs)),
         "native" | "vfs" => Ok(Some(Driver::Native)),
-        other => Err(Error::bad(
-            "storage-driver",
-            format!("{other:?} is not known; overlayfs and native are"),
-        )),
+        outside if proxies.iter().any(|proxy| proxy.name == outside) => Ok(Some(Driver::Proxy(outside.to_owned()))),
+        other => {
+            let known: Vec<&str> = ["overlayfs", "native"]
+                .into_iter()
+                .chain(proxies.iter().map(|proxy| proxy.name.as_str()))
+                .collect();
+            let reason = format!(
+                "{other:?} is not known; {} are, and what {} names",
+                known.join(", "),
+                PROXY_PLUGINS.0
+            );
+            Err(Error::bad("storage-driver", reason))
+        }
     }
+}
+
+/// Whether a text of another file says what the key means. The error is the reason.
+pub(super) fn check_text(key: &str, text: &str) -> Result<(), String> {
+    let outcome = match key {
+        "log-level" => level(text, false).map(drop),
+        "log-format" => format(text).map(drop),
+        _ => Ok(()),
+    };
+    outcome.map_err(|error| match error {
+        Error::BadValue { reason, .. } => reason,
+        other => other.to_string(),
+    })
 }
 
 fn level(name: &str, debug: bool) -> Result<LevelFilter> {
@@ -237,10 +290,14 @@ fn format(name: &str) -> Result<LogFormat> {
     }
 }
 
-fn default_runtime(name: String, runtimes: &BTreeMap<String, PathBuf>) -> Result<String> {
+fn default_runtime(name: String, runtimes: &BTreeMap<String, NamedRuntime>) -> Result<String> {
     match name.as_str() {
         "" | "gantry" | "io.containerd.gantry.v1" => Ok(String::new()),
         known if runtimes.contains_key(known) || on_path(known) => Ok(name),
+        shim if shim.starts_with("io.containerd.") || shim.starts_with('/') => match gantry_task::shim_program(shim) {
+            Ok(_) => Ok(name),
+            Err(error) => Err(Error::bad("default-runtime", error.message())),
+        },
         other => {
             let reason = format!("no program {other:?} is on the PATH; name its path by --add-runtime {other}=PATH");
             Err(Error::bad("default-runtime", reason))

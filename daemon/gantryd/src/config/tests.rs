@@ -104,60 +104,6 @@ fn the_proxy_is_answered_by_a_warning() {
     );
 }
 
-const TOML: &str = r#"
-version = 2
-root = "/srv/data"
-state = "/srv/state"
-oom_score = 0
-[grpc]
-address = "/srv/c.sock"
-gid = 7
-max_recv_message_size = 16777216
-[debug]
-level = "debug"
-[plugins."io.containerd.grpc.v1.cri"]
-sandbox_image = "pause"
-"#;
-
-fn with_toml(toml: &str, json: &str, line: &[&str]) -> Result<Settings> {
-    let dir = tempfile::tempdir().expect("tempdir");
-    let path = dir.path().join("config.toml");
-    std::fs::write(&path, toml).expect("write");
-    let path = path.to_str().expect("utf-8").to_owned();
-    let mut full = vec!["-c", path.as_str()];
-    full.extend(line);
-    with_file(json, &full)
-}
-
-#[test]
-fn containerds_file_is_heeded_and_flags_win() {
-    let settings = with_toml(TOML, "", &["--root", "/flag"]).expect("settings");
-    assert_eq!(settings.data_root, PathBuf::from("/flag"));
-    assert_eq!(settings.exec_root, PathBuf::from("/srv/state"));
-    assert_eq!(
-        (settings.address, settings.address_gid),
-        (PathBuf::from("/srv/c.sock"), 7)
-    );
-    assert_eq!(settings.log_level, tracing::level_filters::LevelFilter::DEBUG);
-    for key in ["grpc.max_recv_message_size", "plugins.io.containerd.grpc.v1.cri"] {
-        assert!(
-            settings.warnings.iter().any(|text| text.contains(key)),
-            "{key}: {:?}",
-            settings.warnings
-        );
-    }
-}
-
-#[test]
-fn two_files_must_not_differ_and_the_version_is_checked() {
-    let text = with_toml(TOML, r#"{"data-root": "/else"}"#, &[])
-        .expect_err("conflict")
-        .to_string();
-    assert!(text.contains("/else") && text.contains("/srv/data"), "{text}");
-    let text = with_toml("version = 1\n", "", &[]).expect_err("version").to_string();
-    assert!(text.contains("version 2 or 3"), "{text}");
-}
-
 #[test]
 fn json_maps_arrive_as_they_are() {
     let json = json!({ "log-opts": { "max-size": "1m" }, "default-ulimits": { "nofile": { "Name": "nofile", "Soft": 1, "Hard": 2 } } });

@@ -163,6 +163,11 @@ impl BlobStore {
         self.inner.is_fresh(record)
     }
 
+    /// Whether the namespace has the blob, with all its bytes; then the lease holds it.
+    pub fn keep(&self, ns: &Namespace, digest: &Digest, lease: Option<&LeaseId>) -> Result<bool> {
+        self.inner.keep_existing(ns, digest, lease)
+    }
+
     /// Replaces all labels.
     pub fn replace_labels(&self, ns: &Namespace, digest: &Digest, labels: &Labels) -> Result<BlobInfo> {
         self.inner.relabel(ns, digest, |blob| blob.labels = labels.clone())
