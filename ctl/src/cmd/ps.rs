@@ -97,7 +97,7 @@ fn container(it: &pb::ContainerSummary, short: bool, now: DateTime<Utc>) -> Valu
         .with("Command", quoted(&command))
         .with("CreatedAt", time::go_string(created))
         .with("RunningFor", units::ago(created, now))
-        .with("Ports", ports::column(&it.ports))
+        .with("Ports", ports::column(open(it, state.status())))
         .with("State", state_word(state.status()))
         .with("Status", status(&state, now))
         .with("Size", size(it))
@@ -145,6 +145,17 @@ fn size(it: &pb::ContainerSummary) -> String {
     match it.size_root_fs.filter(|bytes| *bytes > 0) {
         Some(all) => format!("{own} (virtual {})", human(all)),
         None => own,
+    }
+}
+
+/// The ports that can be reached: none of a container that is not started or has no ports of its own.
+fn open(it: &pb::ContainerSummary, status: pb::ContainerStatus) -> &[pb::PortMapping] {
+    use pb::ContainerStatus::{Paused, Restarting, Running};
+    let started = matches!(status, Running | Paused | Restarting);
+    if started && it.network_mode != "host" {
+        &it.ports
+    } else {
+        &[]
     }
 }
 
@@ -248,5 +259,28 @@ mod tests {
         );
         assert_eq!(show("{{.Networks}}"), "back,front\n");
         assert!(show("json").starts_with("{\"Command\":\"\\\"sh -c"));
+    }
+
+    #[test]
+    fn ports_are_those_of_started_containers() {
+        let (mut it, now) = summary();
+        it.ports = vec![pb::PortMapping {
+            host_ip: "0.0.0.0".into(),
+            host_port: 8080,
+            container_port: 80,
+            protocol: "tcp".into(),
+        }];
+        let shown = |it: &pb::ContainerSummary| {
+            Format::parse(Some("{{.Ports}}"), TABLE)
+                .render(TITLES, &[container(it, true, now)])
+                .unwrap()
+        };
+        assert_eq!(shown(&it), "\n");
+        if let Some(state) = &mut it.state {
+            state.set_status(pb::ContainerStatus::Running);
+        }
+        assert_eq!(shown(&it), "0.0.0.0:8080->80/tcp\n");
+        it.network_mode = "host".into();
+        assert_eq!(shown(&it), "\n");
     }
 }
