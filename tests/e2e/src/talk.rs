@@ -149,14 +149,18 @@ pub fn udp(from: &Netns, address: &str, limit: Duration) -> Result<String> {
         loop {
             // An ICMP error for a former one is no answer.
             let _ = socket.send_to(b"who", address);
-            match socket.recv_from(&mut buffer) {
+            let heard = socket.recv_from(&mut buffer);
+            let wrong = match &heard {
                 Ok((count, peer)) if peer.ip() == address.ip() && peer.port() == address.port() => {
-                    return Ok(String::from_utf8_lossy(&buffer[..count]).into_owned());
+                    return Ok(String::from_utf8_lossy(&buffer[..*count]).into_owned());
                 }
-                Ok(_) => {}
-                Err(error) if Instant::now() >= deadline => return Err(error),
-                Err(_) => std::thread::sleep(Duration::from_millis(5)),
+                Ok((_, peer)) => Error::other(format!("an answer from {peer}")),
+                Err(error) => Error::from(error.kind()),
+            };
+            if Instant::now() >= deadline {
+                return Err(wrong);
             }
+            std::thread::sleep(Duration::from_millis(5));
         }
     })
 }
