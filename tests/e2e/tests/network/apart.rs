@@ -83,7 +83,7 @@ fn without_icc_containers_of_a_network_do_not_meet() {
     up(&gantry, "ann", &["--network", "shy"]);
     up(
         &gantry,
-        "b",
+        "bob",
         &["--network", "shy", "-p", "7100:7000", "-p", "7100:7000/udp"],
     );
     let (a, b) = (house.inside("ann"), house.inside("bob"));
@@ -110,7 +110,7 @@ fn ipv6_works_like_the_other() {
     up(&gantry, "ann", &["--network", "six"]);
     up(
         &gantry,
-        "b",
+        "bob",
         &[
             "--network",
             "six",

@@ -2,6 +2,7 @@
 
 use crate::{ports, up};
 use gantry_e2e::{House, eventually};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 const FLAGS: [&str; 2] = ["--firewall-backend", "iptables"];
@@ -131,13 +132,27 @@ fn p28_flushed_chains_are_put_back_within_two_seconds() {
     let gantry = house.gantry();
     gantry.ok(&["network", "create", "--ipv6", "web"]);
     up(&gantry, "one", &["--network", "web", "-p", "8080:80"]);
+    // By program, table and chain; each in its order.
     let saved = || {
-        let text = house.netns().ok("iptables-save") + &house.netns().ok("ip6tables-save");
-        let rules = text.lines().filter(|line| line.starts_with("-A"));
-        rules.map(str::to_owned).collect::<Vec<_>>()
+        let mut chains: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for program in ["iptables-save", "ip6tables-save"] {
+            let mut table = String::new();
+            for line in house.netns().ok(program).lines() {
+                if line.starts_with('*') {
+                    line.clone_into(&mut table);
+                } else if let Some((chain, rule)) = line.strip_prefix("-A ").and_then(|rest| rest.split_once(' ')) {
+                    let key = format!("{program} {table} {chain}");
+                    chains.entry(key).or_default().push(rule.to_owned());
+                }
+            }
+        }
+        chains
     };
     let before = saved();
-    assert!(before.iter().any(|line| line.contains("8080")), "{before:#?}");
+    assert!(
+        before.values().flatten().any(|line| line.contains("8080")),
+        "{before:#?}"
+    );
     for lines in [
         &["iptables -F"][..],
         &["iptables -t nat -F", "ip6tables -F"][..],
@@ -149,7 +164,10 @@ fn p28_flushed_chains_are_put_back_within_two_seconds() {
         let began = Instant::now();
         let mut now = saved();
         while now != before {
-            let lost: Vec<_> = before.iter().filter(|line| !now.contains(line)).collect();
+            let lost: Vec<_> = before
+                .iter()
+                .filter(|(chain, rules)| now.get(*chain) != Some(rules))
+                .collect();
             let late = began.elapsed() > Duration::from_secs(2);
             assert!(!late, "after {lines:?}: lost {lost:#?}, all: {now:#?}");
             std::thread::sleep(Duration::from_millis(20));

@@ -145,9 +145,11 @@ fn p36_a_query_sent_while_the_daemon_is_dead_is_answered() {
     }
 }
 
-/// As a resolver asks: with patience of five seconds for each query, sent once.
+/// As a resolver asks: five seconds of patience, and once more. What a killed daemon had taken from the socket and not answered
+/// is asked again; what an orderly one was asked is never lost.
 #[test]
 fn p36_names_resolve_while_the_daemon_restarts() {
+    const KILLS: u32 = 3;
     let mut house = House::apart(&[]);
     let gantry = house.gantry();
     gantry.ok(&["network", "create", "web"]);
@@ -155,17 +157,20 @@ fn p36_names_resolve_while_the_daemon_restarts() {
     up(&gantry, "two", &["--network", "web"]);
     let (two, own) = (house.inside("two"), address(&gantry, "one", "web"));
     let done = AtomicBool::new(false);
-    let asked = std::thread::scope(|scope| {
+    let (asked, again) = std::thread::scope(|scope| {
         let asker = scope.spawn(|| {
-            let mut count = 0;
+            let (mut count, mut again) = (0, 0);
             while !done.load(Ordering::Relaxed) {
-                let answer = ask(&two, EMBEDDED, "one", A, Duration::from_secs(5)).expect("an answer");
-                assert_eq!(answer.records, [own.as_str()]);
+                let answer = ask(&two, EMBEDDED, "one", A, Duration::from_secs(5)).or_else(|_| {
+                    again += 1;
+                    ask(&two, EMBEDDED, "one", A, Duration::from_secs(5))
+                });
+                assert_eq!(answer.expect("an answer").records, [own.as_str()]);
                 count += 1;
             }
-            count
+            (count, again)
         });
-        for _ in 0..3 {
+        for _ in 0..KILLS {
             house.restart_hard();
             house.stop_daemon();
             house.start();
@@ -173,8 +178,8 @@ fn p36_names_resolve_while_the_daemon_restarts() {
         done.store(true, Ordering::Relaxed);
         asker.join().expect("every query is answered")
     });
-    assert!(asked > 20, "{asked} queries");
-    println!("{asked} queries over six restarts, all answered");
+    println!("{asked} queries over {} restarts, {again} asked again", 2 * KILLS);
+    assert!(asked > 20 && again <= KILLS, "{asked} queries, {again} asked again");
     // Programs of the container too.
     exec(&gantry, "two", "nslookup one");
 }

@@ -76,22 +76,34 @@ fn pings(gantry: &Gantry, from: &str, to: &str) -> bool {
     gantry.run(&["exec", from, "ping", "-c", "1", "-W", "2", to]).code == 0
 }
 
-/// The rules of the house, as nft prints them; the elements of a set, which have no order, sorted.
+/// The rules of the house: its chains, sets and maps as nft prints them. They have no order among themselves, and the elements of
+/// a set have none.
 fn rules(house: &House) -> Vec<String> {
     let text = house.netns().ok("nft -s list ruleset");
-    let mut lines = Vec::new();
-    let mut rest = text.as_str();
-    while let Some((before, after)) = rest.split_once("elements = {") {
-        lines.extend(before.lines().map(|line| line.trim().to_owned()));
-        let (inside, after) = after.split_once('}').expect("sets are closed");
-        let mut elements: Vec<String> = inside.split(',').map(|one| one.trim().to_owned()).collect();
-        elements.sort();
-        lines.extend(elements);
-        rest = after;
+    let (mut blocks, mut table, mut block) = (Vec::new(), String::new(), String::new());
+    let mut elements: Option<String> = None;
+    for line in text.lines().map(str::trim) {
+        if let Some(so_far) = &mut elements {
+            so_far.push_str(line);
+        } else if let Some(first) = line.strip_prefix("elements = {") {
+            elements = Some(first.to_owned());
+        } else if line.starts_with("table ") {
+            line.clone_into(&mut table);
+        } else if line == "}" {
+            blocks.push(format!("{table} {}", std::mem::take(&mut block)));
+        } else {
+            block.push_str(line);
+            block.push('\n');
+        }
+        if let Some(all) = elements.take_if(|all| all.ends_with('}')) {
+            let mut all: Vec<&str> = all.trim_end_matches('}').split(',').map(str::trim).collect();
+            all.sort_unstable();
+            block.push_str(&all.join("\n"));
+            block.push('\n');
+        }
     }
-    lines.extend(rest.lines().map(|line| line.trim().to_owned()));
-    lines.retain(|line| !line.is_empty());
-    lines
+    blocks.sort();
+    blocks
 }
 
 /// Waits until the rules are these, and says what is not the same.
@@ -107,7 +119,7 @@ fn same_rules(house: &House, before: &[String], limit: Duration) {
         let more: Vec<_> = now.iter().filter(|line| !before.contains(line)).collect();
         assert!(
             Instant::now() < deadline,
-            "not the same rules after {limit:?}: lost {lost:#?}, new {more:#?}, all: {now:#?}"
+            "not the same rules after {limit:?}: lost {lost:#?}, new {more:#?}"
         );
         std::thread::sleep(Duration::from_millis(20));
     }
