@@ -7,6 +7,7 @@ use gantry_proto::gantry::v1 as pb;
 use pb::containers_client::ContainersClient;
 use pb::execs_client::ExecsClient;
 use pb::images_client::ImagesClient;
+use pb::networks_client::NetworksClient;
 use pb::system_client::SystemClient;
 use tokio::time::Instant;
 use tonic::transport::Endpoint;
@@ -61,6 +62,10 @@ impl Daemon {
 
     pub(crate) fn images(&self) -> ImagesClient<Line> {
         ImagesClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
+    }
+
+    pub(crate) fn networks(&self) -> NetworksClient<Line> {
+        NetworksClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
     }
 
     pub(crate) fn system(&self) -> SystemClient<Line> {

@@ -24,6 +24,12 @@ pub(crate) enum Takes {
     List,
     Map,
     Filter,
+    /// A network's name, or the long form.
+    Network,
+    Address,
+    Domain,
+    ExtraHost,
+    Link,
     /// Known to Docker, not built here: refused by name.
     Unbuilt {
         boolean: bool,
@@ -110,7 +116,9 @@ impl Flag {
             Takes::Ulimit => "ulimit",
             Takes::Filter => "filter",
             Takes::Map => "map",
+            Takes::Network => "network",
             Takes::Stream | Takes::Label | Takes::Env | Takes::List => "list",
+            Takes::Address | Takes::Domain | Takes::ExtraHost | Takes::Link => "list",
         }
     }
 
@@ -155,6 +163,11 @@ impl Flag {
             Takes::Label => opts::label(value).map(drop),
             Takes::Env => opts::env_name(value),
             Takes::Filter => opts::filter(value).map(drop),
+            Takes::Network => opts::network(value),
+            Takes::Address => opts::address(value).map(drop),
+            Takes::Domain => opts::domain(value).map(drop),
+            Takes::ExtraHost => opts::extra_host(value).map(drop),
+            Takes::Link => opts::link(value).map(drop),
             Takes::Text | Takes::List | Takes::Map | Takes::Unbuilt { .. } => Ok(()),
         }
     }

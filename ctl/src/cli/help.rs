@@ -151,6 +151,6 @@ mod tests {
     #[test]
     fn run_says_its_network() {
         let run = verbs().find(|verb| verb.name == "run").unwrap();
-        assert!(super::verb(run, "run", 80).contains("(default none"));
+        assert!(super::verb(run, "run", 80).contains("default network (bridge)"));
     }
 }

@@ -127,7 +127,7 @@ fn level(global: &Parsed) -> Result<LevelFilter, String> {
 /// Why a flag of Docker's is refused.
 fn refusal(flag: &str) -> String {
     let why = match flag {
-        "publish" | "publish-all" => "publishing ports needs networks, which are not built yet: use --network host",
+        "scope" | "ingress" | "config-from" | "config-only" => "networks of a swarm are not built",
         "namespace" => "other namespaces are not built yet",
         "mount" | "volumes-from" | "volume-driver" => {
             "volumes are not built yet: bind a host path with --volume /host/path:/path"
@@ -136,9 +136,6 @@ fn refusal(flag: &str) -> String {
         "init" => "an init process is not built yet",
         "platform" => "running another platform than the host's is not built yet",
         _ if flag.starts_with("health") || flag == "no-healthcheck" => "health checks are not built yet",
-        _ if flag.starts_with("dns") || flag.starts_with("ip") || flag.starts_with("link") => {
-            "networks other than none and host are not built yet"
-        }
         _ => "it is not built yet",
     };
     format!("gantry: flag --{flag} is refused: {why}")

@@ -48,6 +48,12 @@ fn flags_of_others_may_stand_anywhere() {
     assert_eq!(good("cp - c:/").args, ["-", "c:/"]);
     assert_eq!(good("container ls -aq").path, "container ls");
     assert_eq!(good("-H unix:///x -D image ls").path, "image ls");
+    assert_eq!(good("network list -q").path, "network list");
+    assert_eq!(good("network rm -f a b").args, ["a", "b"]);
+    assert_eq!(
+        good("network create -d macvlan -o parent=eth0 web").all("opt"),
+        ["parent=eth0"]
+    );
 }
 
 #[test]
@@ -109,10 +115,51 @@ fn errors_and_codes_are_docker_s() {
         ("container foo", "gantry: unknown command: gantry container foo", 1),
         ("ru", "gantry: unknown command: gantry ru", 1),
         (
-            "run -p 80:80 x",
-            "gantry: flag --publish is refused: publishing ports needs networks, which are not built yet: use --network host",
+            "run --network name=web,foo=1 x",
+            "invalid argument \"name=web,foo=1\" for \"--network\" flag: invalid field key foo",
             125,
         ),
+        (
+            "run --add-host a x",
+            "invalid argument \"a\" for \"--add-host\" flag: bad format for add-host: \"a\"",
+            125,
+        ),
+        (
+            "run --dns here x",
+            "invalid argument \"here\" for \"--dns\" flag: IP address is not correctly formatted: here",
+            125,
+        ),
+        (
+            "run --dns-search - x",
+            "invalid argument \"-\" for \"--dns-search\" flag: - is not a valid domain",
+            125,
+        ),
+        (
+            "run --link a:b:c x",
+            "invalid argument \"a:b:c\" for \"--link\" flag: bad format for links: a:b:c",
+            125,
+        ),
+        (
+            "network create --scope swarm web",
+            "gantry: flag --scope is refused: networks of a swarm are not built",
+            1,
+        ),
+        (
+            "network create",
+            "gantry: 'gantry network create' requires 1 argument",
+            1,
+        ),
+        (
+            "network connect web",
+            "gantry: 'gantry network connect' requires 2 arguments",
+            1,
+        ),
+        (
+            "network rm",
+            "gantry: 'gantry network rm' requires at least 1 argument",
+            1,
+        ),
+        ("network foo", "gantry: unknown command: gantry network foo", 1),
         (
             "run --restart always x",
             "gantry: flag --restart is refused: restart policies are not built yet",
@@ -189,6 +236,6 @@ fn the_tree_is_sound() {
             .as_array()
             .unwrap()
             .iter()
-            .any(|flag| flag == "--publish")
+            .any(|flag| flag == "--restart")
     );
 }

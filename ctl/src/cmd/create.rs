@@ -74,6 +74,7 @@ pub(super) async fn make(daemon: &Daemon, parsed: &Parsed, wanted: Wanted) -> Re
         name: wanted.name,
         config: Some(wanted.config),
         host: Some(wanted.host),
+        networks: wanted.networks,
     };
     let mut created = daemon.take(daemon.containers().create(request.clone()).await);
     if policy == Policy::Missing && created.as_ref().is_err_and(Error::is_not_found) {

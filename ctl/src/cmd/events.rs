@@ -111,4 +111,23 @@ mod tests {
             r#"{"status":"start","id":"abc","from":"busybox","Type":"container","Action":"start","Actor":{"ID":"abc","Attributes":{"image":"busybox","name":"web"}},"scope":"local","time":1,"timeNano":1000000005}"#
         );
     }
+
+    #[test]
+    fn events_of_networks_name_the_container() {
+        let event = pb::Event {
+            r#type: "network".into(),
+            action: "connect".into(),
+            actor_id: "n1".into(),
+            attributes: [("container", "c1"), ("name", "web"), ("type", "bridge")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            ..pb::Event::default()
+        };
+        assert!(line(&event).ends_with(" network connect n1 (container=c1, name=web, type=bridge)"));
+        let json = as_value(&event).json();
+        assert!(
+            json.starts_with("{\"Type\":\"network\",\"Action\":\"connect\",\"Actor\":{\"ID\":\"n1\","),
+            "{json}"
+        );
+    }
 }

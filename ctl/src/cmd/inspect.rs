@@ -1,8 +1,8 @@
-//! `inspect`, of containers and images alike.
+//! `inspect`, of containers, images and networks alike.
 
 use gantry_proto::gantry::v1 as pb;
 
-use super::{inspect_container, inspect_image};
+use super::{inspect_container, inspect_image, inspect_network};
 use crate::cli::verb::Parsed;
 use crate::client::Daemon;
 use crate::error::{Error, Result};
@@ -11,12 +11,13 @@ use crate::template::{Template, Value};
 
 pub(crate) async fn any(daemon: Daemon, parsed: Parsed) -> Result<i32> {
     match parsed.text("type") {
-        None | Some("") => show(&daemon, &parsed, &[Kind::Container, Kind::Image]).await,
+        None | Some("") => show(&daemon, &parsed, &[Kind::Container, Kind::Image, Kind::Network]).await,
         Some("container") => show(&daemon, &parsed, &[Kind::Container]).await,
         Some("image") => show(&daemon, &parsed, &[Kind::Image]).await,
-        Some(kind @ ("network" | "volume")) => Err(Error::refused(format!("{kind}s are not built yet"))),
+        Some("network") => show(&daemon, &parsed, &[Kind::Network]).await,
+        Some("volume") => Err(Error::refused("volumes are not built yet")),
         Some(other) => Err(Error::refused(format!(
-            "unknown type: {other:?}: must be one of \"container\", \"image\""
+            "unknown type: {other:?}: must be one of \"container\", \"image\", \"network\""
         ))),
     }
 }
@@ -29,15 +30,25 @@ pub(crate) async fn images(daemon: Daemon, parsed: Parsed) -> Result<i32> {
     show(&daemon, &parsed, &[Kind::Image]).await
 }
 
+pub(crate) async fn networks(daemon: Daemon, parsed: Parsed) -> Result<i32> {
+    show(&daemon, &parsed, &[Kind::Network]).await
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Container,
     Image,
+    Network,
 }
 
 async fn show(daemon: &Daemon, parsed: &Parsed, kinds: &[Kind]) -> Result<i32> {
     if parsed.on("size") && !kinds.contains(&Kind::Container) {
-        out::warn("WARNING: --size ignored for images");
+        let kind = if kinds.contains(&Kind::Image) {
+            "images"
+        } else {
+            "networks"
+        };
+        out::warn(format!("WARNING: --size ignored for {kind}"));
     }
     let shape = Shape::read(parsed.text("format"))?;
     let mut found = Vec::new();
@@ -62,12 +73,13 @@ async fn find(daemon: &Daemon, name: &str, kinds: &[Kind], size: bool) -> Result
         let looked = match kind {
             Kind::Container => container(daemon, name, size).await,
             Kind::Image => image(daemon, name).await,
+            Kind::Network => network(daemon, name).await,
         };
         match looked {
             // Asked for one kind only, the daemon has the word.
             other if kinds.len() == 1 => return other,
-            // A name that no image can bear is no image's.
-            Err(err) if err.is_not_found() || (*kind == Kind::Image && err.kind() == "invalid-argument") => {}
+            // A name that none of this kind can bear is none's.
+            Err(err) if err.is_not_found() || (*kind != Kind::Container && err.kind() == "invalid-argument") => {}
             other => return other,
         }
     }
@@ -88,6 +100,15 @@ async fn image(daemon: &Daemon, name: &str) -> Result<Value> {
     daemon
         .take(daemon.images().inspect(request).await)
         .map(|image| inspect_image::value(&image))
+}
+
+async fn network(daemon: &Daemon, name: &str) -> Result<Value> {
+    let request = pb::InspectNetworkRequest {
+        network: name.to_owned(),
+    };
+    daemon
+        .take(daemon.networks().inspect(request).await)
+        .map(|network| inspect_network::value(&network))
 }
 
 /// How what was found is shown.
@@ -177,6 +198,13 @@ mod tests {
             config: Some(config),
             host: Some(pb::HostConfig {
                 network_mode: "none".into(),
+                ..Default::default()
+            }),
+            network: Some(pb::NetworkSettings {
+                endpoints: vec![pb::Endpoint {
+                    network: "none".into(),
+                    ..Default::default()
+                }],
                 ..Default::default()
             }),
             ..Default::default()

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use gantry_proto::gantry::v1 as pb;
 
+use super::inspect_endpoints;
 use super::ps::state_word;
 use crate::format::time;
 use crate::template::{Struct, Value};
@@ -30,7 +31,7 @@ pub(super) fn value(it: &pb::Container) -> Value {
         .with("ProcessLabel", "")
         .with("AppArmorProfile", "")
         .with("ExecIDs", list_or_null(&it.exec_ids))
-        .with("HostConfig", host_config(&host))
+        .with("HostConfig", host_config(&host, &it.name))
         .with("GraphDriver", graph_driver(it));
     if let Some(bytes) = it.size_rw {
         out = out.with("SizeRw", bytes);
@@ -40,12 +41,12 @@ pub(super) fn value(it: &pb::Container) -> Value {
     }
     out.with("Mounts", it.mounts.iter().map(mount).collect::<Vec<Value>>())
         .with("Config", container_config(&config))
-        .with("NetworkSettings", network(it, &host))
+        .with("NetworkSettings", inspect_endpoints::settings(it))
         .omit_empty("Attached", it.attached.iter().map(client).collect::<Vec<Value>>())
         .into()
 }
 
-fn list_or_null(items: &[String]) -> Value {
+pub(super) fn list_or_null(items: &[String]) -> Value {
     if items.is_empty() {
         Value::Null
     } else {
@@ -73,7 +74,7 @@ fn state(it: &pb::ContainerState) -> Struct {
         )
 }
 
-fn host_config(it: &pb::HostConfig) -> Struct {
+fn host_config(it: &pb::HostConfig, name: &str) -> Struct {
     let log = it.log.clone().unwrap_or_default();
     let log = Struct::new("container.LogConfig")
         .with("Type", &log.driver)
@@ -83,13 +84,12 @@ fn host_config(it: &pb::HostConfig) -> Struct {
         .with("MaximumRetryCount", 0);
     let binds: Vec<String> = it.binds.iter().map(bind).collect();
     let none = || Value::Null;
-    let empty = || Value::List(Vec::new());
     let mut out = Struct::new("*container.HostConfig")
         .with("Binds", list_or_null(&binds))
         .with("ContainerIDFile", "")
         .with("LogConfig", log)
         .with("NetworkMode", &it.network_mode)
-        .with("PortBindings", Value::Map(BTreeMap::new()))
+        .with("PortBindings", inspect_endpoints::bindings(&it.port_bindings))
         .with("RestartPolicy", restart)
         .with("AutoRemove", it.auto_remove)
         .with("VolumeDriver", "")
@@ -99,18 +99,18 @@ fn host_config(it: &pb::HostConfig) -> Struct {
         .with("CapAdd", list_or_null(&it.cap_add))
         .with("CapDrop", list_or_null(&it.cap_drop))
         .with("CgroupnsMode", &it.cgroupns_mode)
-        .with("Dns", empty())
-        .with("DnsOptions", empty())
-        .with("DnsSearch", empty())
-        .with("ExtraHosts", none())
+        .with("Dns", it.dns.as_slice())
+        .with("DnsOptions", it.dns_options.as_slice())
+        .with("DnsSearch", it.dns_search.as_slice())
+        .with("ExtraHosts", list_or_null(&it.extra_hosts))
         .with("GroupAdd", none())
         .with("IpcMode", "private")
         .with("Cgroup", "")
-        .with("Links", none())
+        .with("Links", inspect_endpoints::links(&it.links, name))
         .with("OomScoreAdj", it.oom_score_adj.unwrap_or(0))
         .with("PidMode", "")
         .with("Privileged", it.privileged)
-        .with("PublishAllPorts", false)
+        .with("PublishAllPorts", it.publish_all_ports)
         .with("ReadonlyRootfs", it.readonly_rootfs)
         .with("SecurityOpt", list_or_null(&it.security_opt))
         .omit_empty("Tmpfs", it.tmpfs.iter().collect::<Value>())
@@ -253,64 +253,6 @@ pub(super) fn container_config(it: &pb::ContainerConfig) -> Struct {
         out = out.with("StopTimeout", seconds);
     }
     out
-}
-
-fn network(it: &pb::Container, host: &pb::HostConfig) -> Struct {
-    let mut ports: BTreeMap<String, Value> = BTreeMap::new();
-    for port in &it.ports {
-        let key = format!("{}/{}", port.container_port, port.protocol);
-        let binding = Struct::new("nat.PortBinding")
-            .json_as("HostIP", Some("HostIp"), port.host_ip.as_str())
-            .with("HostPort", port.host_port.to_string());
-        match ports.entry(key).or_insert_with(|| Value::List(Vec::new())) {
-            Value::List(bindings) if port.host_port != 0 => bindings.push(binding.into()),
-            _ => {}
-        }
-    }
-    let mode = if host.network_mode.is_empty() {
-        "none"
-    } else {
-        &host.network_mode
-    };
-    let networks: Value = [(mode, endpoint())].into_iter().collect();
-    Struct::new("*container.NetworkSettings")
-        .with("Bridge", "")
-        .with("SandboxID", "")
-        .with("SandboxKey", "")
-        .with("Ports", Value::Map(ports))
-        .with("HairpinMode", false)
-        .with("LinkLocalIPv6Address", "")
-        .with("LinkLocalIPv6PrefixLen", 0)
-        .with("SecondaryIPAddresses", Value::Null)
-        .with("SecondaryIPv6Addresses", Value::Null)
-        .with("EndpointID", "")
-        .with("Gateway", "")
-        .with("GlobalIPv6Address", "")
-        .with("GlobalIPv6PrefixLen", 0)
-        .with("IPAddress", "")
-        .with("IPPrefixLen", 0)
-        .with("IPv6Gateway", "")
-        .with("MacAddress", "")
-        .with("Networks", networks)
-}
-
-fn endpoint() -> Struct {
-    Struct::new("*network.EndpointSettings")
-        .with("IPAMConfig", Value::Null)
-        .with("Links", Value::Null)
-        .with("Aliases", Value::Null)
-        .with("MacAddress", "")
-        .with("DriverOpts", Value::Null)
-        .with("GwPriority", 0)
-        .with("NetworkID", "")
-        .with("EndpointID", "")
-        .with("Gateway", "")
-        .with("IPAddress", "")
-        .with("IPPrefixLen", 0)
-        .with("IPv6Gateway", "")
-        .with("GlobalIPv6Address", "")
-        .with("GlobalIPv6PrefixLen", 0)
-        .with("DNSNames", Value::Null)
 }
 
 /// Ours: who is attached, and whether somebody's slowness holds the container's output back.

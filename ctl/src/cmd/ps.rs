@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use gantry_proto::gantry::v1 as pb;
 
+use super::ports;
 use crate::cli::verb::Parsed;
 use crate::client::Daemon;
 use crate::error::Result;
@@ -96,14 +97,14 @@ fn container(it: &pb::ContainerSummary, short: bool, now: DateTime<Utc>) -> Valu
         .with("Command", quoted(&command))
         .with("CreatedAt", time::go_string(created))
         .with("RunningFor", units::ago(created, now))
-        .with("Ports", ports(&it.ports))
+        .with("Ports", ports::column(open(it, state.status())))
         .with("State", state_word(state.status()))
         .with("Status", status(&state, now))
         .with("Size", size(it))
         .with("Labels", labels.join(","))
         .with("Mounts", mounts.join(","))
         .with("LocalVolumes", volumes.to_string())
-        .with("Networks", &it.network_mode)
+        .with("Networks", it.networks.join(","))
         .json_as("Label", None, Value::Method(Arc::new(label))))
 }
 
@@ -147,19 +148,15 @@ fn size(it: &pb::ContainerSummary) -> String {
     }
 }
 
-fn ports(ports: &[pb::PortMapping]) -> String {
-    let one = |port: &pb::PortMapping| match port.host_port {
-        0 => format!("{}/{}", port.container_port, port.protocol),
-        host => {
-            let ip = if port.host_ip.contains(':') {
-                format!("[{}]", port.host_ip)
-            } else {
-                port.host_ip.clone()
-            };
-            format!("{ip}:{host}->{}/{}", port.container_port, port.protocol)
-        }
-    };
-    ports.iter().map(one).collect::<Vec<_>>().join(", ")
+/// The ports that can be reached: none of a container that is not started or has no ports of its own.
+fn open(it: &pb::ContainerSummary, status: pb::ContainerStatus) -> &[pb::PortMapping] {
+    use pb::ContainerStatus::{Paused, Restarting, Running};
+    let started = matches!(status, Running | Paused | Restarting);
+    if started && it.network_mode != "host" {
+        &it.ports
+    } else {
+        &[]
+    }
 }
 
 /// Docker's word for a state.
@@ -220,6 +217,7 @@ mod tests {
             created_at: at(7200),
             state: Some(state),
             labels: [("tier".to_owned(), "web".to_owned())].into(),
+            networks: vec!["back".into(), "front".into()],
             ..pb::ContainerSummary::default()
         };
         (it, now)
@@ -259,6 +257,30 @@ mod tests {
             show("{{.ID}} {{.State}} {{.Label \"tier\"}}|{{.Label \"no\"}}"),
             "0123456789abcdef exited web|\n"
         );
+        assert_eq!(show("{{.Networks}}"), "back,front\n");
         assert!(show("json").starts_with("{\"Command\":\"\\\"sh -c"));
+    }
+
+    #[test]
+    fn ports_are_those_of_started_containers() {
+        let (mut it, now) = summary();
+        it.ports = vec![pb::PortMapping {
+            host_ip: "0.0.0.0".into(),
+            host_port: 8080,
+            container_port: 80,
+            protocol: "tcp".into(),
+        }];
+        let shown = |it: &pb::ContainerSummary| {
+            Format::parse(Some("{{.Ports}}"), TABLE)
+                .render(TITLES, &[container(it, true, now)])
+                .unwrap()
+        };
+        assert_eq!(shown(&it), "\n");
+        if let Some(state) = &mut it.state {
+            state.set_status(pb::ContainerStatus::Running);
+        }
+        assert_eq!(shown(&it), "0.0.0.0:8080->80/tcp\n");
+        it.network_mode = "host".into();
+        assert_eq!(shown(&it), "\n");
     }
 }

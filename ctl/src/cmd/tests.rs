@@ -207,6 +207,60 @@ impl pb::images_server::Images for Fake {
     }
 }
 
+#[tonic::async_trait]
+impl pb::networks_server::Networks for Fake {
+    async fn create(&self, request: Request<pb::CreateNetworkRequest>) -> Answer<pb::CreateNetworkResponse> {
+        let asked = request.into_inner();
+        let pools = asked.ipam.unwrap_or_default().pools;
+        self.note(format!(
+            "network create {} {} {:?} {:?} {}",
+            asked.name,
+            asked.driver,
+            asked.ipv4,
+            asked.ipv6,
+            pools.len()
+        ));
+        Ok(Response::new(pb::CreateNetworkResponse { id: "n1".into() }))
+    }
+
+    async fn remove(&self, request: Request<pb::RemoveNetworkRequest>) -> Answer<pb::RemoveNetworkResponse> {
+        let network = request.into_inner().network;
+        self.note(format!("network remove {network}"));
+        match network.as_str() {
+            "gone" => Err(refuse("not-found", "network gone not found")),
+            _ => Ok(Response::new(pb::RemoveNetworkResponse {})),
+        }
+    }
+
+    async fn prune(&self, _: Request<pb::PruneNetworksRequest>) -> Answer<pb::PruneNetworksResponse> {
+        self.note("network prune");
+        Ok(Response::new(pb::PruneNetworksResponse {
+            removed: vec!["old".into()],
+        }))
+    }
+
+    async fn join(&self, request: Request<pb::ConnectNetworkRequest>) -> Answer<pb::ConnectNetworkResponse> {
+        let asked = request.into_inner();
+        let settings = asked.settings.unwrap_or_default();
+        self.note(format!(
+            "join {} {} {} {:?}",
+            asked.network, asked.container, settings.ipv4_address, settings.aliases
+        ));
+        Ok(Response::new(pb::ConnectNetworkResponse {}))
+    }
+
+    async fn leave(&self, request: Request<pb::DisconnectNetworkRequest>) -> Answer<pb::DisconnectNetworkResponse> {
+        let asked = request.into_inner();
+        self.note(format!("leave {} {} {}", asked.network, asked.container, asked.force));
+        Ok(Response::new(pb::DisconnectNetworkResponse {}))
+    }
+
+    not_asked! {
+        list(pb::ListNetworksRequest) -> pb::ListNetworksResponse;
+        inspect(pb::InspectNetworkRequest) -> pb::Network;
+    }
+}
+
 /// A daemon and a shim in a directory of their own.
 struct World {
     dir: tempfile::TempDir,
@@ -228,7 +282,8 @@ impl World {
         let incoming = tokio_stream::wrappers::UnixListenerStream::new(listener);
         let server = tonic::transport::Server::builder()
             .add_service(pb::containers_server::ContainersServer::new(fake.clone()))
-            .add_service(pb::images_server::ImagesServer::new(fake.clone()));
+            .add_service(pb::images_server::ImagesServer::new(fake.clone()))
+            .add_service(pb::networks_server::NetworksServer::new(fake.clone()));
         tokio::spawn(server.serve_with_incoming(incoming));
         let daemon = Daemon::new(&format!("unix://{}", path.display())).unwrap();
         Self { dir, fake, daemon }
@@ -349,6 +404,33 @@ async fn cp_writes_a_file_under_the_name_given() {
         .unwrap_err()
         .to_string();
     assert_eq!(err, "invalid output path: directory \"/no/such/dir\" does not exist");
+}
+
+#[tokio::test]
+async fn networks_are_made_joined_left_and_removed() {
+    let world = World::new(|_| {});
+    for line in [
+        "network create -d macvlan --ipv6 --subnet 10.0.0.0/24 web",
+        "network connect --ip 10.0.0.9 --alias a web c",
+        "network disconnect -f web c",
+        "network rm -f web gone",
+        "network prune -f",
+    ] {
+        assert_eq!(world.run(line).await.unwrap(), 0, "{line}");
+    }
+    assert_eq!(
+        world.calls(),
+        [
+            "network create web macvlan None Some(true) 1",
+            "join web c 10.0.0.9 [\"a\"]",
+            "leave web c true",
+            "network remove web",
+            "network remove gone",
+            "network prune"
+        ]
+    );
+    let err = world.run("network rm gone").await.unwrap_err();
+    assert_eq!(err.to_string(), "Error response from daemon: network gone not found");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! How lists are shown: Docker's tables, `--format`, and the units in them.
 
+pub(crate) mod natural;
 pub(crate) mod table;
 pub(crate) mod time;
 pub(crate) mod units;

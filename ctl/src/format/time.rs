@@ -39,6 +39,18 @@ pub(crate) fn rfc3339_fixed_local(time: DateTime<Utc>) -> String {
     time.with_timezone(&Local).to_rfc3339_opts(SecondsFormat::Nanos, true)
 }
 
+/// As Go prints a time that knows fractions of seconds: "2006-01-02 15:04:05.123 +0000 UTC".
+pub(crate) fn go_string_nano(time: DateTime<Utc>) -> String {
+    let whole = go_string(time);
+    let nanos = time.timestamp_subsec_nanos();
+    if nanos == 0 {
+        return whole;
+    }
+    let digits = format!("{nanos:09}");
+    let (moment, zone) = whole.split_at("2006-01-02 15:04:05".len());
+    format!("{moment}.{}{zone}", digits.trim_end_matches('0'))
+}
+
 /// As Go prints a time: "2006-01-02 15:04:05 +0000 UTC".
 pub(crate) fn go_string(time: DateTime<Utc>) -> String {
     let local = time.with_timezone(&Local);
@@ -176,6 +188,8 @@ mod tests {
         let time = DateTime::from_timestamp(1_357_133_017, 120_000_000).unwrap();
         assert_eq!(rfc3339_nano(Some(time)), "2013-01-02T13:23:37.12Z");
         assert_eq!(rfc3339_fixed(time), "2013-01-02T13:23:37.120000000Z");
+        assert!(go_string_nano(time).contains(":37.12 "));
+        assert!(!go_string_nano(DateTime::from_timestamp(5, 0).unwrap()).contains('.'));
         assert_eq!(rfc3339_nano(None), "0001-01-01T00:00:00Z");
     }
 

@@ -1,8 +1,11 @@
 //! The flags of `run` and `create` as the wire's configuration.
 
+use std::collections::HashMap;
+
 use gantry_proto::gantry::v1 as pb;
 
-use super::{env, mounts};
+use super::networks::Joining;
+use super::{env, hosts, mounts, networks, ports};
 use crate::cli::verb::Parsed;
 use crate::error::{Error, Result};
 
@@ -11,6 +14,8 @@ pub(crate) struct Wanted {
     pub(crate) name: String,
     pub(crate) config: pb::ContainerConfig,
     pub(crate) host: pb::HostConfig,
+    /// What is asked of networks, by name.
+    pub(crate) networks: HashMap<String, pb::EndpointSettings>,
     /// Streams the client attaches to.
     pub(crate) stdin: bool,
     pub(crate) stdout: bool,
@@ -39,12 +44,22 @@ pub(crate) fn container(parsed: &Parsed, detached: bool) -> Result<Wanted> {
         (false, false) => (has("stdin"), has("stdout"), has("stderr")),
     };
     let open_stdin = interactive || stdin;
-    let config = config(parsed, stdin, stdout, stderr, open_stdin)?;
-    let host = host(parsed)?;
+    if let Some(address) = parsed.text("mac-address").filter(|address| !address.is_empty()) {
+        hosts::mac(address).map_err(Error::refused)?;
+    }
+    let bindings = ports::bindings(parsed.all("publish")).map_err(Error::refused)?;
+    let exposed = ports::exposed(parsed.all("expose"), &bindings).map_err(Error::refused)?;
+    let joining = networks::joining(parsed)?;
+    let mut config = config(parsed, stdin, stdout, stderr, open_stdin)?;
+    config.exposed_ports = exposed;
+    let mut host = host(parsed)?;
+    host.port_bindings = bindings;
+    let networks = names(&mut host, parsed, joining)?;
     Ok(Wanted {
         name: parsed.text("name").unwrap_or_default().to_owned(),
         config,
         host,
+        networks,
         stdin,
         stdout,
         stderr,
@@ -108,7 +123,6 @@ fn host(parsed: &Parsed) -> Result<pb::HostConfig> {
         other => return Err(Error::refused(format!("--cgroupns: invalid CGROUP mode {other:?}"))),
     };
     Ok(pb::HostConfig {
-        network_mode: network(parsed.all("network"))?,
         binds: parsed
             .all("volume")
             .iter()
@@ -142,25 +156,29 @@ fn host(parsed: &Parsed) -> Result<pb::HostConfig> {
         annotations: super::pairs(parsed.all("annotation")),
         cgroupns_mode,
         tmpfs: mounts::tmpfs(parsed.all("tmpfs"))?,
+        publish_all_ports: parsed.on("publish-all"),
+        mac_address: text("mac-address"),
+        ..pb::HostConfig::default()
     })
 }
 
-fn network(given: &[String]) -> Result<String> {
-    if given.len() > 1 {
-        return Err(Error::refused(
-            "connecting to several networks is not built yet: use one --network none or host",
-        ));
-    }
-    match given.first().map(String::as_str) {
-        None => Ok("none".to_owned()),
-        Some(mode @ ("none" | "host")) => Ok(mode.to_owned()),
-        Some("bridge" | "default") => Err(Error::refused(
-            "bridge networks are not built yet: use --network none or host",
-        )),
-        Some(other) => Err(Error::refused(format!(
-            "network {other} is refused: networks are not built yet, use --network none or host"
-        ))),
-    }
+/// Sets the network mode and what is known of names and servers; answers what is asked of networks.
+fn names(
+    host: &mut pb::HostConfig,
+    parsed: &Parsed,
+    joining: Joining,
+) -> Result<HashMap<String, pb::EndpointSettings>> {
+    let read = |flag: &str, one: fn(&str) -> Result<String, String>| -> Result<Vec<String>> {
+        let values = parsed.all(flag).iter().map(|text| one(text));
+        values.collect::<Result<_, _>>().map_err(Error::refused)
+    };
+    host.dns = read("dns", hosts::address)?;
+    host.dns_search = read("dns-search", hosts::domain)?;
+    host.dns_options = parsed.all("dns-option").to_vec();
+    host.extra_hosts = read("add-host", hosts::extra_host)?;
+    host.network_mode = joining.mode;
+    host.links = joining.links;
+    Ok(joining.networks)
 }
 
 fn log(parsed: &Parsed) -> Result<pb::LogConfig> {
@@ -279,16 +297,53 @@ mod tests {
             ("host", true, Some(3))
         );
         assert_eq!(host.log.unwrap().options["max-size"], "1m");
-        assert_eq!(read("run x", false).unwrap().host.network_mode, "none");
+        assert_eq!(read("run x", false).unwrap().host.network_mode, "bridge");
     }
 
     #[test]
-    fn what_is_not_built_is_named() {
+    fn networks_reach_the_wire() {
+        let line = "run --network web --network-alias w -p 127.0.0.1:8000-8001:80-81 -p 53/udp --expose 9 -P --dns 1.1.1.1 \
+                    --dns-search a.b --dns-opt ndots:1 --add-host h=host-gateway --link db:s --mac-address 02:42:ac:11:00:02 x";
+        let Wanted {
+            config, host, networks, ..
+        } = read(line, false).unwrap();
+        assert_eq!(config.exposed_ports, ["9/tcp", "53/udp", "80/tcp", "81/tcp"]);
+        let bound: Vec<_> = host
+            .port_bindings
+            .iter()
+            .map(|it| (it.host_ip.as_str(), it.host_port.as_str(), it.container.as_str()))
+            .collect();
         assert_eq!(
-            why("run --network bridge x"),
-            "bridge networks are not built yet: use --network none or host"
+            bound,
+            [
+                ("127.0.0.1", "8000", "80/tcp"),
+                ("127.0.0.1", "8001", "81/tcp"),
+                ("", "", "53/udp")
+            ]
         );
-        assert!(why("run --network web x").starts_with("network web is refused"));
+        assert!(host.publish_all_ports);
+        assert_eq!(
+            (host.dns, host.dns_search),
+            (vec!["1.1.1.1".to_owned()], vec!["a.b".to_owned()])
+        );
+        assert_eq!(
+            (host.dns_options, host.extra_hosts),
+            (vec!["ndots:1".to_owned()], vec!["h:host-gateway".to_owned()])
+        );
+        assert_eq!(
+            (host.network_mode.as_str(), host.mac_address.as_str()),
+            ("web", "02:42:ac:11:00:02")
+        );
+        assert_eq!(
+            (networks["web"].aliases[0].as_str(), networks["web"].links[0].as_str()),
+            ("w", "db:s")
+        );
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_named() {
+        assert_eq!(why("run -p x x"), "invalid containerPort: x");
+        assert_eq!(why("run --mac-address z x"), "z is not a valid mac address");
         assert!(why("run -v data:/d x").contains("named volumes are not built yet"));
         assert_eq!(why("run --security-opt foo x"), "Invalid --security-opt: \"foo\"");
         assert!(why("run --security-opt seccomp=/no/such x").starts_with("opening seccomp profile (/no/such) failed"));

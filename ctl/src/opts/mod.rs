@@ -2,7 +2,11 @@
 
 mod config;
 mod env;
+mod hosts;
+mod ipam;
 mod mounts;
+mod networks;
+mod ports;
 
 use std::collections::HashMap;
 
@@ -10,6 +14,9 @@ use gantry_proto::gantry::v1 as pb;
 
 pub(crate) use config::{Wanted, container};
 pub(crate) use env::{env_name, environment};
+pub(crate) use hosts::{address, domain, extra_host, link};
+pub(crate) use ipam::ipam;
+pub(crate) use networks::{check as network, endpoint};
 
 use crate::error::{Error, Result};
 

@@ -1,7 +1,7 @@
 //! A daemon on roots of its own.
 
 use crate::leak::Before;
-use crate::{Gantry, PATIENCE, busybox_tar, eventually, leak, program};
+use crate::{Gantry, Netns, PATIENCE, busybox_tar, eventually, leak, program};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::File;
@@ -25,12 +25,15 @@ pub struct HouseOptions {
     pub programs: Option<PathBuf>,
     /// Do not import busybox.
     pub bare: bool,
+    /// The daemon has a network namespace of its own.
+    pub netns: bool,
 }
 
 pub struct House {
     root: Option<TempDir>,
     daemon: Option<Child>,
     options: HouseOptions,
+    netns: Option<Netns>,
     before: Before,
     /// A test that breaks things on purpose may say that the end is not clean.
     pub forgive: bool,
@@ -43,7 +46,8 @@ impl House {
     }
 
     pub fn with(options: HouseOptions) -> Self {
-        let before = Before::now();
+        let netns = options.netns.then(Netns::new);
+        let before = Before::now(netns.as_ref());
         let root = tempfile::Builder::new()
             .prefix("gantry-e2e-")
             .tempdir()
@@ -53,6 +57,7 @@ impl House {
             root: Some(root),
             daemon: None,
             options,
+            netns,
             before,
             forgive: false,
         };
@@ -61,6 +66,36 @@ impl House {
             house.import_busybox();
         }
         house
+    }
+
+    /// A house whose daemon has a network namespace of its own.
+    pub fn apart(flags: &[&str]) -> Self {
+        Self::with(HouseOptions {
+            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            netns: true,
+            ..HouseOptions::default()
+        })
+    }
+
+    /// The daemon's network namespace.
+    pub fn netns(&self) -> &Netns {
+        self.netns
+            .as_ref()
+            .expect("the house has a network namespace of its own")
+    }
+
+    /// The network namespace of a container that runs.
+    #[track_caller]
+    pub fn inside(&self, container: &str) -> Netns {
+        let key = self
+            .gantry()
+            .ok(&["inspect", "-f", "{{.NetworkSettings.SandboxKey}}", container]);
+        Netns::open(Path::new(&key))
+    }
+
+    /// What the tables and devices of this house's daemon are named for.
+    pub fn instance(&self) -> String {
+        leak::instance(self.root())
     }
 
     fn import_busybox(&self) {
@@ -144,6 +179,9 @@ impl House {
             .open(self.log_path())
             .expect("a log file");
         let mut command = self.daemon_command();
+        if let Some(netns) = &self.netns {
+            netns.put(&mut command);
+        }
         let daemon = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -214,6 +252,11 @@ impl House {
         self.start();
     }
 
+    /// Changes the flags of later starts.
+    pub fn set_flags(&mut self, flags: &[&str]) {
+        self.options.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+    }
+
     /// Changes the environment of later starts.
     pub fn set_env(&mut self, env: Vec<(String, String)>) {
         self.options.env = env;
@@ -229,13 +272,26 @@ impl House {
         }
     }
 
+    /// Removes all networks that are not always there.
+    pub fn clear_networks(&self) {
+        if self.netns.is_some() {
+            let ids = self
+                .gantry()
+                .ok(&["network", "ls", "-q", "--no-trunc", "-f", "type=custom"]);
+            for id in ids.split_whitespace() {
+                self.gantry().ok(&["network", "rm", id]);
+            }
+        }
+    }
+
     fn close(&mut self) {
         if self.daemon.is_none() {
             self.start();
         }
         self.clear();
+        self.clear_networks();
         self.stop_daemon();
-        leak::check(self.root(), &self.before);
+        leak::check(self.root(), self.netns.as_ref(), &self.before);
         let root = self.root.take().expect("the house stands");
         root.close().expect("the house's directory can be removed");
     }

@@ -35,6 +35,8 @@ const APPLETS: &[&str] = &[
     "seq",
     "test",
     "ip",
+    "ping",
+    "nslookup",
     "ln",
     "chmod",
     "chown",

@@ -1,5 +1,6 @@
 //! Nothing may be left: mounts, processes, cgroups and network namespaces of a house.
 
+use crate::Netns;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sha2::{Digest, Sha256};
@@ -14,18 +15,16 @@ pub struct Before {
 }
 
 impl Before {
-    pub fn now() -> Self {
-        Self {
-            links: names("/sys/class/net"),
-        }
+    pub fn now(netns: Option<&Netns>) -> Self {
+        Self { links: links(netns) }
     }
 }
 
 /// Fails with the list of what is left after a few seconds of grace for processes to be reaped.
-pub fn check(root: &Path, before: &Before) {
+pub fn check(root: &Path, netns: Option<&Netns>, before: &Before) {
     let deadline = Instant::now() + crate::PATIENCE;
     loop {
-        let left = leftovers(root, before);
+        let left = leftovers(root, netns, before);
         if left.is_empty() {
             return;
         }
@@ -39,7 +38,7 @@ pub fn check(root: &Path, before: &Before) {
     }
 }
 
-fn leftovers(root: &Path, before: &Before) -> Vec<String> {
+fn leftovers(root: &Path, netns: Option<&Netns>, before: &Before) -> Vec<String> {
     let mut left = Vec::new();
     let text = root.to_string_lossy().into_owned();
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
@@ -60,14 +59,23 @@ fn leftovers(root: &Path, before: &Before) -> Vec<String> {
             .map(|path| format!("cgroup: {}", path.display())),
     );
     let bridge = bridge(root);
-    let ours = |name: &String| !before.links.contains(name) && (*name == bridge || of_bridge(name, &bridge));
+    // In a namespace of the house's own all but the tests' cables is the daemon's.
+    let ours = |name: &String| match netns {
+        Some(_) => !name.starts_with("out"),
+        None => *name == bridge || of_bridge(name, &bridge),
+    };
     left.extend(
-        names("/sys/class/net")
+        links(netns)
             .into_iter()
-            .filter(ours)
+            .filter(|name| !before.links.contains(name) && ours(name))
             .map(|name| format!("link: {name}")),
     );
-    left.extend(tables(root).into_iter().map(|table| format!("nft table: {table}")));
+    left.extend(
+        tables(root, netns)
+            .into_iter()
+            .map(|table| format!("nft table: {table}")),
+    );
+    left.extend(netns.into_iter().flat_map(|netns| chains(root, netns)));
     left.extend(
         files_in(&root.join("exec/netns"))
             .into_iter()
@@ -154,7 +162,7 @@ fn cgroups(root: &Path) -> Vec<PathBuf> {
 }
 
 /// The cgroup parent of this house's daemon, and its tables: `gantry-` and the first 8 hex digits of the exec root's sha256.
-fn instance(root: &Path) -> String {
+pub fn instance(root: &Path) -> String {
     let digest = Sha256::digest(root.join("exec").as_os_str().as_encoded_bytes());
     format!("gantry-{}", hex::encode(&digest[..4]))
 }
@@ -168,14 +176,44 @@ fn of_bridge(name: &str, bridge: &str) -> bool {
     fs::read_link(format!("/sys/class/net/{name}/master")).is_ok_and(|master| master.ends_with(bridge))
 }
 
+fn links(netns: Option<&Netns>) -> BTreeSet<String> {
+    match netns {
+        Some(netns) => netns.links().into_iter().collect(),
+        None => names("/sys/class/net"),
+    }
+}
+
 /// Tables of nftables that bear the house's name, as `family name`.
-fn tables(root: &Path) -> Vec<String> {
+fn tables(root: &Path, netns: Option<&Netns>) -> Vec<String> {
     let name = instance(root);
-    let output = std::process::Command::new("nft").args(["list", "tables"]).output();
-    let text = output.map(|output| output.stdout).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text).into_owned();
+    let text = match netns {
+        Some(netns) => netns.run("nft list tables").stdout,
+        None => {
+            let output = std::process::Command::new("nft").args(["list", "tables"]).output();
+            let text = output.map(|output| output.stdout).unwrap_or_default();
+            String::from_utf8_lossy(&text).into_owned()
+        }
+    };
     let tables = text.lines().filter_map(|line| line.strip_prefix("table "));
-    tables.filter(|table| table.ends_with(&name)).map(str::to_owned).collect()
+    tables
+        .filter(|table| table.ends_with(&name))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Lines of iptables that name the house.
+fn chains(root: &Path, netns: &Netns) -> Vec<String> {
+    let name = instance(root).replace("gantry", "");
+    let mut found = Vec::new();
+    for program in ["iptables-save", "ip6tables-save"] {
+        let text = netns.run(program).stdout;
+        found.extend(
+            text.lines()
+                .filter(|line| line.contains(&name))
+                .map(|line| format!("{program}: {line}")),
+        );
+    }
+    found
 }
 
 /// After a failed test: kill what runs and unmount what is mounted, so that the next test begins clean.
@@ -201,7 +239,7 @@ pub fn force_clean(root: &Path) {
     for link in links.iter().filter(|name| **name == bridge || of_bridge(name, &bridge)) {
         let _ = std::process::Command::new("ip").args(["link", "del", link]).output();
     }
-    for table in tables(root) {
+    for table in tables(root, None) {
         let mut words = vec!["delete", "table"];
         words.extend(table.split(' '));
         let _ = std::process::Command::new("nft").args(words).output();

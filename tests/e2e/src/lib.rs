@@ -8,13 +8,16 @@ pub mod client;
 mod house;
 mod image;
 mod leak;
+pub mod netns;
 pub mod peers;
 mod programs;
 pub mod pty;
 mod run;
+pub mod talk;
 
 pub use house::{House, HouseOptions};
 pub use image::busybox_tar;
+pub use netns::Netns;
 pub use programs::{program, target_dir};
 pub use pty::Terminal;
 pub use run::{Gantry, Output};

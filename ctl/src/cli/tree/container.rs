@@ -1,10 +1,14 @@
 //! The flags of `run` and `create`: those that are built, and those of Docker's that are refused by name.
 
-use crate::cli::flag::Takes::{Bool, Bytes, Cpus, Env, Int, Label, List, Map, Stream, Swap, Text, Ulimit};
+use crate::cli::flag::Takes::{
+    Address, Bool, Bytes, Cpus, Domain, Env, ExtraHost, Int, Label, Link, List, Map, Network, Stream, Swap, Text,
+    Ulimit,
+};
 use crate::cli::flag::{Flag, flag, long, unbuilt, unbuilt_switch};
 
 /// Flags of `run` and `create`.
 pub(super) const CONTAINER: &[Flag] = &[
+    long("add-host", ExtraHost, "Add a custom host-to-IP mapping (host:ip)"),
     flag("attach", 'a', Stream, "Attach to STDIN, STDOUT or STDERR"),
     long(
         "annotation",
@@ -19,10 +23,14 @@ pub(super) const CONTAINER: &[Flag] = &[
     long("cpus", Cpus, "Number of CPUs"),
     long("cpuset-cpus", Text, "CPUs in which to allow execution (0-3, 0,1)"),
     long("cpuset-mems", Text, "MEMs in which to allow execution (0-3, 0,1)"),
+    long("dns", Address, "Set custom DNS servers"),
+    long("dns-option", List, "Set DNS options").alias("dns-opt"),
+    long("dns-search", Domain, "Set custom DNS search domains"),
     long("domainname", Text, "Container NIS domain name"),
     long("entrypoint", Text, "Overwrite the default ENTRYPOINT of the image"),
     flag("env", 'e', Env, "Set environment variables"),
     long("env-file", List, "Read in a file of environment variables"),
+    long("expose", List, "Expose a port or a range of ports"),
     long(
         "hook-spec",
         Text,
@@ -30,6 +38,8 @@ pub(super) const CONTAINER: &[Flag] = &[
     ),
     flag("hostname", 'h', Text, "Container host name"),
     flag("interactive", 'i', Bool(false), "Keep STDIN open even if not attached"),
+    long("ip", Text, "IPv4 address (e.g., 172.30.100.104)"),
+    long("ip6", Text, "IPv6 address (e.g., 2001:db8::33)"),
     long(
         "kernel-memory",
         Bytes,
@@ -37,8 +47,11 @@ pub(super) const CONTAINER: &[Flag] = &[
     ),
     flag("label", 'l', Label, "Set meta data on a container"),
     long("label-file", List, "Read in a line delimited file of labels"),
+    long("link", Link, "Add link to another container"),
+    long("link-local-ip", Address, "Container IPv4/IPv6 link-local addresses"),
     long("log-driver", Text, "Logging driver for the container"),
     long("log-opt", List, "Log driver options"),
+    long("mac-address", Text, "Container MAC address (e.g., 92:d0:c6:0a:29:33)"),
     flag("memory", 'm', Bytes, "Memory limit"),
     long("memory-reservation", Bytes, "Memory soft limit"),
     long(
@@ -47,12 +60,18 @@ pub(super) const CONTAINER: &[Flag] = &[
         "Swap limit equal to memory plus swap: '-1' to enable unlimited swap",
     ),
     long("name", Text, "Assign a name to the container"),
-    long("network", Text, "Connect a container to a network: none or host")
-        .default("none; bridge networks are not built yet")
-        .alias("net"),
+    long("network", Network, "Connect a container to a network").alias("net"),
+    long("network-alias", List, "Add network-scoped alias for the container").alias("net-alias"),
     long("oom-score-adj", Int, "Tune host's OOM preferences (-1000 to 1000)"),
     long("pids-limit", Int, "Tune container pids limit (set -1 for unlimited)"),
     long("privileged", Bool(false), "Give extended privileges to this container"),
+    flag("publish", 'p', List, "Publish a container's port(s) to the host"),
+    flag(
+        "publish-all",
+        'P',
+        Bool(false),
+        "Publish all exposed ports to random ports",
+    ),
     long(
         "pull",
         Text,
@@ -85,7 +104,6 @@ pub(super) const CONTAINER: &[Flag] = &[
 
 /// What Docker's `run` and `create` know beyond that.
 pub(super) const CONTAINER_UNBUILT: &[Flag] = &[
-    unbuilt("add-host"),
     unbuilt("blkio-weight"),
     unbuilt("blkio-weight-device"),
     unbuilt("cgroup-parent"),
@@ -102,11 +120,6 @@ pub(super) const CONTAINER_UNBUILT: &[Flag] = &[
     unbuilt("device-write-bps"),
     unbuilt("device-write-iops"),
     unbuilt_switch("disable-content-trust"),
-    unbuilt("dns"),
-    unbuilt("dns-opt"),
-    unbuilt("dns-option"),
-    unbuilt("dns-search"),
-    unbuilt("expose"),
     unbuilt("gpus"),
     unbuilt("group-add"),
     unbuilt("health-cmd"),
@@ -119,23 +132,14 @@ pub(super) const CONTAINER_UNBUILT: &[Flag] = &[
     unbuilt_switch("init"),
     unbuilt("io-maxbandwidth"),
     unbuilt("io-maxiops"),
-    unbuilt("ip"),
-    unbuilt("ip6"),
     unbuilt("ipc"),
     unbuilt("isolation"),
-    unbuilt("link"),
-    unbuilt("link-local-ip"),
-    unbuilt("mac-address"),
     unbuilt("memory-swappiness"),
     unbuilt("mount"),
-    unbuilt("net-alias"),
-    unbuilt("network-alias"),
     unbuilt_switch("no-healthcheck"),
     unbuilt_switch("oom-kill-disable"),
     unbuilt("pid"),
     unbuilt("platform"),
-    unbuilt("publish").short('p'),
-    unbuilt_switch("publish-all").short('P'),
     unbuilt("restart"),
     unbuilt("storage-opt"),
     unbuilt("sysctl"),

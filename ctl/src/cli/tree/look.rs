@@ -60,6 +60,7 @@ pub(super) const VERBS: &[Verb] = &[
             "gantry inspect web",
             "gantry inspect -f '{{.State.Status}} {{.State.ExitCode}}' web",
             "gantry inspect --type image busybox",
+            "gantry inspect --type network bridge",
         ],
         arity: AtLeast(1),
         flags: &[&[
@@ -136,7 +137,7 @@ pub(super) const VERBS: &[Verb] = &[
         usage: &["CONTAINER [PRIVATE_PORT[/PROTO]]"],
         examples: &["gantry port web", "gantry port web 80/tcp"],
         arity: Between(1, 2),
-        run: |daemon, parsed| Box::pin(cmd::simple::port(daemon, parsed)),
+        run: |daemon, parsed| Box::pin(cmd::ports::run(daemon, parsed)),
         ..BASE
     },
     Verb {
@@ -147,6 +148,7 @@ pub(super) const VERBS: &[Verb] = &[
         examples: &[
             "gantry ps -a",
             "gantry ps -q --filter status=exited",
+            "gantry ps --filter network=web --filter publish=80",
             "gantry ps --format 'table {{.Names}}\\t{{.Status}}'",
         ],
         flags: &[&[

@@ -4,6 +4,7 @@ mod container;
 mod image;
 mod lifecycle;
 mod look;
+mod network;
 mod system;
 
 use crate::cli::flag::Takes::{Bool, Filter, Int, Text};
@@ -14,6 +15,7 @@ use crate::cli::verb::{Arity, Verb};
 pub(crate) const GROUPS: &[(&str, &str)] = &[
     ("container", "Manage containers"),
     ("image", "Manage images"),
+    ("network", "Manage networks"),
     ("system", "Manage gantry"),
 ];
 
@@ -71,7 +73,13 @@ const BASE: Verb = Verb {
 
 /// Every command.
 pub(crate) fn verbs() -> impl Iterator<Item = &'static Verb> {
-    [lifecycle::VERBS, look::VERBS, image::VERBS, system::VERBS]
-        .into_iter()
-        .flatten()
+    [
+        lifecycle::VERBS,
+        look::VERBS,
+        image::VERBS,
+        network::VERBS,
+        system::VERBS,
+    ]
+    .into_iter()
+    .flatten()
 }

@@ -15,6 +15,7 @@ pub(super) const VERBS: &[Verb] = &[
         usage: &["[OPTIONS]"],
         examples: &[
             "gantry events --since 10m",
+            "gantry events --filter type=network",
             "gantry events --filter type=container --format '{{.Action}} {{.Actor.ID}}'",
         ],
         flags: &[&[
