@@ -47,7 +47,7 @@ pub use tasks::{
     Blob, Deleted, Metric, NewCheckpoint, NewExec, NewTask, Pid, Process, ProcessExit, ProcessStatus, Stdio,
     TaskUpdate, Tasks,
 };
-pub use transfer::{MoreNames, ToStore, Unpack};
+pub use transfer::{FromStore, MoreNames, ReadArchive, ToStore};
 
 use context::Context;
 use gantry_core::{Error, Result};
