@@ -33,6 +33,7 @@ pub struct Context {
     pub meta: Meta,
     /// What runs for clients of the containerd API.
     pub(crate) tasks: Arc<Room>,
+    pub(crate) sandboxes: Arc<crate::sandboxes::Room>,
     pub facts: HostFacts,
     pub defaults: Defaults,
     pub collector: Arc<gantry_store::Collector>,
@@ -52,7 +53,9 @@ impl Context {
             content: parts.images.content(),
             data_root: parts.config.data_root.clone(),
         });
+        let sandboxes = crate::sandboxes::Room::new(&parts.shims, meta.clone(), exchange.clone(), &parts.config.data_root);
         Ok(Self {
+            sandboxes,
             defaults: host::defaults(&parts.config),
             config: parts.config,
             namespace: Namespace::engine(),

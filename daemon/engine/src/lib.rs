@@ -25,6 +25,7 @@ pub mod meta;
 mod names;
 mod records;
 mod registry;
+mod sandboxes;
 mod strangers;
 mod system;
 pub mod tasks;
@@ -42,6 +43,8 @@ pub use filters::Filters;
 pub use image::*;
 pub use keeper::{Keeper, View};
 pub use meta::Meta;
+pub use gantry_task::{NewSandbox, SandboxEnd, SandboxMetric, SandboxPlatform, SandboxStarted, SandboxState};
+pub use sandboxes::{RunningSandbox, SandboxView, Sandboxes};
 pub use system::{EventStream, Info};
 pub use tasks::{
     Blob, Deleted, Metric, NewCheckpoint, NewExec, NewTask, Pid, Process, ProcessExit, ProcessStatus, Stdio,
@@ -85,6 +88,7 @@ impl Engine {
         }
         exec::recover(&context).await?;
         context.tasks.recover().await?;
+        context.sandboxes.recover().await?;
         let engine = Self { context };
         engine.sweep_strangers().await?;
         Ok(engine)
