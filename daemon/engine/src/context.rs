@@ -53,7 +53,8 @@ impl Context {
             content: parts.images.content(),
             data_root: parts.config.data_root.clone(),
         });
-        let sandboxes = crate::sandboxes::Room::new(&parts.shims, meta.clone(), exchange.clone(), &parts.config.data_root);
+        let sandboxes =
+            crate::sandboxes::Room::new(&parts.shims, meta.clone(), exchange.clone(), &parts.config.data_root);
         Ok(Self {
             sandboxes,
             defaults: host::defaults(&parts.config),

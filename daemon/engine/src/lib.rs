@@ -40,10 +40,10 @@ pub use exchange::{Envelopes, Exchange};
 pub use exec::{CreateExec, CreatedExec, ExecView};
 pub use failpoint::FAILPOINTS;
 pub use filters::Filters;
+pub use gantry_task::{NewSandbox, SandboxEnd, SandboxMetric, SandboxPlatform, SandboxStarted, SandboxState};
 pub use image::*;
 pub use keeper::{Keeper, View};
 pub use meta::Meta;
-pub use gantry_task::{NewSandbox, SandboxEnd, SandboxMetric, SandboxPlatform, SandboxStarted, SandboxState};
 pub use sandboxes::{RunningSandbox, SandboxView, Sandboxes};
 pub use system::{EventStream, Info};
 pub use tasks::{
