@@ -22,6 +22,7 @@ mod io;
 mod launch;
 mod oom;
 mod reaper;
+mod sandbox;
 mod server;
 mod shim;
 mod stdio;

@@ -4,11 +4,12 @@ use crate::{
     attach,
     extras::ExtrasService,
     foreign, reaper,
+    sandbox::SandboxService,
     shim::{Config, Shim},
     sys,
     task::TaskService,
 };
-use gantry_proto_shim::{extras_service, task_services, ttrpc};
+use gantry_proto_shim::{extras_service, sandbox_service, task_services, ttrpc};
 use std::{
     io::{self, Write},
     os::{fd::IntoRawFd, unix::net::UnixListener},
@@ -67,6 +68,7 @@ fn ttrpc_server(shim: &Arc<Shim>, socket: UnixListener) -> ttrpc::Result<ttrpc::
     let server = unsafe { ttrpc::r#async::Server::new().add_unix_listener(socket.into_raw_fd())? };
     let server = server.register_service(foreign::news::service(shim.clone()));
     let server = server.register_service(task_services(Arc::new(TaskService(shim.clone()))));
+    let server = server.register_service(sandbox_service(Arc::new(SandboxService::new(shim.clone()))));
     Ok(server.register_service(extras_service(Arc::new(ExtrasService(shim.clone())))))
 }
 

@@ -23,6 +23,7 @@ const INTERNAL: &str = "io.containerd.internal.v1";
 const LEASE: &str = "io.containerd.lease.v1";
 const METADATA: &str = "io.containerd.metadata.v1";
 const RUNTIME: &str = "io.containerd.runtime.v2";
+const SANDBOX_CONTROLLER: &str = "io.containerd.sandbox.controller.v1";
 const SANDBOX_STORE: &str = "io.containerd.sandbox.store.v1";
 const SERVICE: &str = "io.containerd.service.v1";
 const SNAPSHOTTER: &str = "io.containerd.snapshotter.v1";
@@ -42,7 +43,7 @@ const SERVICES: [&str; 9] = [
     "tasks-service",
 ];
 /// The services at the door.
-const DOORS: [&str; 16] = [
+const DOORS: [&str; 17] = [
     "containers",
     "content",
     "diff",
@@ -53,6 +54,7 @@ const DOORS: [&str; 16] = [
     "leases",
     "mounts",
     "namespaces",
+    "sandbox-controllers",
     "sandboxes",
     "snapshots",
     "streaming",
@@ -193,6 +195,7 @@ fn plugins(rooms: &Rooms) -> Vec<pb::Plugin> {
     all.push(plugin(EVENT, "exchange"));
     all.push(plugin(GC, "scheduler"));
     all.push(plugin(LEASE, "manager"));
+    all.push(plugin(SANDBOX_CONTROLLER, "shim"));
     all.push(plugin(SANDBOX_STORE, "local"));
     all.push(plugin(STREAMING, "manager"));
     all.push(plugin(TRANSFER, "local"));

@@ -46,9 +46,11 @@ impl pb::leases_server::Leases for Door {
     async fn delete(&self, request: Request<pb::DeleteRequest>) -> Answer<()> {
         let ns = namespace(&request)?;
         let request = request.into_inner();
-        let rooms = self.rooms.clone();
+        let (rooms, streams) = (self.rooms.clone(), self.streams.clone());
         blocking(move || {
-            rooms.leases.delete(&ns, &LeaseId(request.id))?;
+            let lease = LeaseId(request.id);
+            rooms.leases.delete(&ns, &lease)?;
+            streams.release(&ns, &lease);
             if request.sync {
                 rooms.collector.collect()?;
             } else {

@@ -12,6 +12,7 @@ mod any;
 mod call;
 mod containers;
 mod content;
+mod controller;
 mod descriptors;
 mod diff;
 mod events;
@@ -42,7 +43,7 @@ use std::sync::Arc;
 use tonic::service::RoutesBuilder;
 
 /// Names of the services, for the health service.
-pub const SERVICES: [&str; 16] = [
+pub const SERVICES: [&str; 17] = [
     "containerd.services.containers.v1.Containers",
     "containerd.services.content.v1.Content",
     "containerd.services.diff.v1.Diff",
@@ -52,6 +53,7 @@ pub const SERVICES: [&str; 16] = [
     "containerd.services.leases.v1.Leases",
     "containerd.services.mounts.v1.Mounts",
     "containerd.services.namespaces.v1.Namespaces",
+    "containerd.services.sandbox.v1.Controller",
     "containerd.services.sandbox.v1.Store",
     "containerd.services.snapshots.v1.Snapshots",
     "containerd.services.streaming.v1.Streaming",
@@ -156,6 +158,7 @@ pub fn add_services(rooms: Rooms, routes: &mut RoutesBuilder) {
         leases::leases_server::LeasesServer,
         mounts::mounts_server::MountsServer,
         namespaces::namespaces_server::NamespacesServer,
+        sandbox::controller_server::ControllerServer,
         sandbox::store_server::StoreServer,
         snapshots::snapshots_server::SnapshotsServer,
         streaming::streaming_server::StreamingServer,

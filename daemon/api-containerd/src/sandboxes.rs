@@ -42,7 +42,7 @@ fn to_wire(sandbox: Sandbox) -> wire::Sandbox {
     }
 }
 
-fn from_wire(given: wire::Sandbox) -> Result<Sandbox> {
+pub fn from_wire(given: wire::Sandbox) -> Result<Sandbox> {
     let runtime = given.runtime.unwrap_or_default();
     let id = ContainerId::new(&given.sandbox_id).map_err(|_| {
         Error::invalid(format!(

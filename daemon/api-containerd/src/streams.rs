@@ -1,12 +1,12 @@
 //! containerd.services.streaming.v1: streams that other services refer to by id. A stream waits here until one of them takes
-//! it, and goes when its client goes.
+//! it, and goes when its client goes, or the lease under which it was opened.
 
 pub mod bytes;
 
 use crate::Door;
-use crate::call::{Answer, namespace, refuse};
+use crate::call::{Answer, lease, namespace, refuse};
 use futures::stream::{BoxStream, StreamExt};
-use gantry_core::{Error, ErrorKind, Namespace, Result};
+use gantry_core::{Error, ErrorKind, LeaseId, Namespace, Result};
 use gantry_proto_containerd::any::{pack, unpack};
 use gantry_proto_containerd::prost::{Message, Name};
 use gantry_proto_containerd::prost_types::Any;
@@ -37,6 +37,7 @@ pub struct Streams {
 pub struct Stream {
     pub incoming: Streaming<Any>,
     pub outgoing: Outgoing,
+    lease: Option<LeaseId>,
 }
 
 /// The way to the client.
@@ -80,6 +81,39 @@ impl Streams {
         let found = self.waiting().remove(&(ns.clone(), id.to_owned()));
         found.ok_or_else(|| Error::not_found(format!("stream \"{id}\": not found")))
     }
+
+    /// Ends the streams that nobody took before their lease went.
+    pub fn release(&self, ns: &Namespace, lease: &LeaseId) {
+        let mut waiting = self.waiting();
+        let of_lease = |(key, stream): (&Key, &Stream)| {
+            (key.0 == *ns && stream.lease.as_ref() == Some(lease)).then(|| key.clone())
+        };
+        let keys: Vec<Key> = waiting.iter().filter_map(of_lease).collect();
+        let gone: Vec<Stream> = keys.iter().filter_map(|key| waiting.remove(key)).collect();
+        drop(waiting);
+        drop(gone);
+    }
+}
+
+impl Door {
+    /// A stream for the one who works with it. One whose lease has expired is none.
+    pub async fn take_stream(&self, ns: &Namespace, id: &str) -> Result<Stream> {
+        let stream = self.streams.take(ns, id)?;
+        if let Some(lease) = &stream.lease
+            && self.check_lease(ns, lease).await.is_err()
+        {
+            return Err(Error::not_found(format!("stream \"{id}\": not found")));
+        }
+        Ok(stream)
+    }
+
+    /// NotFound unless there is such a lease.
+    pub async fn check_lease(&self, ns: &Namespace, lease: &LeaseId) -> Result<()> {
+        let (leases, ns, lease) = (self.rooms.leases.clone(), ns.clone(), lease.clone());
+        let asked = tokio::task::spawn_blocking(move || leases.resources(&ns, &lease)).await;
+        let asked = asked.map_err(|join| Error::internal(format!("the operation ended early: {join}")))?;
+        Ok(asked.map(drop)?)
+    }
 }
 
 /// Forgets a stream that nobody took before its client went.
@@ -110,7 +144,12 @@ type Answers = BoxStream<'static, std::result::Result<Any, Status>>;
 
 impl Streams {
     /// Takes a client's stream in under the id it says first. The answers are the way to the client.
-    async fn open(&self, ns: Namespace, mut incoming: Streaming<Any>) -> std::result::Result<Answers, Status> {
+    async fn open(
+        &self,
+        ns: Namespace,
+        lease: Option<LeaseId>,
+        mut incoming: Streaming<Any>,
+    ) -> std::result::Result<Answers, Status> {
         let first = match tokio::time::timeout(INIT, incoming.message()).await {
             Ok(first) => first?,
             Err(_) => {
@@ -133,7 +172,12 @@ impl Streams {
         };
         let outgoing = Outgoing(sender);
         outgoing.send(&()).await.map_err(refuse)?;
-        self.put(&key, Stream { incoming, outgoing }).map_err(refuse)?;
+        let stream = Stream {
+            incoming,
+            outgoing,
+            lease,
+        };
+        self.put(&key, stream).map_err(refuse)?;
         // The guard goes with the answer, which goes with the client.
         let answers = ReceiverStream::new(receiver).map(move |item| {
             let _with = &guard;
@@ -148,8 +192,11 @@ impl pb::streaming_server::Streaming for Door {
     type StreamStream = Answers;
 
     async fn stream(&self, request: Request<Streaming<Any>>) -> Answer<Self::StreamStream> {
-        let ns = namespace(&request)?;
-        let answers = self.streams.open(ns, request.into_inner()).await?;
+        let (ns, lease) = (namespace(&request)?, lease(&request));
+        if let Some(lease) = &lease {
+            self.check_lease(&ns, lease).await.map_err(refuse)?;
+        }
+        let answers = self.streams.open(ns, lease, request.into_inner()).await?;
         Ok(Response::new(answers))
     }
 }

@@ -213,7 +213,6 @@ impl Containers for Door {
         }))
     }
 
-    /// Nothing is published until networks are built; the container must exist all the same.
     async fn ports(&self, request: Request<wire::PortsRequest>) -> Answer<wire::PortsResponse> {
         let seen = self.engine.inspect(&request.into_inner().container, false).await;
         let only_published = |mut ports: Vec<wire::PortMapping>| {

@@ -35,6 +35,7 @@ pub struct Context {
     pub(crate) networks: Arc<Networks>,
     /// What runs for clients of the containerd API.
     pub(crate) tasks: Arc<Room>,
+    pub(crate) sandboxes: Arc<crate::sandboxes::Room>,
     pub facts: HostFacts,
     pub defaults: Defaults,
     pub collector: Arc<gantry_store::Collector>,
@@ -58,8 +59,11 @@ impl Context {
             (parts.store.clone(), parts.config.network.clone(), parts.config.exec_root.clone());
         let global_id = parts.config.global_id();
         let networks = blocking(move || Networks::open(network, store, &exec_root, global_id)).await?;
+        let sandboxes =
+            crate::sandboxes::Room::new(&parts.shims, meta.clone(), exchange.clone(), &parts.config.data_root);
         Ok(Self {
             networks: Arc::new(networks),
+            sandboxes,
             defaults: host::defaults(&parts.config),
             config: parts.config,
             namespace: Namespace::engine(),

@@ -26,6 +26,7 @@ mod names;
 mod network;
 mod records;
 mod registry;
+mod sandboxes;
 mod strangers;
 mod system;
 pub mod tasks;
@@ -40,18 +41,20 @@ pub use exchange::{Envelopes, Exchange};
 pub use exec::{CreateExec, CreatedExec, ExecView};
 pub use failpoint::FAILPOINTS;
 pub use filters::Filters;
+pub use gantry_task::{NewSandbox, SandboxEnd, SandboxMetric, SandboxPlatform, SandboxStarted, SandboxState};
 pub use image::*;
 pub use keeper::{Keeper, View};
 pub use meta::Meta;
 pub use network::{
     Attachment, BridgeConfig, Connect, ContainerNetworks, Firewall, Member, NetworkConfig, NetworkView,
 };
+pub use sandboxes::{RunningSandbox, SandboxView, Sandboxes};
 pub use system::{EventStream, Info};
 pub use tasks::{
     Blob, Deleted, Metric, NewCheckpoint, NewExec, NewTask, Pid, Process, ProcessExit, ProcessStatus, Stdio,
     TaskUpdate, Tasks,
 };
-pub use transfer::{MoreNames, ToStore, Unpack};
+pub use transfer::{FromStore, MoreNames, ReadArchive, ToStore};
 
 use context::Context;
 use gantry_core::{Error, Result};
@@ -94,6 +97,7 @@ impl Engine {
         context.networks.sweep(&context);
         exec::recover(&context).await?;
         context.tasks.recover().await?;
+        context.sandboxes.recover().await?;
         let engine = Self { context };
         engine.sweep_strangers().await?;
         Ok(engine)

@@ -1,4 +1,8 @@
-//! Images from one place to another for clients of the containerd API: pull, import, export and one more name.
+//! Images from one place to another for clients of the containerd API: pull, push, import, export and more names.
+
+mod names;
+
+pub use names::MoreNames;
 
 use crate::Engine;
 use crate::image::ImageRecord;
@@ -8,9 +12,10 @@ use gantry_core::meta::Change;
 use gantry_core::reference::Reference;
 use gantry_core::{Error, ErrorKind, Labels, LeaseId, Namespace, Result};
 use gantry_image::{
-    Credentials, Descriptor, Hold, LoadOptions, LoadedImage, Platform, ProgressSink, PullOptions, SaveItem,
-    UnpackOptions,
+    Access, ArchiveOptions, Descriptor, ExportItem, ExportOptions, FetchOptions, Platform, ProgressSink, PushOptions,
+    UnpackAt, UnpackOptions, Wanted,
 };
+use names::Named;
 use tokio::sync::mpsc;
 
 /// Where an image goes in the store.
@@ -19,223 +24,251 @@ pub struct ToStore {
     /// Empty = only the names below.
     pub name: String,
     pub labels: Labels,
-    /// Which image of an index; the host's if none.
-    pub platform: Option<Platform>,
-    /// Where it is unpacked; the first is used on the way in, the rest afterwards.
-    pub unpacks: Vec<Unpack>,
+    /// What of an index.
+    pub wanted: Wanted,
+    /// Where it is unpacked; nowhere unless said.
+    pub unpacks: Vec<UnpackAt>,
     pub references: Vec<MoreNames>,
     pub lease: Option<LeaseId>,
 }
 
+/// Which images of the store.
 #[derive(Debug, Clone, Default)]
-pub struct Unpack {
-    pub platform: Option<Platform>,
-    /// Empty = the default one.
-    pub snapshotter: String,
-}
-
-/// Names that an archive gives its images, as far as they are wanted.
-#[derive(Debug, Clone, Default)]
-pub struct MoreNames {
-    /// A whole name, or the beginning of names; empty = all.
+pub struct FromStore {
     pub name: String,
-    pub is_prefix: bool,
-    /// Takes the name from the image that has it.
-    pub overwrite: bool,
+    pub references: Vec<MoreNames>,
+    pub wanted: Wanted,
 }
 
-impl MoreNames {
-    fn wants(&self, name: &str) -> bool {
-        match self.is_prefix {
-            true => name.starts_with(&self.name),
-            false => name == self.name,
-        }
-    }
+/// How an archive is read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ReadArchive {
+    /// It is a tar as it comes.
+    pub plain: bool,
+    /// Layers of a docker-archive are stored compressed.
+    pub force_compress: bool,
 }
 
 impl ToStore {
-    fn platform(&self) -> Option<Platform> {
-        let first = self.unpacks.first().and_then(|unpack| unpack.platform.clone());
-        self.platform.clone().or(first)
+    fn of_target(&self, target: &Descriptor) -> Result<Vec<Named>> {
+        let names = names::of_target(&self.name, &self.labels, &self.references, target);
+        match names.is_empty() {
+            true => Err(Error::not_found("no image name found: not found")),
+            false => Ok(names),
+        }
     }
 
-    fn snapshotter(&self) -> String {
-        self.unpacks
-            .first()
-            .map(|unpack| unpack.snapshotter.clone())
-            .unwrap_or_default()
-    }
-
-    /// The names an image of an archive gets, and whether they may be taken from another.
-    fn names(&self, image: &LoadedImage) -> Vec<(String, bool)> {
-        let mut names = Vec::new();
-        if !self.name.is_empty() {
-            names.push((self.name.clone(), true));
-        }
-        for reference in image.references.iter().map(ToString::to_string) {
-            if self.references.is_empty() && self.name.is_empty() {
-                names.push((reference, true));
-            } else if let Some(wanted) = self.references.iter().find(|one| one.wants(&reference)) {
-                names.push((reference, wanted.overwrite));
-            }
-        }
-        names
+    fn of_image(&self, image: &Descriptor) -> Vec<Named> {
+        names::of_image(&self.name, &self.labels, &self.references, image)
     }
 }
 
 impl Engine {
-    /// Fetches and unpacks `reference`, and gives it its name.
+    /// Fetches what `reference` points at, unpacks it where that is said, and names it.
     pub async fn transfer_pull(
         &self,
         ns: &Namespace,
         reference: &str,
-        credentials: Option<Credentials>,
+        access: Access,
         to: ToStore,
         progress: ProgressSink,
-    ) -> Result<ImageRecord> {
-        let options = PullOptions {
-            platform: to.platform(),
-            credentials,
-            snapshotter: to.snapshotter(),
+    ) -> Result<Vec<ImageRecord>> {
+        let parsed = Reference::parse(reference)?;
+        if to.name.is_empty() && !to.references.iter().any(|one| !one.is_prefix || one.add_digest) {
+            return Err(Error::not_found("no image name found: not found"));
+        }
+        let options = FetchOptions {
+            access,
+            wanted: to.wanted.clone(),
+            unpacks: to.unpacks.clone(),
             lease: to.lease.clone(),
         };
-        let images = &self.context.images;
-        let pulled = images.pull(ns, Reference::parse(reference)?, options, progress).await?;
-        let _more = self.unpack_more(ns, &pulled.target, &to).await?;
-        let name = match to.name.as_str() {
-            "" => reference.to_owned(),
-            name => name.to_owned(),
-        };
-        self.keep(ns, name, pulled.target, &to, true).await
+        let fetched = self.context.images.fetch_content(ns, parsed, options, progress).await?;
+        self.keep(ns, to.of_target(&fetched.target)?, &fetched.target, &to)
+            .await
     }
 
-    /// Reads an archive and gives its images their names. Answers them.
+    /// Sends an image to a registry as what `reference` names. Answers the image.
+    pub async fn transfer_push(
+        &self,
+        ns: &Namespace,
+        from: FromStore,
+        reference: &str,
+        access: Access,
+        progress: ProgressSink,
+    ) -> Result<ImageRecord> {
+        let reference = Reference::parse(reference)?;
+        let image = self.meta().image(ns, &from.name).await?;
+        let options = PushOptions {
+            access,
+            wanted: from.wanted,
+        };
+        let images = &self.context.images;
+        images.push(ns, &image.target, reference, options, progress).await?;
+        Ok(image)
+    }
+
+    /// Reads an archive: its index gets the name asked for, its images those that it gives them as far as they are wanted.
     pub async fn transfer_import(
         &self,
         ns: &Namespace,
         archive: mpsc::Receiver<Result<Bytes>>,
+        how: ReadArchive,
         to: ToStore,
         progress: ProgressSink,
     ) -> Result<Vec<ImageRecord>> {
-        let options = LoadOptions {
-            platform: to.platform(),
-            snapshotter: to.snapshotter(),
+        let options = ArchiveOptions {
+            plain: how.plain,
+            force_compress: how.force_compress,
+            wanted: to.wanted.clone(),
             lease: to.lease.clone(),
         };
-        let loaded = self.context.images.load_with(ns, archive, options, progress).await?;
-        let mut kept = Vec::new();
-        for image in &loaded {
-            let _more = self.unpack_more(ns, &image.target, &to).await?;
-            for (name, overwrite) in to.names(image) {
-                kept.push(self.keep(ns, name, image.target.clone(), &to, overwrite).await?);
+        let images = &self.context.images;
+        let read = images.read_archive(ns, archive, options, progress.clone()).await?;
+        let mut held = Vec::new();
+        for unpack in &to.unpacks {
+            for image in &read.images {
+                held.extend(self.unpack_fitting(ns, image, unpack, &to, &progress).await?);
             }
         }
-        match kept.is_empty() {
-            true => Err(Error::not_found("no image name found in the archive: not found")),
+        let mut kept = Vec::new();
+        if let Ok(names) = to.of_target(&read.index) {
+            kept.extend(self.keep(ns, names, &read.index, &to).await?);
+        }
+        for image in &read.images {
+            // What a record keeps of a descriptor: its entry's platform is its index's affair.
+            let target = Descriptor {
+                platform: None,
+                ..image.clone()
+            };
+            kept.extend(self.keep(ns, to.of_image(image), &target, &to).await?);
+        }
+        let asked = !to.name.is_empty() || !to.references.is_empty();
+        match kept.is_empty() && asked {
+            true => Err(Error::not_found(
+                "no image of the archive bears a name that is wanted: not found",
+            )),
             false => Ok(kept),
         }
     }
 
-    /// Writes the archive of an image to `out`.
-    pub async fn transfer_export(&self, ns: &Namespace, name: &str, out: mpsc::Sender<Result<Bytes>>) -> Result<()> {
-        let image = self.meta().image(ns, name).await?;
-        let item = SaveItem {
-            target: image.target,
-            reference: Reference::parse(name).ok(),
+    /// Writes the archive of images to `out`. Answers them.
+    pub async fn transfer_export(
+        &self,
+        ns: &Namespace,
+        from: FromStore,
+        options: ExportOptions,
+        out: mpsc::Sender<Result<Bytes>>,
+    ) -> Result<Vec<ImageRecord>> {
+        if from.references.iter().any(|one| one.is_prefix) {
+            let text = "prefix lookup on export not implemented: not implemented";
+            return Err(Error::new(ErrorKind::Unimplemented, text));
+        }
+        let first = (!from.name.is_empty()).then_some(from.name);
+        let mut images = Vec::new();
+        for name in first.into_iter().chain(from.references.into_iter().map(|one| one.name)) {
+            images.push(self.meta().image(ns, &name).await?);
+        }
+        if images.is_empty() {
+            return Err(Error::invalid("an export needs the name of an image"));
+        }
+        let item = |image: &ImageRecord| ExportItem {
+            name: image.name.clone(),
+            target: image.target.clone(),
         };
-        self.context.images.save(ns, vec![item], out).await
+        let items = images.iter().map(item).collect();
+        self.context.images.export(ns, items, options, out).await?;
+        Ok(images)
     }
 
-    /// Gives an image one more name.
-    pub async fn transfer_tag(&self, ns: &Namespace, from: &str, to: ToStore) -> Result<ImageRecord> {
-        if to.name.is_empty() {
-            return Err(Error::invalid("a tag needs a name"));
-        }
+    /// Gives an image more names.
+    pub async fn transfer_tag(&self, ns: &Namespace, from: &str, to: ToStore) -> Result<Vec<ImageRecord>> {
         let image = self.meta().image(ns, from).await?;
-        self.keep(ns, to.name.clone(), image.target, &to, true).await
+        self.keep(ns, to.of_target(&image.target)?, &image.target, &to).await
     }
 
-    async fn unpack_more(&self, ns: &Namespace, target: &Descriptor, to: &ToStore) -> Result<Vec<Hold>> {
-        let mut held = Vec::new();
-        for unpack in to.unpacks.iter().skip(1) {
-            let options = UnpackOptions {
-                platform: unpack.platform.clone().or_else(|| to.platform()),
-                snapshotter: unpack.snapshotter.clone(),
-                lease: to.lease.clone(),
-            };
-            let images = &self.context.images;
-            let unpacked = images.unpack_with(ns, target, options, ProgressSink::silent()).await?;
-            held.push(unpacked.hold);
+    /// Unpacks an image of an archive if it is for the platform.
+    async fn unpack_fitting(
+        &self,
+        ns: &Namespace,
+        image: &Descriptor,
+        unpack: &UnpackAt,
+        to: &ToStore,
+        progress: &ProgressSink,
+    ) -> Result<Option<gantry_image::Hold>> {
+        let platform = unpack.platform.clone().or_else(|| to.wanted.platforms.first().cloned());
+        let platform = platform.unwrap_or_else(Platform::host).normalised();
+        let (images, there, target, wanted) =
+            (self.context.images.clone(), ns.clone(), image.clone(), platform.clone());
+        let resolved = crate::gate::blocking(move || images.config_for(&there, &target, &wanted)).await;
+        let fits = resolved.is_ok_and(|resolved| {
+            let config = &resolved.config;
+            platform.fits(&Platform::new(
+                &config.os,
+                &config.architecture,
+                config.variant.as_deref(),
+            ))
+        });
+        if !fits {
+            tracing::debug!(digest = %image.digest, "an image of the archive is for another platform and is not unpacked");
+            return Ok(None);
         }
-        Ok(held)
+        let options = UnpackOptions {
+            platform: Some(platform),
+            snapshotter: unpack.snapshotter.clone(),
+            lease: to.lease.clone(),
+        };
+        let images = &self.context.images;
+        let unpacked = images.unpack_with(ns, image, options, progress.clone()).await?;
+        Ok(Some(unpacked.hold))
     }
 
     async fn keep(
         &self,
         ns: &Namespace,
-        name: String,
-        target: Descriptor,
+        names: Vec<Named>,
+        target: &Descriptor,
         to: &ToStore,
-        overwrite: bool,
-    ) -> Result<ImageRecord> {
-        let new = NewImage {
-            name: name.clone(),
-            target: target.clone(),
-            labels: to.labels.clone(),
-            at: None,
-            lease: to.lease.clone(),
-        };
-        match self.meta().create_image(ns, new).await {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            other => return other,
+    ) -> Result<Vec<ImageRecord>> {
+        let mut kept = Vec::new();
+        for (name, labels) in names {
+            kept.push(self.keep_one(ns, name, labels, target, to.lease.clone()).await?);
         }
-        let there = self.meta().image(ns, &name).await?;
-        if !overwrite && there.target.digest != target.digest {
-            return Err(Error::exists(format!("image \"{name}\": already exists")));
-        }
-        let update = ImageUpdate {
-            target: Some(target),
-            labels: (!to.labels.is_empty()).then(|| Change::Replace(to.labels.clone())),
-            lease: to.lease.clone(),
-            ..ImageUpdate::default()
-        };
-        self.meta().update_image(ns, &name, update).await
+        Ok(kept)
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_an_archive_are_taken_as_they_are_wanted() {
-        let digest = format!("sha256:{}", "0".repeat(64)).parse().unwrap();
-        let image = LoadedImage {
-            references: ["docker.io/library/a:1", "example.com/b:2"]
-                .map(|name| Reference::parse(name).unwrap())
-                .to_vec(),
-            target: Descriptor::new("m", digest, 1),
-            id: format!("sha256:{}", "1".repeat(64)).parse().unwrap(),
-            chain_id: None,
-            hold: Hold::default(),
-        };
-        let (a, b) = ("docker.io/library/a:1".to_owned(), "example.com/b:2".to_owned());
-        assert_eq!(ToStore::default().names(&image), [(a.clone(), true), (b, true)]);
-        let wanting = |name: &str, is_prefix| ToStore {
-            references: vec![MoreNames {
-                name: name.to_owned(),
-                is_prefix,
-                overwrite: false,
-            }],
-            ..ToStore::default()
-        };
-        assert_eq!(wanting("docker.io/library/", true).names(&image), [(a.clone(), false)]);
-        assert_eq!(wanting(&a, false).names(&image), [(a, false)]);
-        assert_eq!(wanting("docker.io/library/", false).names(&image), []);
-        let named = ToStore {
-            name: "mine".to_owned(),
-            ..ToStore::default()
-        };
-        assert_eq!(named.names(&image), [("mine".to_owned(), true)]);
+    /// Makes the image, or makes the one of that name this.
+    async fn keep_one(
+        &self,
+        ns: &Namespace,
+        name: String,
+        labels: Labels,
+        target: &Descriptor,
+        lease: Option<LeaseId>,
+    ) -> Result<ImageRecord> {
+        loop {
+            let new = NewImage {
+                name: name.clone(),
+                target: target.clone(),
+                labels: labels.clone(),
+                at: None,
+                lease: lease.clone(),
+            };
+            match self.meta().create_image(ns, new).await {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                other => return other,
+            }
+            let update = ImageUpdate {
+                target: Some(target.clone()),
+                labels: Some(Change::Replace(labels.clone())),
+                lease: lease.clone(),
+                ..ImageUpdate::default()
+            };
+            match self.meta().update_image(ns, &name, update).await {
+                // Deleted in between: it is made after all.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                other => return other,
+            }
+        }
     }
 }

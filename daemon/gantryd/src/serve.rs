@@ -171,7 +171,9 @@ async fn stop_containers(engine: &Engine, limit: Option<Duration>) {
 /// gantry.v1, containerd's services and grpc.health.v1 on the socket.
 async fn server(rooms: &Rooms, listener: UnixListener, until: impl Future<Output = ()>) -> Result<()> {
     let mut routes = RoutesBuilder::default();
-    let served = gantry_api_engine::SERVICES.into_iter().chain(gantry_api_containerd::SERVICES);
+    let served = gantry_api_engine::SERVICES
+        .into_iter()
+        .chain(gantry_api_containerd::SERVICES);
     routes.add_service(gantry_api_containerd::health(served));
     gantry_api_engine::add_services(rooms.engine.clone(), &mut routes);
     gantry_api_containerd::add_services(rooms.containerd.clone(), &mut routes);

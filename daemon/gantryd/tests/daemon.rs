@@ -269,16 +269,6 @@ fn configurations_are_checked() {
     assert!(String::from_utf8_lossy(&version.stdout).contains(env!("CARGO_PKG_VERSION")));
 }
 
-#[test]
-fn the_name_containerd_is_refused() {
-    let roots = Roots::new();
-    let name = roots.path("containerd");
-    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_gantryd"), &name).unwrap();
-    let output = Command::new(&name).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && text.contains("containerd"), "{text}");
-}
-
 #[tokio::test]
 async fn the_store_can_be_checked_and_repaired() {
     let roots = Roots::new();

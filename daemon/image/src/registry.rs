@@ -7,6 +7,7 @@
 mod access;
 mod auth;
 mod blob;
+mod flow;
 mod hosts;
 mod http;
 mod manifest;
@@ -141,7 +142,7 @@ pub(crate) struct Repository {
     pushing: bool,
     /// What tokens are asked for beside what a registry says it wants.
     scopes: Vec<String>,
-    /// Logins that were asked for, by host.
+    /// Logins that were asked for last, by host.
     asked: tokio::sync::Mutex<BTreeMap<String, Option<Credentials>>>,
     /// `Authorization` values by endpoint.
     tokens: Mutex<BTreeMap<String, String>>,

@@ -25,6 +25,7 @@ pub mod process;
 mod program;
 mod reconnect;
 mod runtime;
+mod sandbox;
 mod shim;
 mod shims;
 mod spawn;
@@ -41,6 +42,7 @@ pub use process::ProcessMark;
 pub use program::{find_shim, shim_program};
 pub use reconnect::{Lookup, Reunion};
 pub use runtime::{Runtime, is_shim};
+pub use sandbox::{NewSandbox, SandboxEnd, SandboxMetric, SandboxPlatform, SandboxStarted, SandboxState};
 pub use shim::Shim;
 pub use shims::{Deadlines, Shims, ShimsConfig, StartShim};
 pub use words::{

@@ -2,6 +2,7 @@
 
 mod extras;
 mod link;
+mod sandbox;
 mod seam;
 mod verbs;
 

@@ -10,7 +10,8 @@ mod client;
 
 pub use client::{TaskClient, TaskVersion};
 pub use containerd_shim_protos::{
-    api, bootstrap_api, cgroups, cgroups_v2, events as task_events,
+    api, bootstrap_api, cgroups, cgroups_v2, events as task_events, sandbox_api,
+    sandbox_async::{Sandbox, SandboxClient, create_sandbox},
     shim::event::Envelope,
     shim::oci as runc_options,
     shim_async::{Events, EventsClient, Task, create_events},
@@ -64,6 +65,11 @@ pub fn task_services(task: Arc<dyn Task + Send + Sync>) -> HashMap<String, ttrpc
         );
     }
     services
+}
+
+/// The sandbox service for a ttrpc server.
+pub fn sandbox_service(sandbox: Arc<dyn Sandbox + Send + Sync>) -> HashMap<String, ttrpc::r#async::Service> {
+    create_sandbox(sandbox)
 }
 
 /// The extras service for a ttrpc server.

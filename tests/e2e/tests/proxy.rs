@@ -1,5 +1,8 @@
 //! A snapshots service outside takes part like a snapshotter that is built in. Debian's containerd is the service, its `ctr` the client.
 
+#[path = "dropin/left.rs"]
+mod left;
+
 use gantry_e2e::{House, HouseOptions, eventually};
 use std::fs;
 use std::os::unix::net::UnixStream;
@@ -85,6 +88,7 @@ impl Service {
 impl Drop for Service {
     fn drop(&mut self) {
         self.go();
+        left::forget(&namespace());
     }
 }
 

@@ -122,6 +122,7 @@ fn lines_survive(options: &[&str]) -> (u64, u64) {
 
 const WHOLE: [&str; 2] = ["--log-opt", "max-size=-1"];
 const RUNC: [&str; 2] = ["--runtime", "runc"];
+const FOREIGN: [&str; 2] = ["--runtime", "io.containerd.runc.v2"];
 
 #[test]
 fn p37_every_line_is_in_the_log_and_with_the_client() {
@@ -131,6 +132,11 @@ fn p37_every_line_is_in_the_log_and_with_the_client() {
 #[test]
 fn p37_every_line_is_in_the_log_and_with_the_client_under_runc() {
     assert_eq!(lines_survive(&[WHOLE, RUNC].concat()).1, LINES);
+}
+
+#[test]
+fn p37_every_line_is_in_the_log_and_with_the_client_under_a_foreign_shim() {
+    assert_eq!(lines_survive(&[WHOLE, FOREIGN].concat()).1, LINES);
 }
 
 /// The log keeps the newest; the client has all.

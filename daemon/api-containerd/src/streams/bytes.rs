@@ -17,16 +17,25 @@ const PIECES: usize = 4;
 /// How long a client may leave a writer without a window.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// Reads what a client sends. Dropped, it reads no more, and the stream ends.
+pub struct Reading(tokio::task::JoinHandle<()>);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// The bytes that the client sends, to its end.
-pub fn receive(stream: Stream) -> mpsc::Receiver<Result<Bytes>> {
+pub fn receive(stream: Stream) -> (mpsc::Receiver<Result<Bytes>>, Reading) {
     let (pieces, receiver) = mpsc::channel(PIECES);
-    tokio::spawn(async move {
+    let reading = tokio::spawn(async move {
         if let Err(error) = forward(stream, &pieces).await {
             // A reader that is gone has its own error to tell.
             let _ = pieces.send(Err(error)).await;
         }
     });
-    receiver
+    (receiver, Reading(reading))
 }
 
 async fn forward(mut stream: Stream, pieces: &mpsc::Sender<Result<Bytes>>) -> Result<()> {

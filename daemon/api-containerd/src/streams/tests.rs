@@ -17,7 +17,9 @@ impl pb::streaming_server::Streaming for Alone {
 
     async fn stream(&self, request: Request<Streaming<Any>>) -> Answer<Self::StreamStream> {
         let ns = namespace(&request)?;
-        Ok(Response::new(self.0.open(ns, request.into_inner()).await?))
+        Ok(Response::new(
+            self.0.open(ns, lease(&request), request.into_inner()).await?,
+        ))
     }
 }
 
@@ -76,7 +78,7 @@ impl House {
 async fn bytes_come_whole_and_within_the_window() {
     let house = house().await;
     let (sender, mut answers) = house.named("in").await.unwrap();
-    let mut received = bytes::receive(house.streams.take(&house.ns, "in").unwrap());
+    let (mut received, _reading) = bytes::receive(house.streams.take(&house.ns, "in").unwrap());
     let whole: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
     let sent = whole.clone();
     let client = tokio::spawn(async move {

@@ -1,7 +1,7 @@
 //! A container's way into its networks: planned, reserved, written down, made.
 
 use super::plan::{self, Join};
-use super::{Networks, Slot, leave, names, records, rules};
+use super::{Networks, Slot, leave, names, records};
 use crate::context::Context;
 use crate::failpoint;
 use crate::files::Texts;
@@ -45,9 +45,9 @@ impl Networks {
     pub fn enter(&self, context: &Context, container: &ContainerRecord) -> Result<Entered> {
         let network = match &container.host.network_mode {
             NetworkMode::Host => Network::Host,
-            NetworkMode::None => Network::Private,
             NetworkMode::Container(other) => Network::Path(self.joined(context, other)?),
-            NetworkMode::Bridge | NetworkMode::Network(_) => {
+            // With no network it is a namespace with a loopback.
+            NetworkMode::None | NetworkMode::Bridge | NetworkMode::Network(_) => {
                 let slot = self.slot(&container.id);
                 let mut slot = slot.lock();
                 return self
@@ -208,7 +208,7 @@ impl Networks {
         };
         let options = gantry_core::network::BridgeOptions::read(&networks[index].options)?;
         let endpoint = &mut endpoints[index];
-        let reserved = self.ports.reserve(&bindings, options.binding);
+        let reserved = self.ports.reserve(&bindings, options.binding.filter(|address| !address.is_unspecified()));
         let reserved = reserved.map_err(|error| for_endpoint(&container.name, &endpoint.id, error))?;
         endpoint.ports = reserved.published();
         slot.held = Some(reserved);
@@ -236,11 +236,7 @@ impl Networks {
         }
         self.route(&sandbox.endpoints, networks, namespace.as_fd())?;
         let links = names::link_rules(self, context, container, networks);
-        let said = sandbox.endpoints.iter().filter_map(|endpoint| {
-            let rules = rules::of_endpoint(endpoint, &[])?;
-            Some((endpoint.id.clone(), rules))
-        });
-        self.publish_ports(said.chain(links).collect())?;
+        self.publish_ports(&sandbox.endpoints, links)?;
         failpoint!("engine::network::enter::published");
         self.publish_names(&sandbox.endpoints);
         let texts = names::texts(self, context, container, Some(&sandbox))?;

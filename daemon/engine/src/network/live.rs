@@ -1,12 +1,12 @@
 //! Joining and leaving networks, in whatever state the container is.
 
 use super::plan::{self, Join};
-use super::{Networks, Slot, names, records, rules};
+use super::{Networks, Slot, names, records};
 use crate::context::Context;
 use crate::events::Event;
 use crate::{Engine, failpoint, files};
 use gantry_core::container::{ContainerRecord, NetworkMode};
-use gantry_core::network::{Endpoint, EndpointSettings, NetworkRecord, Sandbox};
+use gantry_core::network::{Endpoint, EndpointSettings, NetworkRecord, PublishedPort, Sandbox};
 use gantry_core::{ContainerId, Error, ErrorKind, Labels, Result};
 use gantry_network::netns;
 use std::collections::BTreeMap;
@@ -105,6 +105,8 @@ impl Networks {
         let endpoint = self.endpoint(container, &join, &before.endpoints, &mut held)?;
         let mut after = before.clone();
         after.endpoints.push(endpoint.clone());
+        let ports: Vec<_> = after.endpoints.iter_mut().flat_map(|endpoint| std::mem::take(&mut endpoint.ports)).collect();
+        self.place_ports(&mut after, ports)?;
         records::put_sandbox(&self.store, &container.id, &after)?;
         for reservation in held {
             reservation.keep();
@@ -122,7 +124,8 @@ impl Networks {
     fn undo_join(&self, context: &Context, container: &ContainerRecord, before: &Sandbox, endpoint: &Endpoint, slot: &mut Slot) {
         let namespace = netns::open(Path::new(&before.key)).ok();
         let undone = self
-            .part(endpoint, namespace.as_ref())
+            .withdraw_ports(std::slice::from_ref(endpoint))
+            .and_then(|()| self.part(endpoint, namespace.as_ref()))
             .and_then(|()| records::put_sandbox(&self.store, &container.id, before))
             .and_then(|()| match &namespace {
                 Some(namespace) => self.settle(context, container, before, slot, namespace.as_fd()),
@@ -192,7 +195,13 @@ impl Networks {
 
     /// Ports of endpoints that go are published by the one that has the default route then.
     fn move_ports(&self, after: &mut Sandbox, go: &[Endpoint]) -> Result<()> {
-        let ports: Vec<_> = go.iter().flat_map(|endpoint| endpoint.ports.clone()).collect();
+        let mut ports: Vec<_> = go.iter().flat_map(|endpoint| endpoint.ports.clone()).collect();
+        ports.extend(after.endpoints.iter_mut().flat_map(|endpoint| std::mem::take(&mut endpoint.ports)));
+        self.place_ports(after, ports)
+    }
+
+    /// Gives ports to the endpoint that publishes.
+    fn place_ports(&self, after: &mut Sandbox, ports: Vec<PublishedPort>) -> Result<()> {
         if ports.is_empty() {
             return Ok(());
         }
@@ -215,11 +224,8 @@ impl Networks {
     ) -> Result<()> {
         let networks = self.networks_of(&sandbox.endpoints)?;
         self.route(&sandbox.endpoints, &networks, namespace)?;
-        let said = sandbox.endpoints.iter().filter_map(|endpoint| {
-            let rules = rules::of_endpoint(endpoint, &[])?;
-            Some((endpoint.id.clone(), rules))
-        });
-        self.publish_ports(said.collect())?;
+        let links = names::link_rules(self, context, container, &networks);
+        self.publish_ports(&sandbox.endpoints, links)?;
         slot.sandbox = Some(sandbox.clone());
         self.shown.write().insert(container.id.clone(), Arc::new(sandbox.clone()));
         self.publish_names(&sandbox.endpoints);

@@ -93,6 +93,7 @@ impl Networks {
             Firewall::Nftables => Box::new(Nftables::new(&self.instance)),
             Firewall::Iptables => Box::new(Iptables::new(&self.instance, self.config.ip_forward)?),
         };
+        self.clear_the_other(&*backend);
         let foreign = Foreign::new(&self.instance, &*backend);
         let wall = Arc::new(Wall::new(backend, foreign, self.rules())?);
         let watch = wall
@@ -100,6 +101,27 @@ impl Networks {
             .inspect_err(|error| warn!(err = %error, "the firewall is not watched: rules that others remove stay lost"));
         *held = Some((wall.clone(), watch.ok()));
         Ok(Some(wall))
+    }
+
+    /// What a former daemon said by the other backend is taken away. Which it used lasts as long as its rules: until a reboot.
+    fn clear_the_other(&self, backend: &dyn Backend) {
+        let note = self.dir.with_file_name("firewall");
+        let before = std::fs::read_to_string(&note).unwrap_or_default();
+        if before == backend.name() {
+            return;
+        }
+        let cleared = match before.as_str() {
+            "nftables" => Nftables::new(&self.instance).clear(),
+            "iptables" => Iptables::new(&self.instance, self.config.ip_forward).and_then(|other| other.clear()),
+            _ => Ok(()),
+        };
+        if let Err(error) = cleared {
+            warn!(err = %error, "rules of the other firewall backend stay");
+            return;
+        }
+        if let Err(error) = std::fs::write(&note, backend.name()) {
+            warn!(err = %error, "the firewall backend in use cannot be noted in {}", note.display());
+        }
     }
 
     /// Says one network's rules.
@@ -121,17 +143,27 @@ impl Networks {
         Ok(())
     }
 
-    /// Publishes ports of endpoints, all of them in one transaction.
-    pub(super) fn publish_ports(&self, said: Vec<(String, EndpointRules)>) -> Result<()> {
-        if said.is_empty() {
+    /// Says what is to be said of endpoints and no more, all of it in one transaction.
+    pub(super) fn publish_ports(&self, endpoints: &[Endpoint], links: Vec<(String, EndpointRules)>) -> Result<()> {
+        let said = |endpoint: &Endpoint| Some((endpoint.id.clone(), of_endpoint(endpoint, &[])?));
+        let said: Vec<_> = endpoints.iter().filter_map(said).chain(links).collect();
+        if said.is_empty() && self.wall.lock().is_none() {
             return Ok(());
         }
         let Some(wall) = self.wall()? else {
-            return Err(Error::precondition(
-                "ports cannot be published: the daemon was told to leave the firewall alone (iptables is false)",
-            ));
+            return match said.is_empty() {
+                true => Ok(()),
+                false => Err(Error::precondition(
+                    "ports cannot be published: the daemon was told to leave the firewall alone (iptables is false)",
+                )),
+            };
         };
-        wall.change(|all| all.endpoints.extend(said))?;
+        wall.change(|all| {
+            for endpoint in endpoints {
+                all.endpoints.remove(&endpoint.id);
+            }
+            all.endpoints.extend(said);
+        })?;
         Ok(())
     }
 

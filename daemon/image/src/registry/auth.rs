@@ -169,9 +169,6 @@ impl Repository {
             Login::Known(credentials) => Ok((!endpoint.mirror).then(|| credentials.clone())),
             Login::Asked(asker) => {
                 let mut asked = self.asked.lock().await;
-                if let Some(known) = asked.get(&endpoint.host) {
-                    return Ok(known.clone());
-                }
                 let (answer, answered) = oneshot::channel();
                 let question = Question {
                     host: endpoint.host.clone(),

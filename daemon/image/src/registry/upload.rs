@@ -3,29 +3,22 @@
 
 use super::Repository;
 use super::blob::{is_passing, pause};
-use super::http::{Ask, Body, Endpoint, Flow, resolve, whole};
+use super::flow::{Part, told};
+use super::http::{Ask, Endpoint, resolve};
 use crate::descriptor::Descriptor;
 use crate::error::{ImageError, Result};
 use bytes::Bytes;
-use futures::stream;
 use gantry_core::Digest;
 use gantry_core::content::BlobReader;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RANGE};
 use http::{Method, Response, StatusCode, Uri};
-use http_body_util::{BodyExt, StreamBody};
-use hyper::body::{Frame, Incoming};
+use hyper::body::Incoming;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::mpsc;
 
 /// Bytes of one chunk, unless a registry wants longer ones.
 const CHUNK: u64 = 16 << 20;
-/// Bytes read at once, and pieces read ahead.
-const PIECE: usize = 128 << 10;
-const AHEAD: usize = 4;
 const MAX_REDIRECTS: usize = 5;
 
 /// How a blob came to be there.
@@ -49,14 +42,6 @@ struct Session {
     chunk: u64,
 }
 
-/// A part of a blob.
-#[derive(Clone)]
-struct Part {
-    source: Arc<dyn BlobReader>,
-    from: u64,
-    to: u64,
-}
-
 impl Repository {
     /// Makes it one to push to: the hosts that take pushes, tokens that allow it, also to take over from `others`.
     pub(crate) fn for_push(mut self, others: &[String]) -> Self {
@@ -75,7 +60,11 @@ impl Repository {
             let mut ask = self.request(endpoint, Method::GET, "", HeaderMap::new());
             ask.url = format!("{}/", endpoint.api);
             match self.client(endpoint).send(&ask, endpoint.lax).await {
-                Ok(_) => {
+                Ok(response) => {
+                    // Before all the rest at once asks for a token, each its own.
+                    if response.status() == StatusCode::UNAUTHORIZED {
+                        self.answer(endpoint, response.headers()).await?;
+                    }
                     self.endpoints = vec![endpoint.clone()];
                     return Ok(());
                 }
@@ -406,83 +395,6 @@ impl Repository {
             what: format!("blob {}", blob.digest),
             detail: detail.to_owned(),
         }
-    }
-}
-
-/// Tells how far a body has gone while it goes.
-async fn told<T>(
-    send: impl Future<Output = T>,
-    passed: &AtomicU64,
-    from: u64,
-    step: &mut (impl FnMut(UploadStep) + Send),
-) -> T {
-    let mut send = std::pin::pin!(send);
-    loop {
-        let done = tokio::time::timeout(Duration::from_millis(100), &mut send).await;
-        step(UploadStep::At(from + passed.load(Ordering::Relaxed)));
-        if let Ok(done) = done {
-            return done;
-        }
-    }
-}
-
-impl Part {
-    /// Its bytes, read on a thread for it as fast as they are taken.
-    fn flow(&self) -> (Flow, Arc<AtomicU64>) {
-        let passed = Arc::new(AtomicU64::new(0));
-        if self.from == self.to {
-            let body = whole(Bytes::new());
-            return (
-                Flow {
-                    body,
-                    passed: passed.clone(),
-                },
-                passed,
-            );
-        }
-        let (sender, receiver) = mpsc::channel(AHEAD);
-        let part = self.clone();
-        tokio::task::spawn_blocking(move || {
-            let mut at = part.from;
-            while at < part.to {
-                let piece = part.read(at);
-                at += piece.as_ref().map_or(0, |piece| piece.len() as u64);
-                let failed = piece.is_err();
-                if sender.blocking_send(piece).is_err() || failed {
-                    break;
-                }
-            }
-        });
-        let counted = passed.clone();
-        let pieces = stream::unfold((receiver, counted), |(mut receiver, counted)| async move {
-            let piece: io::Result<Bytes> = receiver.recv().await?;
-            if let Ok(piece) = &piece {
-                counted.fetch_add(piece.len() as u64, Ordering::Relaxed);
-            }
-            Some((piece.map(Frame::data), (receiver, counted)))
-        });
-        let body: Body = StreamBody::new(pieces).boxed_unsync();
-        (
-            Flow {
-                body,
-                passed: passed.clone(),
-            },
-            passed,
-        )
-    }
-
-    fn read(&self, at: u64) -> io::Result<Bytes> {
-        let length = usize::try_from(self.to - at).unwrap_or(PIECE).min(PIECE);
-        let mut piece = vec![0; length];
-        let read = self.source.read_at(&mut piece, at).map_err(io::Error::other)?;
-        if read == 0 {
-            return Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "a stored blob is too short",
-            ));
-        }
-        piece.truncate(read);
-        Ok(Bytes::from(piece))
     }
 }
 

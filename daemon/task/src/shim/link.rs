@@ -17,7 +17,7 @@ use ttrpc::r#async::{Client, transport::Socket};
 /// A call broken off in the middle of being written ends the connection, so there may be another after it.
 #[derive(Clone)]
 pub(super) struct Link {
-    client: Client,
+    pub(super) client: Client,
     pub(super) version: TaskVersion,
     pub(super) task: TaskClient,
     pub(super) extras: ExtrasClient,

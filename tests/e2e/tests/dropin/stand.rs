@@ -247,6 +247,8 @@ impl Drop for Stand {
             eprintln!("--- log ---\n{}", self.log());
             self.clean();
         }
+        let namespace = self.dir.path().file_name().expect("a name");
+        crate::left::forget(&namespace.to_string_lossy());
     }
 }
 
