@@ -106,7 +106,10 @@ pub fn host_in(host: wire::HostConfig) -> Result<HostConfig> {
         dns: host
             .dns
             .iter()
-            .map(|text| text.parse().map_err(|_| Error::invalid(format!("host.dns: invalid address \"{text}\""))))
+            .map(|text| {
+                text.parse()
+                    .map_err(|_| Error::invalid(format!("host.dns: invalid address \"{text}\"")))
+            })
             .collect::<Result<_>>()?,
         dns_search: check::texts("host.dns_search", host.dns_search)?,
         dns_options: check::texts("host.dns_options", host.dns_options)?,

@@ -61,7 +61,13 @@ pub fn add_services(engine: Engine, routes: &mut RoutesBuilder) {
             );)*
         };
     }
-    add!(ContainersServer, ExecsServer, ImagesServer, NetworksServer, SystemServer);
+    add!(
+        ContainersServer,
+        ExecsServer,
+        ImagesServer,
+        NetworksServer,
+        SystemServer
+    );
 }
 
 /// The span of one request.

@@ -2,7 +2,9 @@
 
 use crate::status::{Answer, answer, finish, refuse};
 use crate::{Door, check, config, time};
-use gantry_core::network::{Endpoint, EndpointSettings, IpamSettings, NetworkRecord, NewNetwork, Pool, PoolRequest, Scope};
+use gantry_core::network::{
+    Endpoint, EndpointSettings, IpamSettings, NetworkRecord, NewNetwork, Pool, PoolRequest, Scope,
+};
 use gantry_core::{Error, Result};
 use gantry_engine::{Attachment, Connect, ContainerNetworks, Member, NetworkView};
 use gantry_proto::gantry::v1 as wire;
@@ -59,13 +61,15 @@ impl Networks for Door {
             container,
             settings,
         };
-        answer(self.engine.connect_network(wish).await.map(|()| wire::ConnectNetworkResponse {}))
+        answer(
+            self.engine
+                .connect_network(wish)
+                .await
+                .map(|()| wire::ConnectNetworkResponse {}),
+        )
     }
 
-    async fn leave(
-        &self,
-        request: Request<wire::DisconnectNetworkRequest>,
-    ) -> Answer<wire::DisconnectNetworkResponse> {
+    async fn leave(&self, request: Request<wire::DisconnectNetworkRequest>) -> Answer<wire::DisconnectNetworkResponse> {
         let wire::DisconnectNetworkRequest {
             network,
             container,
@@ -109,7 +113,9 @@ fn new_in(request: wire::CreateNetworkRequest) -> Result<NewNetwork> {
 
 fn pool_in(pool: wire::AddressPool) -> Result<PoolRequest> {
     let auxiliary = pool.auxiliary.into_iter().map(|(name, text)| {
-        let address = text.parse().map_err(|_| Error::invalid(format!("ipam.pools.auxiliary: invalid address \"{text}\"")))?;
+        let address = text
+            .parse()
+            .map_err(|_| Error::invalid(format!("ipam.pools.auxiliary: invalid address \"{text}\"")))?;
         Ok((name, address))
     });
     Ok(PoolRequest {
@@ -122,7 +128,8 @@ fn pool_in(pool: wire::AddressPool) -> Result<PoolRequest> {
 
 pub fn settings_in(field: &str, settings: wire::EndpointSettings) -> Result<EndpointSettings> {
     let link_local = settings.link_local.iter().map(|text| {
-        text.parse::<IpAddr>().map_err(|_| Error::invalid(format!("{field}.link_local: invalid address \"{text}\"")))
+        text.parse::<IpAddr>()
+            .map_err(|_| Error::invalid(format!("{field}.link_local: invalid address \"{text}\"")))
     });
     let link_local: Vec<IpAddr> = link_local.collect::<Result<_>>()?;
     if !link_local.is_empty() {
@@ -193,7 +200,11 @@ fn pool_out(pool: &Pool) -> wire::AddressPool {
         subnet: pool.subnet.to_string(),
         range: pool.range.map(|range| range.to_string()).unwrap_or_default(),
         gateway: pool.gateway.map(|gateway| gateway.to_string()).unwrap_or_default(),
-        auxiliary: pool.auxiliary.iter().map(|(name, address)| (name.clone(), address.to_string())).collect(),
+        auxiliary: pool
+            .auxiliary
+            .iter()
+            .map(|(name, address)| (name.clone(), address.to_string()))
+            .collect(),
     }
 }
 
@@ -210,9 +221,17 @@ fn member_out(member: &Member) -> wire::NetworkMember {
 }
 
 pub fn container_out(networks: &ContainerNetworks, sandbox: &str) -> wire::NetworkSettings {
-    let key = networks.sandbox.as_ref().map(|sandbox| sandbox.key.clone()).unwrap_or_default();
+    let key = networks
+        .sandbox
+        .as_ref()
+        .map(|sandbox| sandbox.key.clone())
+        .unwrap_or_default();
     wire::NetworkSettings {
-        sandbox_id: if key.is_empty() { String::new() } else { sandbox.to_owned() },
+        sandbox_id: if key.is_empty() {
+            String::new()
+        } else {
+            sandbox.to_owned()
+        },
         sandbox_key: key,
         endpoints: networks.attachments.iter().map(attachment_out).collect(),
     }
@@ -221,11 +240,17 @@ pub fn container_out(networks: &ContainerNetworks, sandbox: &str) -> wire::Netwo
 fn attachment_out(attachment: &Attachment) -> wire::Endpoint {
     let mut out = wire::Endpoint {
         network: attachment.name.clone(),
-        network_id: attachment.network.as_ref().map(|network| network.id.to_string()).unwrap_or_default(),
+        network_id: attachment
+            .network
+            .as_ref()
+            .map(|network| network.id.to_string())
+            .unwrap_or_default(),
         settings: Some(settings_out(&attachment.settings)),
         ..wire::Endpoint::default()
     };
-    let Some(endpoint): Option<&Endpoint> = attachment.endpoint.as_ref() else { return out };
+    let Some(endpoint): Option<&Endpoint> = attachment.endpoint.as_ref() else {
+        return out;
+    };
     out.id = endpoint.id.clone();
     out.mac_address = endpoint.mac.to_string();
     if let Some(net) = endpoint.ipv4 {

@@ -82,7 +82,12 @@ pub fn summary(row: Summary) -> wire::ContainerSummary {
         size_rw: row.size.map(|(own, _)| bytes(own)),
         size_root_fs: row.size.map(|(_, all)| bytes(all)),
         ports: networks::ports_out(&row.networks),
-        networks: row.networks.attachments.iter().map(|attachment| attachment.name.clone()).collect(),
+        networks: row
+            .networks
+            .attachments
+            .iter()
+            .map(|attachment| attachment.name.clone())
+            .collect(),
     }
 }
 

@@ -55,8 +55,11 @@ impl Context {
             content: parts.images.content(),
             data_root: parts.config.data_root.clone(),
         });
-        let (store, network, exec_root) =
-            (parts.store.clone(), parts.config.network.clone(), parts.config.exec_root.clone());
+        let (store, network, exec_root) = (
+            parts.store.clone(),
+            parts.config.network.clone(),
+            parts.config.exec_root.clone(),
+        );
         let global_id = parts.config.global_id();
         let networks = blocking(move || Networks::open(network, store, &exec_root, global_id)).await?;
         let sandboxes =

@@ -39,19 +39,23 @@ impl Filters {
 
     /// None of the `label!` values is met.
     pub fn not_labels(&self, labels: &Labels) -> bool {
-        self.values("label!").iter().all(|unwanted| match unwanted.split_once('=') {
-            Some((key, value)) => labels.get(key).is_none_or(|have| have != value),
-            None => !labels.contains_key(unwanted),
-        })
+        self.values("label!")
+            .iter()
+            .all(|unwanted| match unwanted.split_once('=') {
+                Some((key, value)) => labels.get(key).is_none_or(|have| have != value),
+                None => !labels.contains_key(unwanted),
+            })
     }
 
     /// The moment that `until` names: a duration back from now (`10m`, `1h30m`), seconds since the epoch, or RFC 3339.
     pub fn until(&self) -> Result<Option<SystemTime>> {
         match self.values("until") {
             [] => Ok(None),
-            [text] => moment(text)
-                .map(Some)
-                .ok_or_else(|| Error::invalid(format!("invalid filter 'until={text}': a time or a duration is expected"))),
+            [text] => moment(text).map(Some).ok_or_else(|| {
+                Error::invalid(format!(
+                    "invalid filter 'until={text}': a time or a duration is expected"
+                ))
+            }),
             _ => Err(Error::invalid("more than one until filter specified")),
         }
     }
@@ -87,7 +91,9 @@ fn duration(text: &str) -> Option<Duration> {
     let mut total = Duration::ZERO;
     let mut rest = text;
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').filter(|at| *at > 0)?;
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .filter(|at| *at > 0)?;
         let (number, tail) = rest.split_at(digits);
         let unit = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(unit);
@@ -111,7 +117,10 @@ mod tests {
     #[test]
     fn until_is_a_time_or_a_duration() {
         assert_eq!(moment("10"), Some(UNIX_EPOCH + Duration::from_secs(10)));
-        assert_eq!(moment("1970-01-01T00:00:05Z"), Some(UNIX_EPOCH + Duration::from_secs(5)));
+        assert_eq!(
+            moment("1970-01-01T00:00:05Z"),
+            Some(UNIX_EPOCH + Duration::from_secs(5))
+        );
         assert_eq!(duration("1h30m"), Some(Duration::from_secs(5400)));
         for bad in ["", "h", "10x", "later"] {
             assert_eq!(moment(bad), None, "{bad}");

@@ -45,9 +45,7 @@ pub use gantry_task::{NewSandbox, SandboxEnd, SandboxMetric, SandboxPlatform, Sa
 pub use image::*;
 pub use keeper::{Keeper, View};
 pub use meta::Meta;
-pub use network::{
-    Attachment, BridgeConfig, Connect, ContainerNetworks, Firewall, Member, NetworkConfig, NetworkView,
-};
+pub use network::{Attachment, BridgeConfig, Connect, ContainerNetworks, Firewall, Member, NetworkConfig, NetworkView};
 pub use sandboxes::{RunningSandbox, SandboxView, Sandboxes};
 pub use system::{EventStream, Info};
 pub use tasks::{

@@ -23,19 +23,19 @@ mod remove;
 mod rules;
 
 pub use config::{BridgeConfig, Firewall, NetworkConfig};
+pub(crate) use descriptors::{hand_over, take_up};
 pub use list::{Attachment, ContainerNetworks, Member, NetworkView};
 pub use live::Connect;
-pub(crate) use descriptors::{hand_over, take_up};
 
 use crate::events::Event;
 use gantry_core::network::{NetworkId, NetworkRecord, Sandbox, Scope};
 use gantry_core::{ContainerId, Error, ErrorKind, Result};
+use gantry_network::Instance;
 use gantry_network::driver::{Bridge, Driver, Host, Ipvlan, Macvlan, Null};
 use gantry_network::firewall::{Wall, Watch};
 use gantry_network::ipam::{AddressPool, Addresses};
 use gantry_network::names::{Resolver, Zone};
 use gantry_network::ports::{Allocator, Held, Reserved};
-use gantry_network::Instance;
 use gantry_store::Store;
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, HashMap};
@@ -83,10 +83,15 @@ struct Slot {
 
 impl Networks {
     /// Reads what is written down and claims what it names. The kernel is looked at by [`Networks::bring_up`].
-    pub fn open(config: NetworkConfig, store: Arc<Store>, exec_root: &std::path::Path, global_id: [u8; 5]) -> Result<Self> {
+    pub fn open(
+        config: NetworkConfig,
+        store: Arc<Store>,
+        exec_root: &std::path::Path,
+        global_id: [u8; 5],
+    ) -> Result<Self> {
         let instance = Instance::new(config.instance.clone());
         let drivers: Vec<Box<dyn Driver>> = vec![
-            Box::new(Bridge::new(instance.clone(), config.ip_forward)),
+            Box::new(Bridge::new(instance.clone(), config.ip_forward).isolating(config.firewall != Firewall::Nftables)),
             Box::new(Macvlan::new(instance.clone())),
             Box::new(Ipvlan::new(instance.clone())),
             Box::new(Host),
@@ -149,7 +154,9 @@ impl Networks {
     pub fn bring_up(&self) {
         let all: Vec<_> = self.records.read().values().cloned().collect();
         for record in &all {
-            let made = self.driver(&record.driver).and_then(|driver| Ok(driver.create(record)?));
+            let made = self
+                .driver(&record.driver)
+                .and_then(|driver| Ok(driver.create(record)?));
             if let Err(error) = made {
                 warn!(network = record.name, err = %error, "the network could not be made");
             }
@@ -169,7 +176,9 @@ impl Networks {
             return;
         }
         for record in self.records.read().values() {
-            let gone = self.driver(&record.driver).and_then(|driver| Ok(driver.remove(record)?));
+            let gone = self
+                .driver(&record.driver)
+                .and_then(|driver| Ok(driver.remove(record)?));
             if let Err(error) = gone {
                 warn!(network = record.name, err = %error, "the network's device stays");
             }
@@ -200,7 +209,10 @@ impl Networks {
         if let Some(record) = exact.or_else(|| records.values().find(|record| record.name == text)) {
             return Ok(record.clone());
         }
-        let like: Vec<_> = records.values().filter(|record| record.id.as_str().starts_with(text)).collect();
+        let like: Vec<_> = records
+            .values()
+            .filter(|record| record.id.as_str().starts_with(text))
+            .collect();
         match like.as_slice() {
             [one] if !text.is_empty() => Ok((*one).clone()),
             [] | [_] => Err(Error::not_found(format!("network {text} not found"))),

@@ -60,12 +60,7 @@ impl Engine {
         crate::finish(async move { engine.create_from(name, image, asked).await }).await
     }
 
-    async fn create_from(
-        &self,
-        name: String,
-        image: Image,
-        request: Asked,
-    ) -> Result<Created> {
+    async fn create_from(&self, name: String, image: Image, request: Asked) -> Result<Created> {
         self.ensure_unpacked(&image).await?;
         let context = self.context.clone();
         let id = self.fresh_id();
@@ -121,12 +116,7 @@ impl Engine {
 }
 
 /// Merges image and request and checks all that can be checked before anything is made.
-fn draft(
-    context: &Arc<Context>,
-    id: ContainerId,
-    image: Image,
-    request: Asked,
-) -> Result<ContainerRecord> {
+fn draft(context: &Arc<Context>, id: ContainerId, image: Image, request: Asked) -> Result<ContainerRecord> {
     let Asked { config, host, networks } = request;
     let chain_id = image.chain_id();
     let preset = image.preset()?;

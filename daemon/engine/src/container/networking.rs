@@ -1,6 +1,7 @@
 //! What a container asks of networks, checked when it is created.
 
 use crate::context::Context;
+use crate::files;
 use crate::network::plan;
 use gantry_core::container::{ContainerRecord, NetworkMode};
 use gantry_core::{Error, Result};
@@ -22,9 +23,16 @@ pub(super) fn check(context: &Arc<Context>, record: &mut ContainerRecord) -> Res
                 return Err(Error::invalid("a container cannot join its own network"));
             }
             refuse_with_container(record)?;
+            files::hostname(&keeper.record()).clone_into(&mut record.config.hostname);
             record.host.network_mode = NetworkMode::Container(keeper.id().to_string());
         }
         NetworkMode::Host | NetworkMode::None => {
+            if record.host.network_mode == NetworkMode::Host && record.config.hostname.is_empty() {
+                record.config.hostname = nix::unistd::gethostname()
+                    .map_err(|errno| Error::internal(format!("read the host's name: {errno}")))?
+                    .to_string_lossy()
+                    .into_owned();
+            }
             let mode = record.host.network_mode.to_string();
             let several = record.networks.keys().any(|name| *name != mode);
             if several {
@@ -43,9 +51,14 @@ pub(super) fn check(context: &Arc<Context>, record: &mut ContainerRecord) -> Res
         record.networks.entry(name).or_default();
     }
     if record.host.network_mode == NetworkMode::Bridge
-        && record.networks.get("bridge").is_some_and(|settings| !settings.aliases.is_empty())
+        && record
+            .networks
+            .get("bridge")
+            .is_some_and(|settings| !settings.aliases.is_empty())
     {
-        return Err(Error::invalid("network-scoped aliases are only supported for user-defined networks"));
+        return Err(Error::invalid(
+            "network-scoped aliases are only supported for user-defined networks",
+        ));
     }
     Ok(warnings)
 }
@@ -69,7 +82,10 @@ fn refuse_with_container(record: &ContainerRecord) -> Result<()> {
     let host = &record.host;
     let conflicts = [
         (publishes(record), "port publishing"),
-        (!record.config.exposed_ports.is_empty() && host.publish_all_ports, "port exposing"),
+        (
+            !record.config.exposed_ports.is_empty() && host.publish_all_ports,
+            "port exposing",
+        ),
         (!host.links.is_empty(), "links"),
         (!host.dns.is_empty(), "dns"),
         (!host.extra_hosts.is_empty(), "custom host-to-IP mapping"),

@@ -16,7 +16,8 @@ use tracing::warn;
 
 impl Engine {
     pub async fn create_network(&self, new: NewNetwork) -> Result<Arc<NetworkRecord>> {
-        self.network_work(move |context| context.networks.define(context, &new)).await
+        self.network_work(move |context| context.networks.define(context, &new))
+            .await
     }
 }
 
@@ -65,7 +66,11 @@ impl Networks {
         let others: Vec<NetworkRecord> = self.records.read().values().map(|record| (**record).clone()).collect();
         let pools = match (driver.addresses(), new.ipam.driver.as_str()) {
             (true, "" | "default") => {
-                let taken: Vec<IpNet> = others.iter().flat_map(|other| &other.pools).map(|pool| pool.subnet).collect();
+                let taken: Vec<IpNet> = others
+                    .iter()
+                    .flat_map(|other| &other.pools)
+                    .map(|pool| pool.subnet)
+                    .collect();
                 ipam::choose(&new.pools, ipv4, ipv6, &taken, &host_routes()?, &self.pools)?
             }
             (true, "null") | (false, _) => Vec::new(),
@@ -123,6 +128,9 @@ impl Networks {
 /// Subnets that the host has routes to, apart from default routes.
 fn host_routes() -> Result<Vec<IpNet>> {
     let routes = Netlink::open()?.routes()?;
-    let subnets = routes.iter().filter(|route| !route.is_default()).map(|route| route.destination);
+    let subnets = routes
+        .iter()
+        .filter(|route| !route.is_default())
+        .map(|route| route.destination);
     Ok(subnets.collect())
 }

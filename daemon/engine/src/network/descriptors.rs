@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::gate::blocking;
 use gantry_core::container::ContainerRecord;
 use gantry_core::network::PublishedPort;
-use gantry_core::{ContainerId, Error, Result};
+use gantry_core::{ContainerId, Result};
 use gantry_network::names::{Resolver, Sockets};
 use gantry_network::netns;
 use gantry_network::ports::Held;
@@ -26,25 +26,29 @@ fn port_name(port: &PublishedPort) -> String {
 /// Gives the sockets of a container that is being started to its shim. A shim that keeps none leaves them to the daemon.
 pub(crate) async fn hand_over(context: &Arc<Context>, id: &ContainerId, shim: &Shim) -> Result<()> {
     let (worker, subject) = (context.clone(), id.clone());
-    let (named, held) = blocking(move || worker.networks.sockets(&subject)).await?;
+    let (named, ports) = blocking(move || worker.networks.sockets(&subject)).await?;
     if named.is_empty() {
         return Ok(());
     }
-    match shim.put_descriptors(named).await {
-        // The shim's copies hold the ports from now on.
-        Ok(()) => drop(held),
-        Err(error) => {
-            warn!(container = %id, err = %error, "the shim does not keep sockets: ports are held and names are answered only while the daemon runs");
-            context.networks.keep_sockets(id, held);
-        }
+    // The shim's copies hold the ports from now on: there are not descriptors enough for two of each.
+    if let Err(error) = shim.put_descriptors(named).await {
+        warn!(container = %id, err = %error, "the shim does not keep sockets: ports are held and names are answered only while the daemon runs");
+        let (worker, subject) = (context.clone(), id.clone());
+        blocking(move || worker.networks.hold_again(&subject, &ports)).await?;
     }
     Ok(())
 }
 
 /// After a restart of the daemon: takes up what a running container has in its networks.
 pub(crate) async fn take_up(context: &Arc<Context>, record: &Arc<ContainerRecord>, shim: &Shim) -> Result<()> {
-    let Some(sandbox) = context.networks.sandbox(&record.id) else { return Ok(()) };
-    let ports: Vec<PublishedPort> = sandbox.endpoints.iter().flat_map(|endpoint| endpoint.ports.clone()).collect();
+    let Some(sandbox) = context.networks.sandbox(&record.id) else {
+        return Ok(());
+    };
+    let ports: Vec<PublishedPort> = sandbox
+        .endpoints
+        .iter()
+        .flat_map(|endpoint| endpoint.ports.clone())
+        .collect();
     let mut wanted: Vec<String> = ports.iter().map(port_name).collect();
     wanted.extend([DNS_UDP.to_owned(), DNS_TCP.to_owned()]);
     let kept = shim.take_descriptors(wanted).await.unwrap_or_else(|error| {
@@ -57,29 +61,36 @@ pub(crate) async fn take_up(context: &Arc<Context>, record: &Arc<ContainerRecord
 }
 
 impl Networks {
-    /// Copies for the shim by name, and the daemon's own of those that hold ports, which need not stay open.
-    fn sockets(&self, id: &ContainerId) -> Result<(Vec<(String, OwnedFd)>, Vec<Held>)> {
+    /// What the shim is to have, by name: the sockets that hold ports themselves, and copies of those that names are asked at.
+    /// And which ports.
+    fn sockets(&self, id: &ContainerId) -> Result<(Vec<(String, OwnedFd)>, Vec<PublishedPort>)> {
         let known = self.slots.lock().get(id).cloned();
-        let Some(slot) = known else { return Ok(Default::default()) };
+        let Some(slot) = known else {
+            return Ok(Default::default());
+        };
         let mut slot = slot.lock();
         let mut named = Vec::new();
-        for held in &slot.sockets {
-            let Some(first) = held.published.first() else { continue };
-            let copy = held.socket.try_clone().map_err(|error| Error::internal(format!("copy a port's socket: {error}")))?;
-            named.push((port_name(first), copy));
+        let mut ports = Vec::new();
+        for Held { published, socket } in std::mem::take(&mut slot.sockets) {
+            named.extend(published.first().map(|first| (port_name(first), socket)));
+            ports.extend(published);
         }
         if let Some(resolver) = &slot.resolver {
             let Sockets { udp, tcp } = resolver.sockets()?;
             named.extend([(DNS_UDP.to_owned(), udp), (DNS_TCP.to_owned(), tcp)]);
         }
-        Ok((named, std::mem::take(&mut slot.sockets)))
+        Ok((named, ports))
     }
 
-    fn keep_sockets(&self, id: &ContainerId, held: Vec<Held>) {
+    /// Binds ports again whose sockets nobody took.
+    fn hold_again(&self, id: &ContainerId, ports: &[PublishedPort]) -> Result<()> {
         let known = self.slots.lock().get(id).cloned();
-        if let Some(slot) = known {
-            slot.lock().sockets.extend(held);
-        }
+        let Some(slot) = known.filter(|_| !ports.is_empty()) else {
+            return Ok(());
+        };
+        self.ports.release(ports);
+        slot.lock().sockets = self.ports.rebind(ports)?.keep();
+        Ok(())
     }
 
     fn take_up(
@@ -101,7 +112,9 @@ impl Networks {
                     let group = group(&name, ports);
                     match self.ports.adopt(&group, socket.as_fd()) {
                         Ok(()) => missing.retain(|port| !group.contains(port)),
-                        Err(error) => warn!(container = %container.id, err = %error, "a port's socket that was kept cannot be used"),
+                        Err(error) => {
+                            warn!(container = %container.id, err = %error, "a port's socket that was kept cannot be used")
+                        }
                     }
                 }
             }
@@ -109,7 +122,9 @@ impl Networks {
         if !missing.is_empty() {
             match self.ports.rebind(&missing) {
                 Ok(reserved) => slot.sockets.extend(reserved.keep()),
-                Err(error) => warn!(container = %container.id, err = %error, "a published port was lost while the daemon was away"),
+                Err(error) => {
+                    warn!(container = %container.id, err = %error, "a published port was lost while the daemon was away")
+                }
             }
         }
         let sockets = udp.zip(tcp).map(|(udp, tcp)| Sockets { udp, tcp });
@@ -120,11 +135,20 @@ impl Networks {
     /// Ends what a kill left half done of a change of networks.
     fn finish_changes(&self, context: &Context, container: &ContainerRecord, slot: &mut super::Slot) -> Result<()> {
         self.part_unwanted(context, container, slot)?;
-        let Some(sandbox) = slot.sandbox.clone() else { return Ok(()) };
+        let Some(sandbox) = slot.sandbox.clone() else {
+            return Ok(());
+        };
         let namespace = netns::open(Path::new(&sandbox.key))?;
-        let there: Vec<String> = netns::statistics(namespace.as_fd())?.into_iter().map(|(name, _)| name).collect();
+        let there: Vec<String> = netns::statistics(namespace.as_fd())?
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
         let mut mended = false;
-        for endpoint in sandbox.endpoints.iter().filter(|endpoint| !there.contains(&endpoint.interface)) {
+        for endpoint in sandbox
+            .endpoints
+            .iter()
+            .filter(|endpoint| !there.contains(&endpoint.interface))
+        {
             let network = self.by_id(&endpoint.network)?;
             self.join(&network, endpoint, namespace.as_fd())?;
             mended = true;
@@ -142,10 +166,14 @@ impl Networks {
         slot: &mut super::Slot,
         sockets: Option<Sockets>,
     ) -> Result<()> {
-        let Some(sandbox) = slot.sandbox.clone().filter(|_| slot.resolver.is_none()) else { return Ok(()) };
+        let Some(sandbox) = slot.sandbox.clone().filter(|_| slot.resolver.is_none()) else {
+            return Ok(());
+        };
         let networks = self.networks_of(&sandbox.endpoints)?;
         let texts = names::texts(self, context, container, Some(&sandbox))?;
-        let Some(view) = self.view(&texts, container, &networks) else { return Ok(()) };
+        let Some(view) = self.view(&texts, container, &networks) else {
+            return Ok(());
+        };
         let namespace = netns::open(Path::new(&sandbox.key))?;
         let resolver = match sockets {
             Some(sockets) => Resolver::adopt(sockets, namespace.as_fd(), view, self.zone.subscribe(), &self.runtime)?,

@@ -141,7 +141,9 @@ impl Networks {
         }
         let (gateway4, gateway6) = plan::gateways(network);
         let id = hex::encode(rand::random::<[u8; 32]>());
-        let wanted = settings.mac.or(container.host.mac_address.filter(|_| others.is_empty()));
+        let wanted = settings
+            .mac
+            .or(container.host.mac_address.filter(|_| others.is_empty()));
         Ok(Endpoint {
             network: network.id.clone(),
             sandbox: container.id.clone(),
@@ -208,7 +210,9 @@ impl Networks {
         };
         let options = gantry_core::network::BridgeOptions::read(&networks[index].options)?;
         let endpoint = &mut endpoints[index];
-        let reserved = self.ports.reserve(&bindings, options.binding.filter(|address| !address.is_unspecified()));
+        let reserved = self
+            .ports
+            .reserve(&bindings, options.binding.filter(|address| !address.is_unspecified()));
         let reserved = reserved.map_err(|error| for_endpoint(&container.name, &endpoint.id, error))?;
         endpoint.ports = reserved.published();
         slot.held = Some(reserved);
@@ -284,7 +288,10 @@ impl Networks {
         let keeper = context.registry.find(other)?;
         let state = keeper.state();
         let pid = state.pid().filter(|_| state.is_running()).ok_or_else(|| {
-            Error::conflict(format!("cannot join network of a non running container: {}", keeper.id()))
+            Error::conflict(format!(
+                "cannot join network of a non running container: {}",
+                keeper.id()
+            ))
         })?;
         Ok(match self.sandbox(keeper.id()) {
             Some(sandbox) => sandbox.key.clone().into(),

@@ -35,7 +35,13 @@ impl Engine {
                 return Err(Error::invalid(format!("invalid filter: 'type'='{kind}'")));
             }
         }
-        let mut all: Vec<_> = self.context.networks.all().into_iter().map(|record| self.network_view(record)).collect();
+        let mut all: Vec<_> = self
+            .context
+            .networks
+            .all()
+            .into_iter()
+            .map(|record| self.network_view(record))
+            .collect();
         all.retain(|view| {
             let record = &view.record;
             let predefined = PREDEFINED.contains(&record.name.as_str());
@@ -58,7 +64,11 @@ impl Engine {
     fn network_view(&self, record: Arc<NetworkRecord>) -> NetworkView {
         let mut members = Vec::new();
         for (container, endpoint) in self.context.networks.members(&record) {
-            let name = self.context.registry.get(&container).map(|keeper| keeper.record().name.clone());
+            let name = self
+                .context
+                .registry
+                .get(&container)
+                .map(|keeper| keeper.record().name.clone());
             members.push(Member {
                 name: name.unwrap_or_default(),
                 container,
@@ -77,8 +87,13 @@ impl Networks {
     fn members(&self, record: &NetworkRecord) -> Vec<(ContainerId, Endpoint)> {
         let shown = self.shown.read();
         let of = |(id, sandbox): (&ContainerId, &Arc<Sandbox>)| {
-            let endpoints = sandbox.endpoints.iter().filter(|endpoint| endpoint.network == record.id);
-            endpoints.map(|endpoint| (id.clone(), endpoint.clone())).collect::<Vec<_>>()
+            let endpoints = sandbox
+                .endpoints
+                .iter()
+                .filter(|endpoint| endpoint.network == record.id);
+            endpoints
+                .map(|endpoint| (id.clone(), endpoint.clone()))
+                .collect::<Vec<_>>()
         };
         let mut members: Vec<_> = shown.iter().flat_map(of).collect();
         members.sort_by(|a, b| a.0.cmp(&b.0));
@@ -88,9 +103,15 @@ impl Networks {
     /// A container that is in the network.
     pub(super) fn user_of(&self, id: &gantry_core::network::NetworkId) -> Option<String> {
         let shown = self.shown.read();
-        let mut users = shown.iter().filter(|(_, sandbox)| sandbox.endpoints.iter().any(|endpoint| endpoint.network == *id));
+        let mut users = shown
+            .iter()
+            .filter(|(_, sandbox)| sandbox.endpoints.iter().any(|endpoint| endpoint.network == *id));
         users.next().map(|(container, sandbox)| {
-            let named = sandbox.endpoints.iter().filter(|endpoint| endpoint.network == *id).find_map(|endpoint| endpoint.names.first());
+            let named = sandbox
+                .endpoints
+                .iter()
+                .filter(|endpoint| endpoint.network == *id)
+                .find_map(|endpoint| endpoint.names.first());
             named.cloned().unwrap_or_else(|| container.short().to_owned())
         })
     }
@@ -123,11 +144,20 @@ pub struct Attachment {
 impl Networks {
     pub fn of_container(&self, container: &ContainerRecord) -> ContainerNetworks {
         let sandbox = self.sandbox(&container.id);
-        let endpoints = sandbox.as_ref().map(|sandbox| sandbox.endpoints.as_slice()).unwrap_or_default();
+        let endpoints = sandbox
+            .as_ref()
+            .map(|sandbox| sandbox.endpoints.as_slice())
+            .unwrap_or_default();
         let mut published: Vec<PublishedPort> = endpoints.iter().flat_map(|endpoint| endpoint.ports.clone()).collect();
         published.sort();
-        let exposed = container.config.exposed_ports.iter().flat_map(|text| exposed_ports(text).unwrap_or_default());
-        let mut exposed: Vec<Port> = exposed.chain(container.host.port_bindings.iter().map(|binding| binding.container)).collect();
+        let exposed = container
+            .config
+            .exposed_ports
+            .iter()
+            .flat_map(|text| exposed_ports(text).unwrap_or_default());
+        let mut exposed: Vec<Port> = exposed
+            .chain(container.host.port_bindings.iter().map(|binding| binding.container))
+            .collect();
         exposed.retain(|port| !published.iter().any(|other| other.container == *port));
         exposed.sort();
         exposed.dedup();
@@ -135,7 +165,9 @@ impl Networks {
             let network = self.find(name).ok();
             let in_it = |endpoint: &&Endpoint| network.as_ref().is_some_and(|network| network.id == endpoint.network);
             Attachment {
-                name: network.as_ref().map_or_else(|| name.clone(), |network| network.name.clone()),
+                name: network
+                    .as_ref()
+                    .map_or_else(|| name.clone(), |network| network.name.clone()),
                 endpoint: endpoints.iter().find(in_it).cloned(),
                 settings: settings.clone(),
                 network,
@@ -156,7 +188,9 @@ impl Networks {
         let found = self.find(network).ok();
         container.networks.keys().any(|name| {
             name == network
-                || found.as_ref().is_some_and(|found| *name == found.name || *name == found.id.as_str())
+                || found
+                    .as_ref()
+                    .is_some_and(|found| *name == found.name || *name == found.id.as_str())
         })
     }
 
@@ -167,7 +201,9 @@ impl Networks {
         let open = of.published.iter().map(|port| port.container);
         match published {
             true => open.into_iter().any(|port| wanted.contains(&port)),
-            false => open.chain(of.exposed.iter().copied()).any(|port| wanted.contains(&port)),
+            false => open
+                .chain(of.exposed.iter().copied())
+                .any(|port| wanted.contains(&port)),
         }
     }
 }

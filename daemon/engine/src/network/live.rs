@@ -27,7 +27,9 @@ impl Engine {
         let keeper = self.find(&wish.container)?;
         self.network_work(move |context| {
             let network = context.networks.find(&wish.network)?;
-            let changed = context.networks.connect(context, &keeper.record(), &network, &wish.settings)?;
+            let changed = context
+                .networks
+                .connect(context, &keeper.record(), &network, &wish.settings)?;
             let (record, told) = changed;
             keeper.set_record(record);
             Ok(((), told))
@@ -94,7 +96,9 @@ impl Networks {
         network: &Arc<NetworkRecord>,
         slot: &mut Slot,
     ) -> Result<()> {
-        let Some(before) = slot.sandbox.clone() else { return Ok(()) };
+        let Some(before) = slot.sandbox.clone() else {
+            return Ok(());
+        };
         let namespace = netns::open(Path::new(&before.key))?;
         let settings = entry(container, network).cloned().unwrap_or_default();
         let join = Join {
@@ -105,7 +109,11 @@ impl Networks {
         let endpoint = self.endpoint(container, &join, &before.endpoints, &mut held)?;
         let mut after = before.clone();
         after.endpoints.push(endpoint.clone());
-        let ports: Vec<_> = after.endpoints.iter_mut().flat_map(|endpoint| std::mem::take(&mut endpoint.ports)).collect();
+        let ports: Vec<_> = after
+            .endpoints
+            .iter_mut()
+            .flat_map(|endpoint| std::mem::take(&mut endpoint.ports))
+            .collect();
         self.place_ports(&mut after, ports)?;
         records::put_sandbox(&self.store, &container.id, &after)?;
         for reservation in held {
@@ -121,7 +129,14 @@ impl Networks {
         Ok(())
     }
 
-    fn undo_join(&self, context: &Context, container: &ContainerRecord, before: &Sandbox, endpoint: &Endpoint, slot: &mut Slot) {
+    fn undo_join(
+        &self,
+        context: &Context,
+        container: &ContainerRecord,
+        before: &Sandbox,
+        endpoint: &Endpoint,
+        slot: &mut Slot,
+    ) {
         let namespace = netns::open(Path::new(&before.key)).ok();
         let undone = self
             .withdraw_ports(std::slice::from_ref(endpoint))
@@ -132,12 +147,22 @@ impl Networks {
                 None => Ok(()),
             });
         match undone {
-            Ok(()) => self.give_back(&Endpoint { ports: Vec::new(), ..endpoint.clone() }),
-            Err(error) => tracing::warn!(container = %container.id, err = %error, "what was made of a new endpoint is not gone altogether"),
+            Ok(()) => self.give_back(&Endpoint {
+                ports: Vec::new(),
+                ..endpoint.clone()
+            }),
+            Err(error) => {
+                tracing::warn!(container = %container.id, err = %error, "what was made of a new endpoint is not gone altogether")
+            }
         }
     }
 
-    fn disconnect(&self, context: &Context, container: &ContainerRecord, network: &Arc<NetworkRecord>) -> Result<Changed> {
+    fn disconnect(
+        &self,
+        context: &Context,
+        container: &ContainerRecord,
+        network: &Arc<NetworkRecord>,
+    ) -> Result<Changed> {
         if network.driver == "host" {
             return Err(Error::new(
                 ErrorKind::PermissionDenied,
@@ -150,7 +175,10 @@ impl Networks {
         let Some(name) = name else {
             return Err(Error::new(
                 ErrorKind::PermissionDenied,
-                format!("container {} is not connected to network {}", container.id, network.name),
+                format!(
+                    "container {} is not connected to network {}",
+                    container.id, network.name
+                ),
             ));
         };
         let mut wanted = container.clone();
@@ -164,9 +192,14 @@ impl Networks {
 
     /// Takes a started container out of networks that it is not to be in. What a kill left half done is finished by the same.
     pub(super) fn part_unwanted(&self, context: &Context, container: &ContainerRecord, slot: &mut Slot) -> Result<()> {
-        let Some(before) = slot.sandbox.clone() else { return Ok(()) };
+        let Some(before) = slot.sandbox.clone() else {
+            return Ok(());
+        };
         let namespace = netns::open(Path::new(&before.key))?;
-        let wanted = |endpoint: &Endpoint| self.by_id(&endpoint.network).is_ok_and(|network| entry(container, &network).is_some());
+        let wanted = |endpoint: &Endpoint| {
+            self.by_id(&endpoint.network)
+                .is_ok_and(|network| entry(container, &network).is_some())
+        };
         let (stay, go): (Vec<Endpoint>, Vec<Endpoint>) = before.endpoints.iter().cloned().partition(wanted);
         if go.is_empty() {
             return Ok(());
@@ -196,7 +229,12 @@ impl Networks {
     /// Ports of endpoints that go are published by the one that has the default route then.
     fn move_ports(&self, after: &mut Sandbox, go: &[Endpoint]) -> Result<()> {
         let mut ports: Vec<_> = go.iter().flat_map(|endpoint| endpoint.ports.clone()).collect();
-        ports.extend(after.endpoints.iter_mut().flat_map(|endpoint| std::mem::take(&mut endpoint.ports)));
+        ports.extend(
+            after
+                .endpoints
+                .iter_mut()
+                .flat_map(|endpoint| std::mem::take(&mut endpoint.ports)),
+        );
         self.place_ports(after, ports)
     }
 
@@ -227,7 +265,9 @@ impl Networks {
         let links = names::link_rules(self, context, container, &networks);
         self.publish_ports(&sandbox.endpoints, links)?;
         slot.sandbox = Some(sandbox.clone());
-        self.shown.write().insert(container.id.clone(), Arc::new(sandbox.clone()));
+        self.shown
+            .write()
+            .insert(container.id.clone(), Arc::new(sandbox.clone()));
         self.publish_names(&sandbox.endpoints);
         let texts = names::texts(self, context, container, Some(sandbox))?;
         self.serve_names(slot, &texts, container, &networks, namespace)?;
@@ -244,7 +284,9 @@ impl Networks {
         let endpoints = sandbox.iter().flat_map(|sandbox| &sandbox.endpoints);
         let networks = endpoints.filter_map(|endpoint| self.by_id(&endpoint.network).ok());
         let extra = || Labels::from([("container".to_owned(), id.to_string())]);
-        networks.map(|network| records::event(&network, action, extra())).collect()
+        networks
+            .map(|network| records::event(&network, action, extra()))
+            .collect()
     }
 
     /// A container has another name: its names in its networks follow.
@@ -252,13 +294,17 @@ impl Networks {
         let known = self.slots.lock().get(&container.id).cloned();
         let Some(slot) = known else { return Ok(()) };
         let mut slot = slot.lock();
-        let Some(mut sandbox) = slot.sandbox.clone() else { return Ok(()) };
+        let Some(mut sandbox) = slot.sandbox.clone() else {
+            return Ok(());
+        };
         for endpoint in &mut sandbox.endpoints {
             let network = self.by_id(&endpoint.network)?;
             endpoint.names = names::of(container, &network, &endpoint.settings);
         }
         records::put_sandbox(&self.store, &container.id, &sandbox)?;
-        self.shown.write().insert(container.id.clone(), Arc::new(sandbox.clone()));
+        self.shown
+            .write()
+            .insert(container.id.clone(), Arc::new(sandbox.clone()));
         self.publish_names(&sandbox.endpoints);
         slot.sandbox = Some(sandbox);
         Ok(())
@@ -268,7 +314,10 @@ impl Networks {
 /// What a container asks of a network, if it is to be in it.
 pub(super) fn entry<'a>(container: &'a ContainerRecord, network: &NetworkRecord) -> Option<&'a EndpointSettings> {
     let networks: &BTreeMap<String, EndpointSettings> = &container.networks;
-    networks.iter().find(|(name, _)| names_it(name, network)).map(|(_, settings)| settings)
+    networks
+        .iter()
+        .find(|(name, _)| names_it(name, network))
+        .map(|(_, settings)| settings)
 }
 
 fn names_it(name: &str, network: &NetworkRecord) -> bool {
@@ -283,16 +332,16 @@ fn has(slot: &Slot, network: &NetworkRecord) -> bool {
 fn check_modes(container: &ContainerRecord, network: &NetworkRecord) -> Result<()> {
     let refused = |why: &str| Err(Error::new(ErrorKind::PermissionDenied, why));
     match (&container.host.network_mode, network.driver.as_str()) {
-        (NetworkMode::Container(_), _) => {
-            refused("container sharing network namespace with another container or host cannot be connected to any other network")
-        }
+        (NetworkMode::Container(_), _) => refused(
+            "container sharing network namespace with another container or host cannot be connected to any other network",
+        ),
         (NetworkMode::Host, _) => {
             refused("container cannot be connected to multiple networks with one of the networks in host mode")
         }
         (_, "host") => refused("container cannot be connected to host network"),
-        (NetworkMode::None, _) | (_, "null") => {
-            refused("container cannot be connected to multiple networks with one of the networks in private (none) mode")
-        }
+        (NetworkMode::None, _) | (_, "null") => refused(
+            "container cannot be connected to multiple networks with one of the networks in private (none) mode",
+        ),
         (NetworkMode::Bridge | NetworkMode::Network(_), _) => Ok(()),
     }
 }

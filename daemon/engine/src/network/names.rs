@@ -67,7 +67,11 @@ fn dns(networks: &Networks, container: &ContainerRecord) -> DnsSettings {
     let (host, config) = (&container.host, &networks.config);
     let or = |own: &Vec<String>, daemon: &Vec<String>| if own.is_empty() { daemon.clone() } else { own.clone() };
     DnsSettings {
-        servers: if host.dns.is_empty() { config.dns.clone() } else { host.dns.clone() },
+        servers: if host.dns.is_empty() {
+            config.dns.clone()
+        } else {
+            host.dns.clone()
+        },
         search: or(&host.dns_search, &config.dns_search),
         options: or(&host.dns_options, &config.dns_options),
     }
@@ -79,7 +83,11 @@ fn way(networks: &Networks, container: &ContainerRecord, sandbox: Option<&Sandbo
     }
     let endpoints = sandbox.map(|sandbox| sandbox.endpoints.as_slice()).unwrap_or_default();
     let ipv6 = endpoints.iter().any(|endpoint| endpoint.gateway6.is_some());
-    let named = |endpoint: &Endpoint| networks.by_id(&endpoint.network).is_ok_and(|network| has_names(&network));
+    let named = |endpoint: &Endpoint| {
+        networks
+            .by_id(&endpoint.network)
+            .is_ok_and(|network| has_names(&network))
+    };
     match endpoints.iter().any(named) {
         true => Way::Embedded { ipv6 },
         false => Way::Direct { ipv6 },
@@ -99,8 +107,14 @@ fn own_hosts(
         addresses.push(IpAddr::from([127, 0, 0, 1]));
     }
     let links = links(networks, context, container)?;
-    let links: Vec<(IpAddr, Vec<String>)> =
-        links.into_iter().flat_map(|link| link.addresses.into_iter().map(move |address| (address, link.names.clone()))).collect();
+    let links: Vec<(IpAddr, Vec<String>)> = links
+        .into_iter()
+        .flat_map(|link| {
+            link.addresses
+                .into_iter()
+                .map(move |address| (address, link.names.clone()))
+        })
+        .collect();
     Ok(hosts(&Hosts {
         hostname: files::hostname(container),
         domainname: &container.config.domainname,
@@ -131,11 +145,18 @@ fn links(networks: &Networks, context: &Context, container: &ContainerRecord) ->
         let other = keeper.record();
         let sandbox = networks.sandbox(keeper.id());
         let endpoint = sandbox.as_ref().and_then(|sandbox| {
-            let shared = |endpoint: &&Endpoint| networks.by_id(&endpoint.network).is_ok_and(|network| !has_names(&network));
+            let shared = |endpoint: &&Endpoint| {
+                networks
+                    .by_id(&endpoint.network)
+                    .is_ok_and(|network| !has_names(&network))
+            };
             sandbox.endpoints.iter().find(shared).cloned()
         });
         let Some(endpoint) = endpoint else {
-            return Err(Error::conflict(format!("Cannot link to a non running container: /{} AS {alias}", other.name)));
+            return Err(Error::conflict(format!(
+                "Cannot link to a non running container: /{} AS {alias}",
+                other.name
+            )));
         };
         found.push(Link {
             addresses: endpoint.addresses().collect(),
@@ -154,15 +175,24 @@ pub fn link_rules(
     container: &ContainerRecord,
     joined: &[Arc<NetworkRecord>],
 ) -> Vec<(String, EndpointRules)> {
-    let Some(own) = networks.sandbox(&container.id) else { return Vec::new() };
+    let Some(own) = networks.sandbox(&container.id) else {
+        return Vec::new();
+    };
     let bridge = joined.iter().position(|network| !has_names(network));
     let Some(own) = bridge.and_then(|index| own.endpoints.get(index).cloned()) else {
         return Vec::new();
     };
     let links = links(networks, context, container).unwrap_or_default();
     let said = links.into_iter().filter_map(|link| {
-        let ports: Vec<_> = link.exposed.iter().flat_map(|text| plan::exposed_ports(text).unwrap_or_default()).collect();
-        let allowed: Vec<_> = own.addresses().flat_map(|from| ports.iter().map(move |port| (from, *port))).collect();
+        let ports: Vec<_> = link
+            .exposed
+            .iter()
+            .flat_map(|text| plan::exposed_ports(text).unwrap_or_default())
+            .collect();
+        let allowed: Vec<_> = own
+            .addresses()
+            .flat_map(|from| ports.iter().map(move |port| (from, *port)))
+            .collect();
         let rules = super::rules::of_endpoint(&link.endpoint, &allowed)?;
         Some((link.endpoint.id.clone(), rules))
     });
@@ -176,7 +206,11 @@ impl Networks {
             return self.config.host_gateways.clone();
         }
         let bridge = self.find("bridge").ok();
-        bridge.iter().flat_map(|network| &network.pools).filter_map(|pool| pool.gateway).collect()
+        bridge
+            .iter()
+            .flat_map(|network| &network.pools)
+            .filter_map(|pool| pool.gateway)
+            .collect()
     }
 
     /// Publishes the names of the endpoints' networks anew.
@@ -239,23 +273,41 @@ impl Networks {
         Ok(())
     }
 
-    pub(super) fn view(&self, texts: &Texts, container: &ContainerRecord, networks: &[Arc<NetworkRecord>]) -> Option<View> {
+    pub(super) fn view(
+        &self,
+        texts: &Texts,
+        container: &ContainerRecord,
+        networks: &[Arc<NetworkRecord>],
+    ) -> Option<View> {
         if !networks.iter().any(|network| has_names(network)) {
             return None;
         }
         let membership = |network: &Arc<NetworkRecord>| {
-            let settings = container.networks.iter().find(|(name, _)| **name == network.name || **name == network.id.as_str());
-            let links = settings.map(|(_, settings)| settings.links.as_slice()).unwrap_or_default();
-            let own = (container.host.network_mode.network() == Some(network.name.as_str())).then_some(&container.host.links);
+            let settings = container
+                .networks
+                .iter()
+                .find(|(name, _)| **name == network.name || **name == network.id.as_str());
+            let links = settings
+                .map(|(_, settings)| settings.links.as_slice())
+                .unwrap_or_default();
+            let own =
+                (container.host.network_mode.network() == Some(network.name.as_str())).then_some(&container.host.links);
             let all = links.iter().chain(own.into_iter().flatten());
             Membership {
                 network: network.id.clone(),
-                links: all.map(|text| plan::link(text)).map(|(name, alias)| (alias.to_owned(), name.to_owned())).collect::<BTreeMap<_, _>>(),
+                links: all
+                    .map(|text| plan::link(text))
+                    .map(|(name, alias)| (alias.to_owned(), name.to_owned()))
+                    .collect::<BTreeMap<_, _>>(),
             }
         };
         let leads_out = networks.iter().any(|network| !network.internal);
         Some(View {
-            networks: networks.iter().filter(|network| has_names(network)).map(membership).collect(),
+            networks: networks
+                .iter()
+                .filter(|network| has_names(network))
+                .map(membership)
+                .collect(),
             upstreams: texts.upstreams.clone(),
             forward: leads_out,
             ndots_set: texts.ndots_set,

@@ -2,7 +2,9 @@
 //! published where.
 
 use gantry_core::container::ContainerRecord;
-use gantry_core::network::{BridgeOptions, Endpoint, EndpointSettings, IpvlanMode, LinkOptions, NetworkRecord, Port, PortBinding};
+use gantry_core::network::{
+    BridgeOptions, Endpoint, EndpointSettings, IpvlanMode, LinkOptions, NetworkRecord, Port, PortBinding,
+};
 use gantry_core::{Error, Result};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -15,10 +17,7 @@ pub struct Join {
 }
 
 /// The networks a container joins, the one of its mode first, then by name.
-pub fn joins(
-    container: &ContainerRecord,
-    find: impl Fn(&str) -> Result<Arc<NetworkRecord>>,
-) -> Result<Vec<Join>> {
+pub fn joins(container: &ContainerRecord, find: impl Fn(&str) -> Result<Arc<NetworkRecord>>) -> Result<Vec<Join>> {
     let mut joins = Vec::new();
     for (name, settings) in &container.networks {
         let network = find(name)?;
@@ -47,7 +46,9 @@ pub fn has_names(network: &NetworkRecord) -> bool {
 pub fn interface(network: &NetworkRecord, taken: &[Endpoint]) -> Result<String> {
     let prefix = LinkOptions::read(&network.options)?.prefix;
     let free = (0..).map(|number| format!("{prefix}{number}"));
-    let free = free.take(taken.len() + 1).find(|name| taken.iter().all(|other| other.interface != *name));
+    let free = free
+        .take(taken.len() + 1)
+        .find(|name| taken.iter().all(|other| other.interface != *name));
     free.ok_or_else(|| Error::internal("no free interface name"))
 }
 
@@ -72,7 +73,8 @@ pub fn gateways(network: &NetworkRecord) -> (Option<Ipv4Addr>, Option<Ipv6Addr>)
 fn has_gateway(network: &NetworkRecord) -> bool {
     use gantry_core::network::GatewayMode::Isolated;
     match network.driver.as_str() {
-        "bridge" => BridgeOptions::read(&network.options).is_ok_and(|options| options.mode4 != Isolated || options.mode6 != Isolated),
+        "bridge" => BridgeOptions::read(&network.options)
+            .is_ok_and(|options| options.mode4 != Isolated || options.mode6 != Isolated),
         "ipvlan" => !is_layer3(network),
         _ => true,
     }
@@ -106,7 +108,9 @@ pub fn default_routes(endpoints: &[Endpoint], networks: &[Arc<NetworkRecord>]) -
 pub fn publisher(endpoints: &[Endpoint], networks: &[Arc<NetworkRecord>]) -> Option<usize> {
     let (v4, v6) = default_routes(endpoints, networks);
     let bridge = |index: &usize| networks[*index].driver == "bridge" && !networks[*index].internal;
-    v4.filter(bridge).or_else(|| v6.filter(bridge)).or_else(|| (0..networks.len()).find(bridge))
+    v4.filter(bridge)
+        .or_else(|| v6.filter(bridge))
+        .or_else(|| (0..networks.len()).find(bridge))
 }
 
 /// What is asked to be published: the bindings, and with `-P` every exposed port that has none.
@@ -134,7 +138,9 @@ pub fn exposed_ports(text: &str) -> Result<Vec<Port>> {
     let (numbers, protocol) = text.split_once('/').unwrap_or((text, ""));
     let range: gantry_core::network::PortRange = numbers.parse()?;
     let protocol = protocol.parse()?;
-    Ok((range.first..=range.last).map(|number| Port { number, protocol }).collect())
+    Ok((range.first..=range.last)
+        .map(|number| Port { number, protocol })
+        .collect())
 }
 
 /// A legacy link: `container` or `container:alias`.

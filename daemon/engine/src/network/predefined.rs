@@ -53,7 +53,9 @@ impl Networks {
                 return Ok(());
             }
             if self.is_used(&old.id) {
-                warn!("the default bridge is configured anew; containers are in the old one, so it stays until a start finds it empty");
+                warn!(
+                    "the default bridge is configured anew; containers are in the old one, so it stays until a start finds it empty"
+                );
                 return Ok(());
             }
             info!("the default bridge is configured anew");
@@ -84,7 +86,9 @@ impl Networks {
 
     pub(super) fn is_used(&self, id: &NetworkId) -> bool {
         let shown = self.shown.read();
-        shown.values().any(|sandbox| sandbox.endpoints.iter().any(|endpoint| endpoint.network == *id))
+        shown
+            .values()
+            .any(|sandbox| sandbox.endpoints.iter().any(|endpoint| endpoint.network == *id))
     }
 }
 
@@ -116,7 +120,9 @@ fn asked(config: &BridgeConfig) -> NewNetwork {
         (option::MASQUERADE.to_owned(), flag(!config.no_masquerade)),
         (
             option::BINDING_IPV4.to_owned(),
-            config.host_ip.map_or_else(|| "0.0.0.0".to_owned(), |address| address.to_string()),
+            config
+                .host_ip
+                .map_or_else(|| "0.0.0.0".to_owned(), |address| address.to_string()),
         ),
     ]);
     if !config.name.is_empty() {
@@ -132,7 +138,10 @@ fn asked(config: &BridgeConfig) -> NewNetwork {
             range: fixed.filter(|_| bip.is_some()),
             gateway: bip.map(|net| net.addr()),
             // The bridge's own address stays; containers are sent elsewhere, and nobody is given that address.
-            auxiliary: gateway.map(|address| ("DefaultGatewayIPv4".to_owned(), address)).into_iter().collect(),
+            auxiliary: gateway
+                .map(|address| ("DefaultGatewayIPv4".to_owned(), address))
+                .into_iter()
+                .collect(),
         })
     };
     let pools = [

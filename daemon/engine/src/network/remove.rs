@@ -48,7 +48,10 @@ impl Engine {
         let all = self.context.registry.all();
         all.iter().any(|keeper| {
             let container = keeper.record();
-            container.networks.keys().any(|name| *name == record.name || *name == record.id.as_str())
+            container
+                .networks
+                .keys()
+                .any(|name| *name == record.name || *name == record.id.as_str())
         })
     }
 }

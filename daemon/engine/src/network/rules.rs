@@ -96,9 +96,9 @@ impl Networks {
         self.clear_the_other(&*backend);
         let foreign = Foreign::new(&self.instance, &*backend);
         let wall = Arc::new(Wall::new(backend, foreign, self.rules())?);
-        let watch = wall
-            .watch()
-            .inspect_err(|error| warn!(err = %error, "the firewall is not watched: rules that others remove stay lost"));
+        let watch = wall.watch().inspect_err(
+            |error| warn!(err = %error, "the firewall is not watched: rules that others remove stay lost"),
+        );
         *held = Some((wall.clone(), watch.ok()));
         Ok(Some(wall))
     }

@@ -6,8 +6,8 @@
 mod containerd;
 mod file;
 mod flags;
-mod settings;
 mod networks;
+mod settings;
 mod unbuilt;
 mod values;
 
@@ -145,7 +145,9 @@ fn flag_name(key: &str) -> String {
         "log-opts" => "log-opt",
         "default-ulimits" => "default-ulimit",
         "labels" => "label",
-        other => networks::flag_of(other).or_else(|| unbuilt::flag_of(other)).unwrap_or(other),
+        other => networks::flag_of(other)
+            .or_else(|| unbuilt::flag_of(other))
+            .unwrap_or(other),
     };
     format!("--{name}")
 }

@@ -153,13 +153,23 @@ pub fn read(given: &mut Map<String, Value>, instance: &str, warnings: &mut Vec<S
         ));
     }
     if reader.truth("ip-forward-no-drop", true)? && reader.was("ip-forward-no-drop") {
-        warnings.push("ip-forward-no-drop: forwarding is never dropped for others here; the option does nothing".to_owned());
+        warnings.push(
+            "ip-forward-no-drop: forwarding is never dropped for others here; the option does nothing".to_owned(),
+        );
     }
-    if reader.value::<u32>("network-control-plane-mtu")?.is_some_and(|mtu| mtu != 1500) {
-        return Err(Error::bad("network-control-plane-mtu", "there is no control plane of our own: remove it"));
+    if reader
+        .value::<u32>("network-control-plane-mtu")?
+        .is_some_and(|mtu| mtu != 1500)
+    {
+        return Err(Error::bad(
+            "network-control-plane-mtu",
+            "there is no control plane of our own: remove it",
+        ));
     }
     let backend = reader.text("firewall-backend")?;
-    let backend: Firewall = backend.parse().map_err(|error: gantry_core::Error| Error::bad("firewall-backend", error.to_string()))?;
+    let backend: Firewall = backend
+        .parse()
+        .map_err(|error: gantry_core::Error| Error::bad("firewall-backend", error.to_string()))?;
     let pools = reader.pools()?;
     Ok(NetworkConfig {
         instance: Some(instance.to_owned()).filter(|id| !id.is_empty()),
@@ -187,11 +197,16 @@ fn bridge(reader: &mut Reader<'_>) -> Result<Option<BridgeConfig>> {
         no_icc: !reader.truth("icc", true)?,
         no_masquerade: !reader.truth("ip-masq", true)?,
         mtu: reader.value::<u32>("mtu")?.unwrap_or(0),
-        host_ip: reader.parsed::<IpAddr>("ip")?.filter(|address| !address.is_unspecified()),
+        host_ip: reader
+            .parsed::<IpAddr>("ip")?
+            .filter(|address| !address.is_unspecified()),
         name: name.clone(),
     };
     if !name.is_empty() && config.bip.is_some() {
-        return Err(Error::bad("bip", "you specified -b & --bip, mutually exclusive options. Please specify only one"));
+        return Err(Error::bad(
+            "bip",
+            "you specified -b & --bip, mutually exclusive options. Please specify only one",
+        ));
     }
     Ok((name != "none").then_some(config))
 }
@@ -206,7 +221,9 @@ impl Reader<'_> {
     fn value<T: serde::de::DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>> {
         match self.0.remove(key) {
             None | Some(Value::Null) => Ok(None),
-            Some(value) => serde_json::from_value(value).map(Some).map_err(|error| Error::bad(key, error.to_string())),
+            Some(value) => serde_json::from_value(value)
+                .map(Some)
+                .map_err(|error| Error::bad(key, error.to_string())),
         }
     }
 
@@ -225,13 +242,19 @@ impl Reader<'_> {
     fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(&mut self, key: &str) -> Result<Option<T>> {
         match self.text(key)?.as_str() {
             "" => Ok(None),
-            text => text.parse().map(Some).map_err(|error: T::Err| Error::bad(key, format!("{text}: {error}"))),
+            text => text
+                .parse()
+                .map(Some)
+                .map_err(|error: T::Err| Error::bad(key, format!("{text}: {error}"))),
         }
     }
 
     fn list<T: std::str::FromStr<Err: std::fmt::Display>>(&mut self, key: &str) -> Result<Vec<T>> {
         let texts = self.texts(key)?;
-        let one = |text: &String| text.parse().map_err(|error: T::Err| Error::bad(key, format!("{text}: {error}")));
+        let one = |text: &String| {
+            text.parse()
+                .map_err(|error: T::Err| Error::bad(key, format!("{text}: {error}")))
+        };
         texts.iter().map(one).collect()
     }
 
@@ -241,10 +264,14 @@ impl Reader<'_> {
         let given: Vec<Value> = self.value(key)?.unwrap_or_default();
         let one = |value: &Value| {
             let object = match value {
-                Value::String(text) => pool_of_text(text).ok_or_else(|| Error::bad(key, format!("{text}: base=CIDR,size=LENGTH is expected")))?,
+                Value::String(text) => pool_of_text(text)
+                    .ok_or_else(|| Error::bad(key, format!("{text}: base=CIDR,size=LENGTH is expected")))?,
                 other => serde_json::from_value(other.clone()).map_err(|error| Error::bad(key, error.to_string()))?,
             };
-            let base: IpNet = object.base.parse().map_err(|_| Error::bad(key, format!("{}: a subnet is expected", object.base)))?;
+            let base: IpNet = object
+                .base
+                .parse()
+                .map_err(|_| Error::bad(key, format!("{}: a subnet is expected", object.base)))?;
             AddressPool::new(base, object.size).map_err(|error| Error::bad(key, error.to_string()))
         };
         given.iter().map(one).collect()
@@ -272,7 +299,9 @@ mod tests {
     use serde_json::json;
 
     fn reading(value: Value) -> Result<NetworkConfig> {
-        let Value::Object(mut map) = value else { panic!("an object") };
+        let Value::Object(mut map) = value else {
+            panic!("an object")
+        };
         read(&mut map, "", &mut Vec::new())
     }
 
@@ -286,7 +315,10 @@ mod tests {
         .unwrap();
         let bridge = config.bridge.unwrap();
         assert!(bridge.no_icc && !bridge.no_masquerade);
-        assert_eq!((bridge.mtu, config.pools.len(), config.firewall), (1400, 2, Firewall::Iptables));
+        assert_eq!(
+            (bridge.mtu, config.pools.len(), config.firewall),
+            (1400, 2, Firewall::Iptables)
+        );
         assert!(reading(json!({"bridge": "none"})).unwrap().bridge.is_none());
         assert_eq!(reading(json!({"iptables": false})).unwrap().firewall, Firewall::Off);
     }

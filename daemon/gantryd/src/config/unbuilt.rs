@@ -288,9 +288,7 @@ mod tests {
 
     #[test]
     fn what_asks_for_nothing_passes_and_the_rest_is_named() {
-        for (key, value) in [
-            ("tls", json!(false)),
-        ] {
+        for (key, value) in [("tls", json!(false))] {
             assert!(verdict(key, value).is_ok(), "{key}");
         }
         for (key, value) in [

@@ -49,7 +49,8 @@ const ULIMITS: &[&str] = &[
 
 /// `name=value,name=value`.
 pub fn fields(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    text.split(',').map(|field| field.split_once('=').unwrap_or((field, "")))
+    text.split(',')
+        .map(|field| field.split_once('=').unwrap_or((field, "")))
 }
 
 /// Bytes: a number, with `b`, `k`, `m`, `g` or `t` (1024 each), an `i` and a `b` after it allowed.

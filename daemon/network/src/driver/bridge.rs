@@ -18,12 +18,24 @@ use std::os::fd::BorrowedFd;
 pub struct Bridge {
     instance: Instance,
     forward: bool,
+    isolate: bool,
 }
 
 impl Bridge {
     /// `forward`: whether the host's forwarding is switched on with the first network (the daemon's `ip-forward`).
     pub fn new(instance: Instance, forward: bool) -> Self {
-        Self { instance, forward }
+        Self {
+            instance,
+            forward,
+            isolate: true,
+        }
+    }
+
+    /// Whether endpoints of a network without `icc` are kept apart by the bridge itself. That holds under any firewall, but
+    /// no link can make an exception; a firewall that judges bridged packets needs it not.
+    #[must_use]
+    pub fn isolating(self, isolate: bool) -> Self {
+        Self { isolate, ..self }
     }
 
     fn device_of(&self, network: &NetworkRecord, options: &BridgeOptions) -> String {
@@ -159,7 +171,7 @@ impl Driver for Bridge {
                 // A container that asks for its own published port comes back by the port it left by, where bridged
                 // packets pass the firewall (br_netfilter).
                 hairpin: Some(!network.internal),
-                isolated: Some(!options.icc),
+                isolated: Some(self.isolate && !options.icc),
                 ..PortChange::default()
             },
         };

@@ -249,8 +249,8 @@ static ROWS: &[Row] = &[
         "network",
         &[],
         By(network),
-        &["--network", "bridge"],
-        "bridge networks are not built yet",
+        &["--network", "name=web,foo=1"],
+        "invalid field key foo",
     ),
     row(
         "oom-score-adj",
