@@ -28,10 +28,9 @@ pub(super) fn check(context: &Arc<Context>, record: &mut ContainerRecord) -> Res
         }
         NetworkMode::Host | NetworkMode::None => {
             if record.host.network_mode == NetworkMode::Host && record.config.hostname.is_empty() {
-                record.config.hostname = nix::unistd::gethostname()
-                    .map_err(|errno| Error::internal(format!("read the host's name: {errno}")))?
-                    .to_string_lossy()
-                    .into_owned();
+                let name = std::fs::read_to_string("/proc/sys/kernel/hostname")
+                    .map_err(|error| Error::internal(format!("read the host's name: {error}")))?;
+                name.trim_end().clone_into(&mut record.config.hostname);
             }
             let mode = record.host.network_mode.to_string();
             let several = record.networks.keys().any(|name| *name != mode);
