@@ -3,6 +3,7 @@
 
 mod containers;
 mod images;
+mod networks;
 mod registry;
 mod shared;
 mod stage;
@@ -86,6 +87,7 @@ fn every_command_and_flag_succeeds_and_fails() {
     let mut cases: Vec<Case> = shared::cases();
     cases.extend(containers::cases());
     cases.extend(images::cases());
+    cases.extend(networks::cases());
 
     let all = listed(&stage);
     let of = |succeeds: bool| keys(cases.iter().filter(|case| case.succeeds == succeeds));
