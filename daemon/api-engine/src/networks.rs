@@ -132,10 +132,10 @@ pub fn settings_in(field: &str, settings: wire::EndpointSettings) -> Result<Endp
             .map_err(|_| Error::invalid(format!("{field}.link_local: invalid address \"{text}\"")))
     });
     let link_local: Vec<IpAddr> = link_local.collect::<Result<_>>()?;
-    if !link_local.is_empty() {
+    if let Some(name) = settings.driver_options.keys().next() {
         return Err(Error::new(
             gantry_core::ErrorKind::Unimplemented,
-            format!("{field}.link_local: link-local addresses are not built yet"),
+            format!("{field}.driver_options: {name} is not built yet: no driver has options of endpoints"),
         ));
     }
     Ok(EndpointSettings {

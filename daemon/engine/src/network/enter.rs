@@ -11,6 +11,7 @@ use gantry_core::spec::Network;
 use gantry_core::{ContainerId, Error, ErrorKind, Result};
 use gantry_network::driver::Driver;
 use gantry_network::ipam::{self, Reservation};
+use gantry_network::netlink::{Batch, Netlink};
 use gantry_network::netns::{self, DefaultRoute};
 use gantry_network::ports::{Reserved, for_endpoint};
 use ipnet::IpNet;
@@ -255,13 +256,14 @@ impl Networks {
     pub(super) fn join(&self, network: &NetworkRecord, endpoint: &Endpoint, namespace: BorrowedFd<'_>) -> Result<()> {
         let driver: &dyn Driver = self.driver(&network.driver)?;
         match driver.join(network, endpoint, namespace) {
-            Ok(()) => Ok(()),
+            Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 self.make(network)?;
-                Ok(driver.join(network, endpoint, namespace)?)
+                driver.join(network, endpoint, namespace)?;
             }
-            Err(error) => Err(error.into()),
+            Err(error) => return Err(error.into()),
         }
+        link_local(endpoint, namespace)
     }
 
     /// Sets the default routes of a sandbox.
@@ -303,6 +305,21 @@ impl Networks {
     pub(super) fn shared_with(&self, context: &Context, other: &str) -> Option<ContainerId> {
         context.registry.find(other).ok().map(|keeper| keeper.id().clone())
     }
+}
+
+/// Adds the link-local addresses that were asked for (RFC 3927, RFC 4291).
+fn link_local(endpoint: &Endpoint, namespace: BorrowedFd<'_>) -> Result<()> {
+    if endpoint.settings.link_local.is_empty() {
+        return Ok(());
+    }
+    let mut netlink = Netlink::open_in(namespace)?;
+    let index = netlink.index(&endpoint.interface)?;
+    let mut batch = Batch::new();
+    for address in &endpoint.settings.link_local {
+        let length = if address.is_ipv4() { 16 } else { 64 };
+        batch.set_address(index, IpNet::new(*address, length).expect("the length fits the family"));
+    }
+    Ok(netlink.run(batch)?)
 }
 
 fn mac(wanted: Option<MacAddress>, ipv4: Option<IpNet>) -> Result<MacAddress> {
