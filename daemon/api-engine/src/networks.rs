@@ -132,12 +132,6 @@ pub fn settings_in(field: &str, settings: wire::EndpointSettings) -> Result<Endp
             .map_err(|_| Error::invalid(format!("{field}.link_local: invalid address \"{text}\"")))
     });
     let link_local: Vec<IpAddr> = link_local.collect::<Result<_>>()?;
-    if let Some(name) = settings.driver_options.keys().next() {
-        return Err(Error::new(
-            gantry_core::ErrorKind::Unimplemented,
-            format!("{field}.driver_options: {name} is not built yet: no driver has options of endpoints"),
-        ));
-    }
     Ok(EndpointSettings {
         ipv4: optional(&format!("{field}.ipv4_address"), &settings.ipv4_address)?,
         ipv6: optional(&format!("{field}.ipv6_address"), &settings.ipv6_address)?,

@@ -14,6 +14,7 @@ use gantry_network::ipam::{self, Reservation};
 use gantry_network::netlink::{Batch, Netlink};
 use gantry_network::netns::{self, DefaultRoute};
 use gantry_network::ports::{Reserved, for_endpoint};
+use gantry_network::sysctl;
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -263,7 +264,8 @@ impl Networks {
             }
             Err(error) => return Err(error.into()),
         }
-        link_local(endpoint, namespace)
+        link_local(endpoint, namespace)?;
+        kernel_settings(endpoint, namespace)
     }
 
     /// Sets the default routes of a sandbox.
@@ -305,6 +307,29 @@ impl Networks {
     pub(super) fn shared_with(&self, context: &Context, other: &str) -> Option<ContainerId> {
         context.registry.find(other).ok().map(|keeper| keeper.id().clone())
     }
+}
+
+/// Docker's option of endpoints: `net.ipv4.conf.IFNAME.log_martians=1,...`, `IFNAME` being the interface's name.
+const SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
+
+fn kernel_settings(endpoint: &Endpoint, namespace: BorrowedFd<'_>) -> Result<()> {
+    let Some(text) = endpoint.settings.driver_options.get(SYSCTLS) else {
+        return Ok(());
+    };
+    for setting in text.split(',').filter(|setting| !setting.is_empty()) {
+        let bad = || {
+            Error::invalid(format!(
+                "invalid value for {SYSCTLS}: \"{setting}\": net.X.Y.IFNAME.Z=VALUE is expected"
+            ))
+        };
+        let (name, value) = setting.split_once('=').ok_or_else(bad)?;
+        if !name.starts_with("net.") || !name.contains(".IFNAME.") || name.contains('/') {
+            return Err(bad());
+        }
+        let name = name.replace("IFNAME", &endpoint.interface);
+        netns::enter(namespace, || sysctl::set(&name, value))?;
+    }
+    Ok(())
 }
 
 /// Adds the link-local addresses that were asked for (RFC 3927, RFC 4291).
