@@ -45,7 +45,11 @@ impl Room {
             options: options.clone(),
             work: self.work_dir(task),
         };
-        let shim = match self.shims.launch(launch).await {
+        let launched = match new.guest_of {
+            Some(host) => self.shims.join(launch, host).await,
+            None => self.shims.launch(launch).await,
+        };
+        let shim = match launched {
             Ok(shim) => shim,
             Err(error) => return Err(self.unlaunched(task, error).await),
         };
