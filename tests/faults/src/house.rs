@@ -9,9 +9,21 @@ pub const LIMIT: Duration = Duration::from_secs(30);
 
 /// A house with busybox, whose daemon writes down the stops it passes.
 pub fn house() -> (House, Passed) {
+    watched(HouseOptions::default())
+}
+
+/// The same, with a network namespace of its own.
+pub fn house_apart() -> (House, Passed) {
+    watched(HouseOptions {
+        netns: true,
+        ..HouseOptions::default()
+    })
+}
+
+fn watched(options: HouseOptions) -> (House, Passed) {
     let mut house = House::with(HouseOptions {
         programs: Some(programs()),
-        ..HouseOptions::default()
+        ..options
     });
     let passed = Passed(house.root().join("stops.log"));
     house.stop_daemon();

@@ -17,6 +17,8 @@ pub fn stops() -> Vec<String> {
         read(&top.join(room), &mut found);
     }
     assert!(!found.is_empty(), "no stop in {}", top.display());
+    // The daemon has no such stops: the room of networks ends processes of its own tests at them.
+    found.retain(|stop| !stop.starts_with("network::"));
     found.sort();
     for pair in found.windows(2) {
         assert_ne!(

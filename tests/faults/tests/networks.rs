@@ -1,0 +1,186 @@
+//! P32: the daemon killed at every stop that has to do with networks. Each house has a network namespace of its own, in which all
+//! links and rules are the daemon's.
+
+use gantry_e2e::{House, eventually};
+use gantry_faults::{LIMIT, Passed, cut_short, deadly, house_apart, runs_once, stops, walk};
+use std::io::Write;
+use std::net::TcpListener;
+
+const ONE: &str = "one";
+const NET: &str = "web";
+const OTHER: &str = "other";
+
+/// Every deed about networks, each reaching some of the stops.
+const LIFE: [&str; 15] = [
+    "network create --ipv6 web",
+    "network create other",
+    "create --name one --network web -p 8080:80 -p 8080:80/udp busybox sleep 1000",
+    "network connect other one",
+    "network disconnect other one",
+    "start one",
+    "network connect --alias uno other one",
+    "network disconnect web one",
+    "network connect web one",
+    "stop -t 0 one",
+    "start one",
+    "restart -t 0 one",
+    "rm -f one",
+    "network rm other",
+    "network rm web",
+];
+
+/// Whether the daemon has died on the way. What fails because of its death is of no interest.
+fn life(house: &mut House) -> bool {
+    LIFE.iter().any(|line| {
+        let args: Vec<&str> = line.split(' ').collect();
+        cut_short(house, &args, b"")
+    })
+}
+
+/// All that a daemon with no networks but its own and no containers has in the kernel and on the disk.
+fn holdings(house: &House) -> Vec<String> {
+    let mut all = house.netns().links();
+    all.push(house.netns().ok("nft -s list ruleset"));
+    all.push(
+        house
+            .netns()
+            .ok("iptables-save")
+            .lines()
+            .filter(|line| line.starts_with("-A"))
+            .collect(),
+    );
+    for dir in [house.exec_root().join("netns"), house.data_root().join("containers")] {
+        let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        all.extend(entries.map(|entry| entry.path().display().to_string()));
+    }
+    all.push(house.gantry().ok(&["network", "ls", "--no-trunc"]));
+    all
+}
+
+fn is_free(house: &House) -> bool {
+    house.netns().enter(|| TcpListener::bind("[::]:8080").is_ok())
+}
+
+/// What is there after the kill is what the deeds made or not; it works, and it can be removed.
+fn mended(house: &House) {
+    let gantry = house.gantry();
+    let exists = |what: &[&str]| gantry.run(what).code == 0;
+    if exists(&["container", "inspect", ONE]) {
+        let status = gantry.ok(&["inspect", "-f", "{{.State.Status}}", ONE]);
+        if status != "running" {
+            let started = gantry.run(&["start", ONE]);
+            let gone = started.stderr.contains("No such container") || started.stderr.contains("removal");
+            assert!(
+                started.code == 0 || gone,
+                "start of what was {status}: {}",
+                started.stderr
+            );
+        }
+        if exists(&["exec", ONE, "true"]) {
+            runs_once(house, ONE);
+            connected_as_said(house);
+        }
+        gantry.ok(&["rm", "-f", ONE]);
+    }
+    for name in [NET, OTHER] {
+        if exists(&["network", "inspect", name]) {
+            gantry.ok(&["network", "rm", name]);
+        }
+    }
+}
+
+/// The interfaces in the container are those of the networks that it is said to be in.
+fn connected_as_said(house: &House) {
+    let gantry = house.gantry();
+    let template = "{{range $name, $end := .NetworkSettings.Networks}}{{$end.IPAddress}} {{end}}";
+    let said = gantry.ok(&["inspect", "-f", template, ONE]);
+    let mut said: Vec<&str> = said.split_whitespace().collect();
+    let shown = gantry.ok(&["exec", ONE, "sh", "-c", "ip -o -4 addr | grep eth; true"]);
+    let addresses = shown
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(3)?.split('/').next());
+    let mut inside: Vec<&str> = addresses.collect();
+    said.sort_unstable();
+    inside.sort_unstable();
+    assert_eq!(inside, said, "{shown}");
+    // Addresses of their own, which are taken in the kernel and in the books.
+    for address in said {
+        let seen = house.netns().run(&format!("busybox ping -c 1 -W 2 {address}"));
+        assert_eq!(seen.code, 0, "{address}: {}", seen.stdout);
+    }
+}
+
+/// Everything once more; all of it must succeed, with the addresses that a daemon without a past would give.
+fn repeat(house: &House) {
+    let gantry = house.gantry();
+    for line in LIFE {
+        let args: Vec<&str> = line.split(' ').collect();
+        gantry.ok(&args);
+        if line == "start one" {
+            let address = gantry.ok(&["inspect", "-f", "{{.NetworkSettings.Networks.web.IPAddress}}", ONE]);
+            assert!(
+                address.ends_with(".0.2"),
+                "an address of a container that is gone is not given again: {address}"
+            );
+            assert!(!is_free(house), "its port is taken");
+        }
+    }
+}
+
+/// Whether the daemon died at the stop. Either way nothing is left and everything can be done again.
+fn dies_at(stop: &str) -> bool {
+    let (mut house, passed): (House, Passed) = house_apart();
+    let before = holdings(&house);
+    house.stop_daemon();
+    passed.forget();
+    house.set_env(deadly(stop, &passed));
+    house.start();
+    match life(&mut house) {
+        true => assert!(house.wait_daemon(LIMIT), "it is about to end"),
+        false => house.stop_daemon(),
+    }
+    let hit = passed.all().iter().any(|name| name == stop);
+    house.set_env(Vec::new());
+    house.start();
+    mended(&house);
+    let mut after = before.clone();
+    let clean = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        eventually("nothing is left", LIMIT, || {
+            after = holdings(&house);
+            after == before && is_free(&house)
+        });
+    }));
+    assert!(clean.is_ok(), "left: {after:#?}\nbefore it was {before:#?}");
+    repeat(&house);
+    hit
+}
+
+/// Not through the harness, which shows what a test prints only if it fails.
+fn say(line: &str) {
+    writeln!(std::io::stderr(), "{line}").expect("stderr is there");
+}
+
+#[test]
+fn p32_a_kill_at_every_stop_of_networks_leaves_nothing() {
+    let mut stops = stops();
+    stops.retain(|stop| stop.starts_with("engine::network::"));
+    if let Ok(only) = std::env::var("GANTRY_ONLY_STOP") {
+        stops.retain(|stop| stop.contains(&only));
+    }
+    let seen = walk(&stops, dies_at);
+    for stop in &seen.hit {
+        say(&format!("killed at {stop}, and nothing was left"));
+    }
+    say(&format!(
+        "failpoints of networks hit: {} of {}",
+        seen.hit.len(),
+        stops.len()
+    ));
+    assert!(
+        seen.failed.is_empty() && seen.missed.is_empty(),
+        "not recovered after a kill: {:#?}; never passed: {:?}",
+        seen.failed,
+        seen.missed
+    );
+    assert_eq!(seen.hit.len(), stops.len(), "all there are");
+}
