@@ -37,7 +37,7 @@ pub use bundle::{Bundle, BundleName, Leaving};
 pub use cleanup::Leftover;
 pub use error::{Result, TaskError};
 pub use exits::{exit_record, exit_records, forget_exits, has_exit_record};
-pub use foreign::{Discarded, Endpoint, LaunchShim, Mourned};
+pub use foreign::{Discarded, LaunchShim, Mourned};
 pub use process::ProcessMark;
 pub use program::{find_shim, shim_program};
 pub use reconnect::{Lookup, Reunion};

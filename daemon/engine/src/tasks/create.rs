@@ -45,11 +45,7 @@ impl Room {
             options: options.clone(),
             work: self.work_dir(task),
         };
-        let launched = match new.guest_of {
-            Some(host) => self.shims.join(launch, host).await,
-            None => self.shims.launch(launch).await,
-        };
-        let shim = match launched {
+        let shim = match self.shims.launch(launch).await {
             Ok(shim) => shim,
             Err(error) => return Err(self.unlaunched(task, error).await),
         };

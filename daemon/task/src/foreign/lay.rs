@@ -19,8 +19,6 @@ use std::time::{Duration, Instant};
 const PROGRAM: &str = "shim-binary-path";
 /// Link to a directory that outlives reboots.
 const WORK: &str = "work";
-/// There if the shim was there before the task and stays after it.
-const GUEST: &str = "guest";
 /// The shim's process, told from any that bears its pid later.
 const SHIM_MARK: &str = "shim.mark";
 /// There once the event of the task's exit is told.
@@ -74,17 +72,6 @@ impl Bundle {
     pub(super) fn program(&self) -> Option<PathBuf> {
         let text = fs::read_to_string(self.path().join(PROGRAM)).ok()?;
         Some(PathBuf::from(text.trim())).filter(|path| path.is_absolute())
-    }
-
-    /// Writes down that its shim is not its own.
-    pub(super) fn mark_guest(&self, host: &str) -> Result<()> {
-        let path = self.path().join(GUEST);
-        fs::write(&path, host).map_err(|source| TaskError::MakeBundle { path, source })
-    }
-
-    /// Whether its shim is not its own.
-    pub(crate) fn is_guest(&self) -> bool {
-        self.path().join(GUEST).exists()
     }
 
     pub(super) fn shim_mark(&self) -> Option<ProcessMark> {
