@@ -6,6 +6,10 @@
 //! clients know how to do without.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+#![allow(
+    clippy::needless_update,
+    reason = "the macros make requests of more fields and of fewer"
+)]
 
 mod bad;
 mod bed;
