@@ -14,7 +14,7 @@ const SHIMS: [(&str, &str); 2] = [("own", "io.containerd.gantry.v1"), ("foreign"
 
 #[test]
 fn the_file_says_where_everything_is_and_flags_win() {
-    let mut stand = Stand::new("");
+    let mut stand = Stand::new("oom_score = 100\n");
     let flagged = stand.path("flag.sock");
     stand.start(&["--address", &stand.text("flag.sock"), "--log-level", "debug"]);
     let version = stand.ctr_at(&flagged, &["version"]);
@@ -31,6 +31,8 @@ fn the_file_says_where_everything_is_and_flags_win() {
     );
     let mode = fs::metadata(&flagged).expect("a socket").mode() & 0o7777;
     assert_eq!(mode, 0o660);
+    let score = fs::read_to_string(format!("/proc/{}/oom_score_adj", stand.pid())).expect("the daemon runs");
+    assert_eq!(score.trim(), "100");
     let docker = Command::new("find")
         .arg(stand.path(""))
         .args(["-name", "docker*"])
@@ -118,9 +120,10 @@ fn containers_of_both_shims_live_on_and_are_found_again() {
     stand.stop();
 }
 
-/// A shim as any other, which writes down how it was called.
-fn watched_shim(stand: &Stand) -> String {
-    let path = stand.path("containerd-shim-watched-v2");
+/// A shim as any other, which writes down how it was called, where clients install programs.
+fn install_watched_shim(stand: &Stand) {
+    fs::create_dir_all(stand.path("opt/bin")).expect("a directory");
+    let path = stand.path("opt/bin/containerd-shim-watched-v2");
     let text = format!(
         "#!/bin/sh\nprintf '%s\\n' \"$@\" > {0}/called.$$\nenv > {0}/env.$$\nmv {0}/env.$$ {0}/env\nmv {0}/called.$$ {0}/called\n\
          exec containerd-shim-runc-v2 \"$@\"\n",
@@ -128,7 +131,6 @@ fn watched_shim(stand: &Stand) -> String {
     );
     fs::write(&path, text).expect("a file");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode");
-    path.display().to_string()
 }
 
 /// A protobuf Any: field 1 its type, field 2 its value.
@@ -142,15 +144,18 @@ fn any(kind: &str, value: &[u8]) -> Vec<u8> {
 
 #[test]
 fn shims_are_told_how_to_publish_and_can() {
-    let mut stand = Stand::new("[ttrpc]\naddress = \"@/elsewhere.ttrpc\"\n");
+    let mut stand = Stand::new(
+        "[ttrpc]\naddress = \"@/elsewhere.ttrpc\"\n[plugins.\"io.containerd.internal.v1.opt\"]\npath = \"@/opt\"\n",
+    );
     stand.start(&[]);
-    let shim = watched_shim(&stand);
+    install_watched_shim(&stand);
+    let shim = "io.containerd.watched.v2";
     let rootfs = stand.rootfs();
     stand.ok(&[
         "run",
         "--rm",
         "--runtime",
-        &shim,
+        shim,
         "--rootfs",
         &rootfs,
         "once",

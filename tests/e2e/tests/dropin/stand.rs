@@ -158,6 +158,10 @@ impl Stand {
         self.daemon = Some(daemon);
     }
 
+    pub fn pid(&self) -> u32 {
+        self.daemon.as_ref().expect("a daemon runs").id()
+    }
+
     /// SIGTERM, and its end, which must be a good one.
     pub fn stop(&mut self) {
         let mut daemon = self.daemon.take().expect("a daemon runs");
