@@ -20,12 +20,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 /// What nobody knows is said so.
 const UNKNOWN: u32 = 255;
 /// How long a shim may take to say what it knows.
 const LOOK: Duration = Duration::from_secs(2);
+/// When a shim is asked again that does not let itself be waited for.
+const AGAIN: Duration = Duration::from_secs(1);
 
 type Key = (Namespace, ContainerId);
 
@@ -310,18 +312,15 @@ impl Room {
     /// Waits for the end, tells it, and clears up after a shim that died.
     async fn watch(self: Arc<Self>, one: Arc<One>) {
         let end = loop {
-            match one.shim.wait_sandbox().await {
+            let error = match one.shim.wait_sandbox().await {
                 Ok(end) => break Ok(end),
-                // A connection may break; the shim is gone when there is no other.
-                Err(error) if error.is_lost() => match one.shim.sandbox_state(false, LOOK).await {
-                    Ok(_) => {}
-                    Err(_) => break Err(error),
-                },
-                Err(error) => {
-                    warn!(ns = %one.key.0, container = %one.key.1, err = %error, "a sandbox cannot be waited for; its shim is watched");
-                    one.shim.gone().await;
-                    break Err(error);
-                }
+                Err(error) => error,
+            };
+            // A connection may break, and some shims are not to be waited for before they are started; a shim that is gone is.
+            debug!(ns = %one.key.0, container = %one.key.1, err = %error, "a sandbox is waited for again");
+            tokio::select! {
+                () = one.shim.gone() => break Err(error),
+                () = tokio::time::sleep(AGAIN) => {}
             }
         };
         let died = end.is_err();
