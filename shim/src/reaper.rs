@@ -176,7 +176,12 @@ fn record(shim: &Shim, container: &Container, process: &Process, exited: &Exited
         oom_killed: exited.oom_killed,
     };
     let path = container.state_dir.join(exit_file_name(process.exec.as_deref()));
-    durable::write(&path, &serde_json::to_vec(&record)?)
+    let text = serde_json::to_vec(&record)?;
+    if container.driven {
+        return durable::write(&path, &text);
+    }
+    // A client's daemon is told by events; its bundles do not outlive a boot.
+    durable::write_volatile(&path, &text)
 }
 
 fn text_of(time: SystemTime) -> String {

@@ -103,8 +103,9 @@ impl Adaptor for Metered<'_> {
 }
 
 fn new_task(request: pb::CreateTaskRequest) -> Result<NewTask> {
-    if !request.task_api_address.is_empty() {
-        let text = "task_api_address is not served: a task's shim is found by its container's sandbox";
+    if !request.task_api_address.is_empty() || request.task_api_version != 0 {
+        let text =
+            "task_api_address and task_api_version are not served: a task's shim is found by its container's sandbox";
         return Err(Error::new(ErrorKind::Unimplemented, text));
     }
     Ok(NewTask {

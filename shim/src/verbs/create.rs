@@ -113,6 +113,12 @@ fn plan(shim: &Shim, request: &CreateTaskRequest) -> Result<Plan> {
         refuse_for_builtin(&options, &runc, request)?;
         Runtime::Builtin
     } else {
+        if !runc.criu_image_path.is_empty() {
+            return Err(Failure::new(
+                Kind::Unsupported,
+                "criu_image_path is not served: each checkpoint says where its image goes",
+            ));
+        }
         let (name, args) = (options.runtime.clone(), options.runtime_args.clone());
         Runtime::Program(byname::Program {
             name,

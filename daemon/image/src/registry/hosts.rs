@@ -165,7 +165,7 @@ fn endpoint(
     endpoint.mirror = mirrors.is_some();
     endpoint.stands_for = mirrors.filter(|origin| *origin != endpoint.host).map(str::to_owned);
     if host.override_path.unwrap_or(false) || endpoint.base.ends_with("/v2") {
-        endpoint.api = endpoint.base.clone();
+        endpoint.api.clone_from(&endpoint.base);
     }
     endpoint.can = capabilities(dir, host.capabilities)?;
     endpoint.headers = headers(dir, host.header)?;

@@ -78,7 +78,7 @@ impl Endpoint {
         let base = url.trim_end_matches('/').to_owned();
         Ok(Self {
             mirror: true,
-            ..Self::of(base, authority.as_ref(), lax)
+            ..Self::of(base, authority.as_str(), lax)
         })
     }
 
