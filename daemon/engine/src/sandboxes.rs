@@ -156,7 +156,7 @@ impl Sandboxes {
                 Err(error) if error.kind() == ErrorKind::FailedPrecondition => return Err(told(error)),
                 Err(error) => {
                     room.take_away(&one).await;
-                    return Err(told(error).context(&format!("failed to start sandbox {}", one.key.1)));
+                    return Err(told(error).context(format!("failed to start sandbox {}", one.key.1)));
                 }
             };
             let happening = Happening::SandboxStart {
@@ -270,7 +270,7 @@ impl Room {
         if runtime.name.is_empty() {
             return Err(Error::invalid(format!("sandbox {} names no runtime", key.1)));
         }
-        let failed = |error: Error| error.context(&format!("failed to start new shim for sandbox {}", key.1));
+        let failed = |error: Error| error.context(format!("failed to start new shim for sandbox {}", key.1));
         let launch = LaunchShim {
             namespace: key.0.clone(),
             id: key.1.clone(),
@@ -294,7 +294,7 @@ impl Room {
             Err(error) => {
                 shim.retire().await;
                 self.bury(key, shim).await;
-                Err(told(error).context(&format!("failed to create sandbox {}", key.1)))
+                Err(told(error).context(format!("failed to create sandbox {}", key.1)))
             }
         }
     }

@@ -16,6 +16,9 @@ use std::path::Path;
 use std::sync::Arc;
 use tracing::warn;
 
+/// A descriptor and what the shim keeps it as.
+type Named = (String, OwnedFd);
+
 const DNS_UDP: &str = "dns/udp";
 const DNS_TCP: &str = "dns/tcp";
 
@@ -63,7 +66,7 @@ pub(crate) async fn take_up(context: &Arc<Context>, record: &Arc<ContainerRecord
 impl Networks {
     /// What the shim is to have, by name: the sockets that hold ports themselves, and copies of those that names are asked at.
     /// And which ports.
-    fn sockets(&self, id: &ContainerId) -> Result<(Vec<(String, OwnedFd)>, Vec<PublishedPort>)> {
+    fn sockets(&self, id: &ContainerId) -> Result<(Vec<Named>, Vec<PublishedPort>)> {
         let known = self.slots.lock().get(id).cloned();
         let Some(slot) = known else {
             return Ok(Default::default());
