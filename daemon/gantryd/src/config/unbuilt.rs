@@ -288,9 +288,8 @@ mod tests {
 
     #[test]
     fn what_asks_for_nothing_passes_and_the_rest_is_named() {
-        for (key, value) in [("tls", json!(false))] {
-            assert!(verdict(key, value).is_ok(), "{key}");
-        }
+        assert!(verdict("tls", json!(false)).is_ok());
+        assert!(verdict("init", json!(false)).is_ok());
         for (key, value) in [
             ("userns-remap", json!("default")),
             ("selinux-enabled", json!(true)),
