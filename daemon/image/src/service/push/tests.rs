@@ -276,7 +276,7 @@ async fn a_login_is_asked_for_once_and_for_what_is_done() {
         ..PushOptions::default()
     };
     push_with(&bed, &one.target, &name, options).await.0.unwrap();
-    assert_eq!(answering.await.unwrap(), [fake.address.clone()]);
+    assert_eq!(answering.await.unwrap(), std::slice::from_ref(&fake.address));
     let asked = fake
         .content
         .lock()
