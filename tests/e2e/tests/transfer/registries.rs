@@ -68,7 +68,7 @@ fn an_image_goes_to_a_registry_and_comes_back_as_much_of_it_as_is_wanted() {
         let key = format!("index-{}", image.index);
         assert_eq!(events(&told, &key), ["waiting", "complete"]);
         let root = told.iter().find(|one| one.name == key).unwrap();
-        assert_eq!(root.parents, [remote.clone()]);
+        assert_eq!(root.parents, std::slice::from_ref(&remote));
         let held = two.content(&two.caller).await;
         let wanted = [
             &image.index,
