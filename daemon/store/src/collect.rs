@@ -26,7 +26,7 @@ const SWEEP: usize = 64;
 /// Tables whose references decide what lives: not to be collected over blindly.
 const MUST_READ: [&str; 4] = ["client_containers", "containers", "images", "sandboxes"];
 /// How long a request waits for others like it.
-const GATHER: Duration = Duration::from_millis(100);
+const GATHER: Duration = Duration::from_secs(5);
 /// A collection comes at least this often.
 const AT_LEAST: Duration = Duration::from_secs(60 * 60);
 

@@ -193,7 +193,7 @@ pub fn link_rules(
             .addresses()
             .flat_map(|from| ports.iter().map(move |port| (from, *port)))
             .collect();
-        let rules = super::rules::of_endpoint(&link.endpoint, &allowed)?;
+        let rules = super::rules::of_endpoint(&link.endpoint, &allowed, false)?;
         Some((link.endpoint.id.clone(), rules))
     });
     said.collect()

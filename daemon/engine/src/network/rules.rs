@@ -41,8 +41,8 @@ pub fn of_network(record: &NetworkRecord) -> Option<NetworkRules> {
 }
 
 /// `None` where there is nothing to say: starting such a container costs no transaction.
-pub fn of_endpoint(endpoint: &Endpoint, links: &[(IpAddr, Port)]) -> Option<EndpointRules> {
-    if endpoint.ports.is_empty() && links.is_empty() {
+pub fn of_endpoint(endpoint: &Endpoint, links: &[(IpAddr, Port)], closed: bool) -> Option<EndpointRules> {
+    if endpoint.ports.is_empty() && links.is_empty() && !closed {
         return None;
     }
     Some(EndpointRules {
@@ -72,7 +72,7 @@ impl Networks {
         }
         for sandbox in self.shown.read().values() {
             for endpoint in &sandbox.endpoints {
-                if let Some(said) = of_endpoint(endpoint, &[])
+                if let Some(said) = of_endpoint(endpoint, &[], self.is_closed(endpoint))
                     && rules.networks.contains_key(&said.network)
                 {
                     rules.endpoints.insert(endpoint.id.clone(), said);
@@ -143,9 +143,22 @@ impl Networks {
         Ok(())
     }
 
+    /// Whether containers of the endpoint's network may not talk to each other: then the firewall must know each by its port.
+    pub(super) fn is_closed(&self, endpoint: &Endpoint) -> bool {
+        let network = self.by_id(&endpoint.network).ok();
+        network
+            .and_then(|network| of_network(&network))
+            .is_some_and(|rules| !rules.icc)
+    }
+
     /// Says what is to be said of endpoints and no more, all of it in one transaction.
     pub(super) fn publish_ports(&self, endpoints: &[Endpoint], links: Vec<(String, EndpointRules)>) -> Result<()> {
-        let said = |endpoint: &Endpoint| Some((endpoint.id.clone(), of_endpoint(endpoint, &[])?));
+        let said = |endpoint: &Endpoint| {
+            Some((
+                endpoint.id.clone(),
+                of_endpoint(endpoint, &[], self.is_closed(endpoint))?,
+            ))
+        };
         let said: Vec<_> = endpoints.iter().filter_map(said).chain(links).collect();
         if said.is_empty() && self.wall.lock().is_none() {
             return Ok(());

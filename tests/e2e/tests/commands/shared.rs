@@ -667,11 +667,10 @@ fn ulimit(stage: &Stage, verb: &str) {
     for runtime in ["gantry", "runc"] {
         let flags = ["--runtime", runtime, flags[0], flags[1]];
         let name = running(stage, verb, &flags, "exec sleep 1000");
-        assert_eq!(
-            stage.gantry.ok(&["exec", &name, "sh", "-c", shown]),
-            "55 66",
-            "{runtime}"
-        );
+        let limits = stage.gantry.ok(&["exec", &name, "sh", "-c", shown]);
+        // Debian's runc is a Go program that raises its own soft limit, and does not always put it back before the program runs.
+        let known = runtime == "runc" && limits == "66 66";
+        assert!(limits == "55 66" || known, "{runtime}: {limits}");
         stage.gone(&name);
     }
 }
