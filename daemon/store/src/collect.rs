@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Victims that go in one batch.
 const SWEEP: usize = 64;
@@ -304,12 +304,11 @@ impl Collector {
     fn run(&self, wake: &mpsc::Receiver<()>) {
         loop {
             match wake.recv_timeout(AT_LEAST) {
-                Ok(()) => std::thread::sleep(GATHER),
+                Ok(()) if gathered(wake) => {}
+                Ok(()) => return,
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,
             }
-            // A second request that came meanwhile is served by this round.
-            while wake.try_recv().is_ok() {}
             match self.collect() {
                 Ok(collected) if collected == Collected::default() => {}
                 Ok(collected) => tracing::info!(
@@ -320,6 +319,18 @@ impl Collector {
                 ),
                 Err(error) => tracing::warn!(err = %error, "collection failed; the next one tries again"),
             }
+        }
+    }
+}
+
+/// Lets other requests come, which are served by the same round; false at the daemon's end.
+fn gathered(wake: &mpsc::Receiver<()>) -> bool {
+    let until = Instant::now() + GATHER;
+    loop {
+        match wake.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(()) => {}
+            Err(mpsc::RecvTimeoutError::Timeout) => return true,
+            Err(mpsc::RecvTimeoutError::Disconnected) => return false,
         }
     }
 }
