@@ -91,7 +91,7 @@ impl Networks {
     ) -> Result<Self> {
         let instance = Instance::new(config.instance.clone());
         let drivers: Vec<Box<dyn Driver>> = vec![
-            Box::new(Bridge::new(instance.clone(), config.ip_forward).isolating(config.firewall != Firewall::Nftables)),
+            Box::new(Bridge::new(instance.clone(), config.ip_forward)),
             Box::new(Macvlan::new(instance.clone())),
             Box::new(Ipvlan::new(instance.clone())),
             Box::new(Host),
