@@ -70,15 +70,15 @@ fn unknown_keys_and_bad_values_are_named() {
         (r#"{"max-concurrent-downloads": 0}"#, "max-concurrent-downloads"),
         (r#"{"exec-opts": ["native.cgroupdriver=systemd"]}"#, "exec-opt"),
         (r#"{"log-driver": "syslog"}"#, "log-driver"),
-        (r#"{"bip": "10.0.0.1/8"}"#, "bip"),
+        (r#"{"bip": "10.0.0.1"}"#, "bip"),
         (r#"[]"#, "object"),
         (r#"{"#, "daemon.json"),
     ] {
         let text = refusal(json, &[]);
         assert!(text.contains(key), "{key} in {text}");
     }
-    let text = refusal("", &["--icc=false"]);
-    assert!(text.contains("--icc") && text.contains("not built yet"), "{text}");
+    let text = refusal("", &["--selinux-enabled"]);
+    assert!(text.contains("--selinux-enabled") && text.contains("not built yet"), "{text}");
 }
 
 #[test]
