@@ -152,7 +152,11 @@ impl Networks {
     /// Makes what networks have in the kernel, or mends it. A network that cannot be made is complained of, and made again when it
     /// is needed.
     pub fn bring_up(&self) {
-        let all: Vec<_> = self.records.read().values().cloned().collect();
+        // The default bridge of a daemon beside the plain one is made when somebody joins it.
+        let wanted = |record: &&Arc<NetworkRecord>| {
+            record.name != "bridge" || self.config.instance.is_none() || self.is_used(&record.id)
+        };
+        let all: Vec<_> = self.records.read().values().filter(wanted).cloned().collect();
         for record in &all {
             let made = self
                 .driver(&record.driver)

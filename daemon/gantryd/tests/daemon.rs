@@ -258,8 +258,11 @@ fn configurations_are_checked() {
     assert!(!roots.path("data").exists(), "a check makes nothing");
     let text = roots.refused(&["--validate", "--label", "c=d"]);
     assert!(text.contains("--label") && text.contains("daemon.json"), "{text}");
-    let text = roots.refused(&["--bip", "10.1.0.1/16"]);
-    assert!(text.contains("--bip") && text.contains("not built yet"), "{text}");
+    let text = roots.refused(&["--selinux-enabled"]);
+    assert!(
+        text.contains("--selinux-enabled") && text.contains("not built yet"),
+        "{text}"
+    );
     let text = roots.refused(&["--no-such-flag"]);
     assert!(text.contains("--no-such-flag"), "{text}");
     let version = Command::new(env!("CARGO_BIN_EXE_gantryd"))

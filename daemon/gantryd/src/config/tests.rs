@@ -78,7 +78,10 @@ fn unknown_keys_and_bad_values_are_named() {
         assert!(text.contains(key), "{key} in {text}");
     }
     let text = refusal("", &["--selinux-enabled"]);
-    assert!(text.contains("--selinux-enabled") && text.contains("not built yet"), "{text}");
+    assert!(
+        text.contains("--selinux-enabled") && text.contains("not built yet"),
+        "{text}"
+    );
 }
 
 #[test]
