@@ -2,9 +2,7 @@
 
 use crate::status::{Answer, answer, finish, refuse};
 use crate::{Door, check, config, time};
-use gantry_core::network::{
-    Endpoint, EndpointSettings, IpamSettings, NetworkRecord, NewNetwork, Pool, PoolRequest, Scope,
-};
+use gantry_core::network::{Endpoint, EndpointSettings, IpamSettings, NetworkRecord, NewNetwork, Pool, PoolRequest};
 use gantry_core::{Error, Result};
 use gantry_engine::{Attachment, Connect, ContainerNetworks, Member, NetworkView};
 use gantry_proto::gantry::v1 as wire;
@@ -168,11 +166,7 @@ fn network_out(view: NetworkView) -> wire::Network {
         id: record.id.to_string(),
         name: record.name.clone(),
         created_at: Some(time::out(record.created_at)),
-        scope: match record.scope {
-            Scope::Local => "local",
-            Scope::Global => "global",
-        }
-        .to_owned(),
+        scope: record.scope.name().to_owned(),
         driver: record.driver.clone(),
         ipv4: record.ipv4,
         ipv6: record.ipv6,

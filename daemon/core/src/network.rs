@@ -81,6 +81,15 @@ pub enum Scope {
     Global,
 }
 
+impl Scope {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Global => "global",
+        }
+    }
+}
+
 /// One address family's share of a network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pool {

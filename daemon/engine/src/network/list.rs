@@ -1,7 +1,7 @@
 //! What networks there are and who is in them.
 
+use super::Networks;
 use super::plan::exposed_ports;
-use super::{Networks, scope_name};
 use crate::Engine;
 use crate::filters::Filters;
 use gantry_core::container::ContainerRecord;
@@ -48,7 +48,7 @@ impl Engine {
             filters.any("driver", |value| value == record.driver)
                 && filters.any("id", |value| record.id.as_str().starts_with(value))
                 && filters.any("name", |value| record.name.contains(value))
-                && filters.any("scope", |value| value == scope_name(record.scope))
+                && filters.any("scope", |value| value == record.scope.name())
                 && filters.any("type", |value| (value == "builtin") == predefined)
                 && filters.labels(&record.labels)
                 && dangling.is_none_or(|wanted| wanted == (!predefined && view.members.is_empty()))
