@@ -28,7 +28,7 @@ pub use list::{Attachment, ContainerNetworks, Member, NetworkView};
 pub use live::Connect;
 
 use crate::events::Event;
-use gantry_core::network::{NetworkId, NetworkRecord, Sandbox, Scope};
+use gantry_core::network::{NetworkId, NetworkRecord, Sandbox};
 use gantry_core::{ContainerId, Error, ErrorKind, Result};
 use gantry_network::Instance;
 use gantry_network::driver::{Bridge, Driver, Host, Ipvlan, Macvlan, Null};
@@ -166,9 +166,9 @@ impl Networks {
             }
         }
         self.publish_all();
-        if all.iter().any(|record| rules::of_network(record).is_some())
-            && let Err(error) = self.wall()
-        {
+        if !all.iter().any(|record| rules::of_network(record).is_some()) {
+            self.clear_what_is_noted();
+        } else if let Err(error) = self.wall() {
             warn!(err = %error, "the firewall could not be set up");
         }
     }
@@ -189,8 +189,9 @@ impl Networks {
         }
         if let Some((wall, watch)) = self.wall.lock().take() {
             drop(watch);
-            if let Err(error) = wall.clear() {
-                warn!(err = %error, "the firewall's rules stay");
+            match wall.clear() {
+                Ok(()) => self.forget_backend(),
+                Err(error) => warn!(err = %error, "the firewall's rules stay"),
             }
         }
     }
@@ -261,12 +262,5 @@ impl crate::Engine {
             Ok(outcome)
         })
         .await
-    }
-}
-
-fn scope_name(scope: Scope) -> &'static str {
-    match scope {
-        Scope::Local => "local",
-        Scope::Global => "global",
     }
 }

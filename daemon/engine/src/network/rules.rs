@@ -7,6 +7,7 @@ use gantry_core::{Error, Result};
 use gantry_network::firewall::{Backend, EndpointRules, Foreign, Iptables, NetworkRules, Nftables, Rules, Wall};
 use ipnet::IpNet;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tracing::warn;
 
@@ -103,24 +104,57 @@ impl Networks {
         Ok(Some(wall))
     }
 
-    /// What a former daemon said by the other backend is taken away. Which it used lasts as long as its rules: until a reboot.
+    /// What a former daemon said by the other backend is taken away.
     fn clear_the_other(&self, backend: &dyn Backend) {
-        let note = self.dir.with_file_name("firewall");
-        let before = std::fs::read_to_string(&note).unwrap_or_default();
+        let before = self.noted_backend();
         if before == backend.name() {
             return;
         }
-        let cleared = match before.as_str() {
-            "nftables" => Nftables::new(&self.instance).clear(),
-            "iptables" => Iptables::new(&self.instance, self.config.ip_forward).and_then(|other| other.clear()),
-            _ => Ok(()),
-        };
-        if let Err(error) = cleared {
+        if let Err(error) = self.clear_backend(&before) {
             warn!(err = %error, "rules of the other firewall backend stay");
             return;
         }
+        let note = self.backend_note();
         if let Err(error) = std::fs::write(&note, backend.name()) {
             warn!(err = %error, "the firewall backend in use cannot be noted in {}", note.display());
+        }
+    }
+
+    /// Where nothing is to be said: takes away what a former daemon said that did not come to an orderly end.
+    pub(super) fn clear_what_is_noted(&self) {
+        let before = self.noted_backend();
+        if before.is_empty() {
+            return;
+        }
+        match self.clear_backend(&before) {
+            Ok(()) => self.forget_backend(),
+            Err(error) => warn!(err = %error, "rules of a former daemon stay"),
+        }
+    }
+
+    /// The note of the backend whose rules are there. It lasts as long as they do: until a reboot.
+    fn backend_note(&self) -> PathBuf {
+        self.dir.with_file_name("firewall")
+    }
+
+    fn noted_backend(&self) -> String {
+        std::fs::read_to_string(self.backend_note()).unwrap_or_default()
+    }
+
+    pub(super) fn forget_backend(&self) {
+        let note = self.backend_note();
+        if let Err(error) = std::fs::remove_file(&note)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            warn!(err = %error, "{} cannot be removed", note.display());
+        }
+    }
+
+    fn clear_backend(&self, name: &str) -> Result<()> {
+        match name {
+            "nftables" => Ok(Nftables::new(&self.instance).clear()?),
+            "iptables" => Ok(Iptables::new(&self.instance, self.config.ip_forward)?.clear()?),
+            _ => Ok(()),
         }
     }
 
