@@ -2,7 +2,7 @@
 
 use crate::bed::{registry, store, transfer, with};
 use gantry_e2e::PATIENCE;
-use gantry_proto_containerd::any::pack;
+use gantry_proto_containerd::any::{is, pack};
 use gantry_proto_containerd::services::leases::v1 as leases;
 use gantry_proto_containerd::types::transfer as wire;
 use tokio::io::AsyncReadExt;
@@ -44,13 +44,16 @@ fn a_transfer_ends_with_its_client() {
 #[test]
 fn an_import_ends_with_its_stream() {
     with(|bed| async move {
-        let (to, from) = bed.open(&bed.caller, "broken").await.unwrap();
+        let (to, mut from) = bed.open(&bed.caller, "broken").await.unwrap();
         let source = wire::ImageImportStream {
             stream: "broken".to_owned(),
             ..wire::ImageImportStream::default()
         };
         let caller = bed.caller.clone();
         let importing = tokio::spawn(async move { transfer(&caller, pack(&source), pack(&store("x:1")), "").await });
+        // Somebody reads: the import has begun.
+        let window = tokio::time::timeout(PATIENCE, from.message()).await.unwrap().unwrap();
+        assert!(window.is_some_and(|message| is::<wire::WindowUpdate>(&message)));
         let data = wire::Data {
             data: vec![b'x'; 100].into(),
         };
