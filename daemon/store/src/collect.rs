@@ -3,6 +3,9 @@
 //! What is young when a victim's turn comes (see [`crate::young`]), and all it refers to, is kept. Victims go from those
 //! that refer to those referred to: whatever is kept at its turn still has all its parts. A victim whose claim is taken
 //! is in use and kept.
+//!
+//! A collection that nobody waits for also spares what was made or changed in the last seconds: a client that holds no lease refers
+//! to it by its next call.
 
 use crate::blob::{Blob, BlobStore, IngestRecord, blob_claim};
 use crate::db::{Claim, Store, View};
@@ -26,7 +29,9 @@ const SWEEP: usize = 64;
 /// Tables whose references decide what lives: not to be collected over blindly.
 const MUST_READ: [&str; 4] = ["client_containers", "containers", "images", "sandboxes"];
 /// How long a request waits for others like it.
-const GATHER: Duration = Duration::from_secs(5);
+const GATHER: Duration = Duration::from_millis(200);
+/// What is younger than this is spared by the collections of the background.
+const SPARED: Duration = Duration::from_secs(5);
 /// A collection comes at least this often.
 const AT_LEAST: Duration = Duration::from_secs(60 * 60);
 
@@ -63,6 +68,8 @@ pub struct Collected {
     pub freed: u64,
     /// Nothing was collected because damaged records are in quarantine: what they referred to is not known.
     pub held_back: bool,
+    /// There were things too young to be looked at.
+    pub spared: bool,
 }
 
 /// What the mark decides on.
@@ -74,6 +81,7 @@ struct Marked {
     rows: HashMap<Node, (&'static str, Vec<u8>)>,
     expired_leases: Vec<(Namespace, LeaseId)>,
     orphans: Vec<<Leased as Record>::Key>,
+    spared: bool,
 }
 
 impl Collector {
@@ -107,6 +115,11 @@ impl Collector {
 
     /// Collects now; waits for a collection that runs already.
     pub fn collect(&self) -> Result<Collected> {
+        self.collect_older(Duration::ZERO)
+    }
+
+    /// The same, sparing blobs and snapshots that were changed less than `age` ago.
+    fn collect_older(&self, age: Duration) -> Result<Collected> {
         let _running = self.running.lock();
         let mut collected = Collected::default();
         if self.store.holds_back()? {
@@ -115,7 +128,8 @@ impl Collector {
             return Ok(collected);
         }
         let young = self.store.young().collect();
-        let mut marked = self.mark()?;
+        let mut marked = self.mark(age)?;
+        collected.spared = marked.spared;
         failpoint!("store::collect::marked");
         collected.removed = self.sweep(&mut marked, &young)?;
         collected.leases = self.sweep_leases(&marked)?;
@@ -131,7 +145,7 @@ impl Collector {
         Ok(collected)
     }
 
-    fn mark(&self) -> Result<Marked> {
+    fn mark(&self, age: Duration) -> Result<Marked> {
         let now = SystemTime::now();
         let view = self.store.view();
         let mut marked = Marked {
@@ -141,13 +155,15 @@ impl Collector {
             rows: HashMap::new(),
             expired_leases: Vec::new(),
             orphans: Vec::new(),
+            spared: false,
         };
+        let spared = |changed: SystemTime| now.duration_since(changed).is_ok_and(|since| since < age);
         self.mark_leases(&view, now, &mut marked)?;
         for (key, blob) in view.list::<Blob>()? {
-            marked.candidate(blob.facts(&key), now);
+            marked.candidate(blob.facts(&key), now, spared(blob.updated_at));
         }
         for (key, snapshot) in view.list::<Snapshot>()? {
-            marked.candidate(snapshot.facts(&key), now);
+            marked.candidate(snapshot.facts(&key), now, spared(snapshot.updated_at));
         }
         for (key, ingest) in view.list::<IngestRecord>()? {
             if let Some(facts) = ingest.facts(&key) {
@@ -302,23 +318,41 @@ impl Collector {
     }
 
     fn run(&self, wake: &mpsc::Receiver<()>) {
+        let mut next = AT_LEAST;
         loop {
-            match wake.recv_timeout(AT_LEAST) {
+            match wake.recv_timeout(next) {
                 Ok(()) if gathered(wake) => {}
                 Ok(()) => return,
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,
             }
-            match self.collect() {
-                Ok(collected) if collected == Collected::default() => {}
-                Ok(collected) => tracing::info!(
-                    removed = collected.removed.len(),
-                    layers = collected.layers,
-                    freed = collected.freed,
-                    "collected what nothing refers to"
-                ),
+            next = AT_LEAST;
+            match self.collect_older(SPARED) {
+                Ok(collected) => {
+                    if collected.spared {
+                        next = SPARED;
+                    }
+                    collected.tell();
+                }
                 Err(error) => tracing::warn!(err = %error, "collection failed; the next one tries again"),
             }
+        }
+    }
+}
+
+impl Collected {
+    fn tell(&self) {
+        let nothing = Self {
+            spared: self.spared,
+            ..Self::default()
+        };
+        if *self != nothing {
+            tracing::info!(
+                removed = self.removed.len(),
+                layers = self.layers,
+                freed = self.freed,
+                "collected what nothing refers to"
+            );
         }
     }
 }
@@ -336,9 +370,13 @@ fn gathered(wake: &mpsc::Receiver<()>) -> bool {
 }
 
 impl Marked {
-    fn candidate(&mut self, facts: Option<Facts>, now: SystemTime) {
+    fn candidate(&mut self, facts: Option<Facts>, now: SystemTime, spared: bool) {
         if let Some(facts) = facts {
             self.graph.add(&facts, now);
+            if spared {
+                self.graph.root(facts.node.clone(), Reach::Full);
+                self.spared = true;
+            }
             self.victims.insert(facts.node);
         }
     }

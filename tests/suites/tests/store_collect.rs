@@ -496,8 +496,9 @@ fn sha256(content: &str) -> Digest {
 }
 
 #[test]
-fn the_background_collects_on_request() {
+fn the_background_collects_on_request_and_spares_what_is_young() {
     let world = world();
+    let made = Instant::now();
     let stray = world.blob("stray", &[], None);
     let background = world.collector.clone().background().unwrap();
     background.request();
@@ -506,5 +507,10 @@ fn the_background_collects_on_request() {
         assert!(Instant::now() < until, "nothing was collected");
         std::thread::sleep(Duration::from_millis(5));
     }
+    assert!(
+        made.elapsed() > Duration::from_secs(4),
+        "gone after {:?}",
+        made.elapsed()
+    );
     drop(background);
 }
