@@ -94,9 +94,10 @@ impl Networks {
             Firewall::Nftables => Box::new(Nftables::new(&self.instance)),
             Firewall::Iptables => Box::new(Iptables::new(&self.instance, self.config.ip_forward)?),
         };
-        self.clear_the_other(&*backend);
+        self.note_backend(backend.name());
         let foreign = Foreign::new(&self.instance, &*backend);
         let wall = Arc::new(Wall::new(backend, foreign, self.rules())?);
+        self.clear_others(wall.backend());
         let watch = wall.watch().inspect_err(
             |error| warn!(err = %error, "the firewall is not watched: rules that others remove stay lost"),
         );
@@ -104,41 +105,51 @@ impl Networks {
         Ok(Some(wall))
     }
 
-    /// What a former daemon said by the other backend is taken away.
-    fn clear_the_other(&self, backend: &dyn Backend) {
-        let before = self.noted_backend();
-        if before == backend.name() {
-            return;
+    /// What a former daemon said by the other backend is taken away, once all is said by this one: nobody finds a gap.
+    fn clear_others(&self, name: &str) {
+        for other in self.noted_backends().iter().filter(|noted| *noted != name) {
+            if let Err(error) = self.clear_backend(other) {
+                warn!(err = %error, "rules of the other firewall backend stay");
+                return;
+            }
         }
-        if let Err(error) = self.clear_backend(&before) {
-            warn!(err = %error, "rules of the other firewall backend stay");
-            return;
-        }
-        let note = self.backend_note();
-        if let Err(error) = std::fs::write(&note, backend.name()) {
-            warn!(err = %error, "the firewall backend in use cannot be noted in {}", note.display());
-        }
+        self.write_note(name);
     }
 
     /// Where nothing is to be said: takes away what a former daemon said that did not come to an orderly end.
     pub(super) fn clear_what_is_noted(&self) {
-        let before = self.noted_backend();
-        if before.is_empty() {
-            return;
-        }
-        match self.clear_backend(&before) {
+        let noted = self.noted_backends();
+        let cleared = noted.iter().try_for_each(|name| self.clear_backend(name));
+        match cleared {
             Ok(()) => self.forget_backend(),
             Err(error) => warn!(err = %error, "rules of a former daemon stay"),
         }
     }
 
-    /// The note of the backend whose rules are there. It lasts as long as they do: until a reboot.
+    /// The note of the backends whose rules may be there. It lasts as long as they do: until a reboot.
     fn backend_note(&self) -> PathBuf {
         self.dir.with_file_name("firewall")
     }
 
-    fn noted_backend(&self) -> String {
-        std::fs::read_to_string(self.backend_note()).unwrap_or_default()
+    fn noted_backends(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.backend_note()).unwrap_or_default();
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    /// Adds one, before it says anything.
+    fn note_backend(&self, name: &str) {
+        let mut noted = self.noted_backends();
+        if noted.iter().all(|other| other != name) {
+            noted.push(name.to_owned());
+            self.write_note(&noted.join(" "));
+        }
+    }
+
+    fn write_note(&self, text: &str) {
+        let note = self.backend_note();
+        if let Err(error) = std::fs::write(&note, text) {
+            warn!(err = %error, "the firewall backend in use cannot be noted in {}", note.display());
+        }
     }
 
     pub(super) fn forget_backend(&self) {
