@@ -23,8 +23,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// The programs built beside this one.
-    pub fn gantry(root: &Path) -> Result<Self> {
+    /// The programs built beside this one; in the network namespace, if one is given.
+    pub fn gantry(root: &Path, netns: Option<&Path>) -> Result<Self> {
         let beside = std::env::current_exe()?;
         let beside = beside.parent().context("this program lies in a directory")?;
         let program = |name: &str| -> Result<String> {
@@ -43,7 +43,7 @@ impl Engine {
             ("--pidfile", at("pid")),
             ("--config-file", at("daemon.json")),
         ];
-        let daemon_line = line(program("gantryd")?, &flags, &[]);
+        let daemon_line = inside(netns, line(program("gantryd")?, &flags, &[]));
         let client_line = vec![program("gantry")?, "-H".to_owned(), host];
         Ok(Self {
             name: "gantry",
@@ -58,8 +58,8 @@ impl Engine {
     }
 
     /// Debian's, if it is installed, with a containerd that outlives it, as systemd would run them. It keeps its containers
-    /// over a restart, as gantry does.
-    pub fn dockerd(root: &Path) -> Option<Self> {
+    /// over a restart, as gantry does. It has networks where it has a namespace for them.
+    pub fn dockerd(root: &Path, netns: Option<&Path>) -> Option<Self> {
         let found = |name: &str| {
             ["/usr/bin", "/usr/sbin", "/usr/local/bin"]
                 .iter()
@@ -77,14 +77,13 @@ impl Engine {
             ("--host", host.clone()),
             ("--pidfile", at("pid")),
             ("--config-file", at("daemon.json")),
-            ("--bridge", "none".to_owned()),
             ("--containerd", at("containerd.sock")),
         ];
-        let daemon_line = line(
-            daemon,
-            &flags,
-            &["--iptables=false", "--live-restore", "--storage-driver=overlay2"],
-        );
+        let mut more = vec!["--live-restore", "--storage-driver=overlay2"];
+        if netns.is_none() {
+            more.extend(["--bridge=none", "--iptables=false"]);
+        }
+        let daemon_line = inside(netns, line(daemon, &flags, &more));
         let client_line = vec![client, "-H".to_owned(), host];
         let helper_flags = [
             ("--config", at("containerd.toml")),
@@ -244,6 +243,14 @@ impl Drop for Engine {
             let _ = child.wait();
         }
     }
+}
+
+/// The same begun in a network namespace. `ip netns exec` would hide the cgroups.
+fn inside(netns: Option<&Path>, line: Vec<String>) -> Vec<String> {
+    let Some(netns) = netns else { return line };
+    let mut all = vec!["nsenter".to_owned(), format!("--net={}", netns.display())];
+    all.extend(line);
+    all
 }
 
 fn line(program: String, flags: &[(&str, String)], more: &[&str]) -> Vec<String> {

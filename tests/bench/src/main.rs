@@ -7,6 +7,7 @@ mod ctr;
 mod engine;
 mod measure;
 mod memory;
+mod network;
 mod report;
 mod rootfs;
 
@@ -16,18 +17,20 @@ use report::Report;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const HELP: &str = "gantry-bench [--runs N] [--containers N] [--alone] [--ctr]
+const HELP: &str = "gantry-bench [--runs N] [--containers N] [--alone] [--ctr] [--network]
 
   --runs N         samples of each command (20)
   --containers N   containers for memory and restart (100)
   --alone          do not look for dockerd
-  --ctr            only containerd's tool, ctr";
+  --ctr            only containerd's tool, ctr
+  --network        only networks: starts on the default bridge, streams between containers and through a published port";
 
 struct Options {
     runs: usize,
     containers: usize,
     alone: bool,
     ctr: bool,
+    network: bool,
 }
 
 fn options() -> Result<Options> {
@@ -36,6 +39,7 @@ fn options() -> Result<Options> {
         containers: 100,
         alone: false,
         ctr: false,
+        network: false,
     };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
@@ -48,6 +52,7 @@ fn options() -> Result<Options> {
             "--containers" => options.containers = number()?.max(1),
             "--alone" => options.alone = true,
             "--ctr" => options.ctr = true,
+            "--network" => options.network = true,
             _ => bail!("unknown argument {arg}\n{HELP}"),
         }
     }
@@ -81,9 +86,14 @@ fn main() -> Result<()> {
     let root = Root(std::env::temp_dir().join(format!("gantry-bench-{}", std::process::id())));
     std::fs::create_dir(&root.0).with_context(|| format!("make {}", root.0.display()))?;
     let tar = rootfs::busybox_tar(&root.0)?;
-    let mut engines = vec![Engine::gantry(&root.0)?];
+    let places = match options.network {
+        true => vec![network::Place::new("gantry")?, network::Place::new("dockerd")?],
+        false => Vec::new(),
+    };
+    let netns = |index: usize| places.get(index).map(network::Place::path);
+    let mut engines = vec![Engine::gantry(&root.0, netns(0).as_deref())?];
     if !options.alone {
-        match Engine::dockerd(&root.0) {
+        match Engine::dockerd(&root.0, netns(1).as_deref()) {
             Some(dockerd) => engines.push(dockerd),
             None => eprintln!("no dockerd here: gantry alone"),
         }
@@ -92,16 +102,21 @@ fn main() -> Result<()> {
         engine.start()?;
         engine.must(&["import", &tar, rootfs::IMAGE])?;
     }
-    let mut report = Report::new(engines.iter().map(|engine| engine.name).collect());
-    let measured = if options.ctr {
-        Ok(())
-    } else {
-        let measured = measure::all(&mut engines, options.runs, options.containers, &mut report);
-        report.print();
-        measured
-    };
-    let measured = measured.and_then(|()| ctr::run(&engines, &root.0, options.runs));
+    let measured = measured(&options, &mut engines, &places, &root.0);
     let ended: Vec<Result<()>> = engines.into_iter().map(Engine::end).collect();
     measured?;
     ended.into_iter().collect()
+}
+
+fn measured(options: &Options, engines: &mut [Engine], places: &[network::Place], root: &Path) -> Result<()> {
+    let mut report = Report::new(engines.iter().map(|engine| engine.name).collect());
+    if options.network {
+        return network::run(engines, places, options.runs, &mut report);
+    }
+    if !options.ctr {
+        let measured = measure::all(engines, options.runs, options.containers, &mut report);
+        report.print();
+        measured?;
+    }
+    ctr::run(engines, root, options.runs)
 }

@@ -5,6 +5,7 @@ pub enum Unit {
     Millis,
     PerSecond,
     Mebibytes,
+    Gigabits,
 }
 
 impl Unit {
@@ -13,6 +14,7 @@ impl Unit {
             Self::Millis => "ms",
             Self::PerSecond => "/s",
             Self::Mebibytes => "MiB",
+            Self::Gigabits => "Gb/s",
         }
     }
 
@@ -20,7 +22,7 @@ impl Unit {
     fn better(self, first: f64, other: f64) -> f64 {
         match self {
             Self::Millis | Self::Mebibytes => other / first,
-            Self::PerSecond => first / other,
+            Self::PerSecond | Self::Gigabits => first / other,
         }
     }
 }
@@ -91,7 +93,7 @@ impl Report {
     }
 }
 
-fn median(samples: &[f64]) -> f64 {
+pub fn median(samples: &[f64]) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
     match sorted.len() {
