@@ -150,7 +150,7 @@ pub trait Snapshotter: Send + Sync {
     /// Refuses if something is mounted in it, so that [`Snapshotter::remove`] would stop half way. Quick.
     fn refuse_mounted(&self, id: Id) -> Result<()>;
 
-    /// Takes it away with all its content, never across a mount point.
+    /// Takes it away: it is out of its place when this returns, and all its content goes soon, never across a mount point.
     fn remove(&self, id: Id) -> Result<Removed>;
 
     /// What it takes on disk by itself, parents not counted.

@@ -1,5 +1,6 @@
 //! One directory per snapshot id.
 
+use crate::reaper::Reaper;
 use crate::{Result, measure, refuse_mounted, remove_tree, sync_dir, sync_tree};
 use gantry_snapshots_api::{Id, PathError, Removed, Usage};
 use rustix::io::Errno;
@@ -21,6 +22,7 @@ pub struct Home {
     snapshots: PathBuf,
     /// Ids that are being made or removed right now; a clean-up leaves them alone.
     busy: Mutex<HashSet<Id>>,
+    reaper: Reaper,
 }
 
 impl Home {
@@ -37,6 +39,7 @@ impl Home {
             root,
             snapshots,
             busy: Mutex::default(),
+            reaper: Reaper::default(),
         })
     }
 
@@ -91,20 +94,24 @@ impl Home {
         refuse_mounted(&self.path(id))
     }
 
-    /// Removes the directory of `id` and what an earlier call left of it. Nothing of this is synced: whoever asks has
-    /// recorded that it goes, and asks again after a loss of power.
+    /// Removes the directory of `id` and what an earlier call left of it: it is out of its place when this returns, and what
+    /// is in it goes soon. Nothing of this is synced: whoever asks has recorded that it goes, and asks again after a loss of power.
     pub fn remove(&self, id: Id) -> Result<Removed> {
         let path = self.path(id);
         let _busy = self.claim(id, &path)?;
+        if self.reaper.has(id) {
+            self.reaper.rest();
+        }
         let gone = self.snapshots.join(format!("{GONE}{id}"));
         remove_tree(&gone)?;
         remove_tree(&self.snapshots.join(format!("{NEW}{id}")))?;
+        refuse_mounted(&path)?;
         match fs::rename(&path, &gone) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Removed::AlreadyGone),
             Err(error) => return Err(PathError::of("rename", &path)(error)),
         }
-        remove_tree(&gone)?;
+        self.reaper.take(id, gone)?;
         Ok(Removed::Now)
     }
 
@@ -122,8 +129,9 @@ impl Home {
         Ok(ids)
     }
 
-    /// Removes what kills left half made or half removed.
+    /// Removes what kills left half made or half removed, and waits for what is on its way out.
     pub fn cleanup(&self) -> Result<usize> {
+        self.reaper.rest();
         let mut removed = 0;
         for name in self.names()? {
             let Some(id) = name.strip_prefix(NEW).or(name.strip_prefix(GONE)).and_then(number) else {
@@ -132,7 +140,7 @@ impl Home {
             let path = self.snapshots.join(&name);
             // A busy id is being worked on by this process and is no left-over.
             let Ok(_busy) = self.claim(id, &path) else { continue };
-            if path.exists() {
+            if !self.reaper.has(id) && path.exists() {
                 remove_tree(&path)?;
                 removed += 1;
             }
@@ -241,6 +249,24 @@ mod tests {
         assert_eq!(home.remove(1).unwrap(), Removed::AlreadyGone);
         fs::create_dir_all(home.snapshots().join("rm-1/x")).unwrap();
         assert_eq!(home.remove(1).unwrap(), Removed::AlreadyGone);
+        assert_eq!(fs::read_dir(home.snapshots()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_is_removed_is_out_of_place_at_once_and_gone_after_a_clean_up() {
+        let (_dir, home) = home();
+        for id in 1..=3 {
+            home.make(id, |new| {
+                let write = |number| fs::write(new.join(format!("{number}")), "").map_err(PathError::of("write", new));
+                (0..1000).try_for_each(write)
+            })
+            .unwrap();
+        }
+        for id in 1..=3 {
+            assert_eq!(home.remove(id).unwrap(), Removed::Now);
+            assert!(!home.exists(id).unwrap() && !home.list().unwrap().contains(&id));
+        }
+        assert_eq!(home.cleanup().unwrap(), 0, "nothing was left behind");
         assert_eq!(fs::read_dir(home.snapshots()).unwrap().count(), 0);
     }
 }

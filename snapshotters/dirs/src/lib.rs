@@ -3,12 +3,13 @@
 //! A [`Home`] gives each snapshot id the directory `<root>/snapshots/<id>`. It never looks at parents, never mounts and
 //! keeps no metadata. Nothing here follows a symbolic link or crosses a mount point.
 //!
-//! The one flow: [`Home::make`] builds in `new-<id>` and renames to `<id>`; [`Home::remove`] renames to `rm-<id>` and deletes
-//! that. So an id is there whole or not at all, and [`Home::cleanup`] knows by the name what a kill left.
+//! The one flow: [`Home::make`] builds in `new-<id>` and renames to `<id>`; [`Home::remove`] renames to `rm-<id>`, which
+//! is deleted beside everything else. So an id is there whole or not at all, and [`Home::cleanup`] knows by the name what a kill left.
 
 mod compare;
 mod home;
 mod mounted;
+mod reaper;
 mod remove;
 mod walk;
 

@@ -9,8 +9,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// The mounts that this process sees, proc(5).
-const TABLE: &str = "/proc/self/mountinfo";
+/// The mounts that this thread sees, proc(5).
+const TABLE: &str = "/proc/thread-self/mountinfo";
 
 /// Refuses with "busy" if something is mounted on `dir` or below it. What is not there is free.
 pub fn refuse_mounted(dir: &Path) -> Result<()> {
