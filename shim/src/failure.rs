@@ -27,6 +27,9 @@ pub enum Kind {
 pub struct Failure {
     pub kind: Kind,
     pub message: String,
+    /// What containerd's own shim says of it; see [`crate::peer`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
 }
 
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
@@ -36,7 +39,36 @@ impl Failure {
         Self {
             kind,
             message: message.into(),
+            peer: None,
         }
+    }
+
+    /// With the words that containerd's own shim has for it.
+    pub fn with_peer(self, words: impl Into<String>) -> Self {
+        Self {
+            peer: Some(words.into()),
+            ..self
+        }
+    }
+
+    /// As clients of containerd are to hear it: in the words, and with the code, of containerd's own shim.
+    pub fn for_clients(self) -> Self {
+        let Some(words) = self.peer else { return self };
+        let kind = match self.kind {
+            Kind::NotFound | Kind::Exists => self.kind,
+            // Whatever it does not name it does not tell apart.
+            Kind::Runtime
+            | Kind::CommandNotFound
+            | Kind::CommandNotExecutable
+            | Kind::Hook
+            | Kind::Mount
+            | Kind::Aborted
+            | Kind::Spec
+            | Kind::Precondition
+            | Kind::Invalid
+            | Kind::Unsupported => Kind::Runtime,
+        };
+        Self::new(kind, words)
     }
 
     /// No such container or exec.

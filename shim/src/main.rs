@@ -21,6 +21,7 @@ mod info;
 mod io;
 mod launch;
 mod oom;
+mod peer;
 mod reaper;
 mod sandbox;
 mod server;

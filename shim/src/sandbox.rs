@@ -102,6 +102,7 @@ impl SandboxService {
     /// Kills whatever runs in it, and waits for the ends.
     async fn stop(&self, id: &str, limit: Duration) -> Result<()> {
         self.find(id)?;
+        self.shim.closed.store(true, Ordering::Relaxed);
         let all = async {
             for container in self.shim.containers() {
                 let killed = verbs::kill::kill(&self.shim, &container, "", libc::SIGKILL as u32, true).await;

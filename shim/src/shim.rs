@@ -58,6 +58,8 @@ pub struct Shim {
     inner: Mutex<Inner>,
     busy: AtomicUsize,
     pub shutdown: AtomicBool,
+    /// The sandbox that it is has been stopped: nothing more is made in it.
+    pub closed: AtomicBool,
     /// Something happened that may let the shim end.
     pub change: Arc<Notify>,
     trim: Notify,
@@ -125,6 +127,8 @@ pub struct Container {
     pub paused: AtomicBool,
     /// The spec has hooks to run after the start.
     pub poststart: AtomicBool,
+    /// The same for hooks to run after the end.
+    pub poststop: AtomicBool,
     pub deleting: AtomicBool,
     /// The helper child at work for this container.
     pub helper: Mutex<Option<u32>>,
@@ -219,6 +223,7 @@ impl Shim {
             inner: Mutex::default(),
             busy: AtomicUsize::new(0),
             shutdown: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
             change,
             trim: Notify::new(),
         })
@@ -247,7 +252,7 @@ impl Shim {
             .containers
             .get(id)
             .cloned()
-            .ok_or_else(|| Failure::not_found("container", id))
+            .ok_or_else(|| Failure::not_found("container", id).with_peer("container not created: not found"))
     }
 
     pub fn containers(&self) -> Vec<String> {
@@ -346,10 +351,10 @@ impl Container {
         if exec.is_empty() {
             return Ok(self.init.clone());
         }
-        lock(&self.execs)
-            .get(exec)
-            .cloned()
-            .ok_or_else(|| Failure::not_found("exec", exec))
+        lock(&self.execs).get(exec).cloned().ok_or_else(|| {
+            let words = format!("process does not exist {exec}: not found");
+            Failure::not_found("exec", exec).with_peer(words)
+        })
     }
 
     pub fn cgroups(&self) -> Cgroups {

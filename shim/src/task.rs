@@ -2,6 +2,7 @@
 
 use crate::{
     child::{self, builtin, byname},
+    failure::Result,
     foreign,
     io::lock,
     shim::{Exited, Phase, Process, Runtime, Shim},
@@ -9,13 +10,14 @@ use crate::{
 };
 use async_trait::async_trait;
 use gantry_proto_shim::{
-    Task, any,
+    CREATE_OPTIONS_TYPE, Task, any,
     api::{
         CheckpointTaskRequest, CloseIORequest, ConnectRequest, ConnectResponse, CreateTaskRequest, CreateTaskResponse,
         DeleteRequest, DeleteResponse, ExecProcessRequest, KillRequest, PauseRequest, PidsRequest, PidsResponse,
         ProcessInfo, ResizePtyRequest, ResumeRequest, ShutdownRequest, StartRequest, StartResponse, StateRequest,
         StateResponse, StatsRequest, StatsResponse, Status, UpdateTaskRequest, WaitRequest, WaitResponse,
     },
+    is_type,
     protobuf::Message,
     protobuf::{
         EnumOrUnknown, MessageField,
@@ -40,11 +42,23 @@ pub struct TaskService(pub Arc<Shim>);
 
 type Answer<T> = ttrpc::Result<T>;
 
+impl TaskService {
+    /// The engine hears what happened to its containers in our words; clients of containerd in those of containerd's own shim.
+    fn tell<T>(&self, id: &str, done: Result<T>) -> Answer<T> {
+        let driven = || self.0.container(id).is_ok_and(|container| container.driven);
+        done.map_err(|failure| if driven() { failure } else { failure.for_clients() }.into())
+    }
+
+    fn process(&self, id: &str, exec: &str) -> Answer<Arc<Process>> {
+        self.tell(id, self.0.process(id, exec))
+    }
+}
+
 #[async_trait]
 impl Task for TaskService {
     async fn state(&self, _: &TtrpcContext, request: StateRequest) -> Answer<StateResponse> {
-        let container = self.0.container(&request.id)?;
-        let process = container.process(&request.exec_id)?;
+        let container = self.tell(&request.id, self.0.container(&request.id))?;
+        let process = self.process(&request.id, &request.exec_id)?;
         let life = process.life();
         let exited = process.exited();
         Ok(StateResponse {
@@ -80,7 +94,13 @@ impl Task for TaskService {
             }),
             ..Default::default()
         };
-        let pid = verbs::create::create(&self.0, request).await?;
+        let driven = request
+            .options
+            .as_ref()
+            .is_some_and(|any| is_type(any, CREATE_OPTIONS_TYPE));
+        let made = verbs::create::create(&self.0, request).await;
+        // What could not be made is not there to be asked who drives it.
+        let pid = made.map_err(|failure| if driven { failure } else { failure.for_clients() })?;
         event.pid = pid;
         self.0.events.tell(topics::TASK_CREATE_EVENT_TOPIC, &event);
         Ok(CreateTaskResponse {
@@ -90,7 +110,7 @@ impl Task for TaskService {
     }
 
     async fn start(&self, _: &TtrpcContext, request: StartRequest) -> Answer<StartResponse> {
-        let process = self.0.process(&request.id, &request.exec_id)?;
+        let process = self.process(&request.id, &request.exec_id)?;
         let container_id = request.id.clone();
         let started = if request.exec_id.is_empty() {
             let started = verbs::start::start(&self.0, &request.id).await;
@@ -119,7 +139,7 @@ impl Task for TaskService {
             started
         };
         process.announce(&self.0.events);
-        let pid = started?;
+        let pid = self.tell(&process.container, started)?;
         Ok(StartResponse {
             pid,
             ..Default::default()
@@ -127,7 +147,8 @@ impl Task for TaskService {
     }
 
     async fn delete(&self, _: &TtrpcContext, request: DeleteRequest) -> Answer<DeleteResponse> {
-        let (pid, exited) = verbs::delete::delete(&self.0, &request.id, &request.exec_id).await?;
+        let deleted = verbs::delete::delete(&self.0, &request.id, &request.exec_id).await;
+        let (pid, exited) = self.tell(&request.id, deleted)?;
         let event = TaskDelete {
             container_id: request.id,
             id: request.exec_id,
@@ -146,7 +167,7 @@ impl Task for TaskService {
     }
 
     async fn pids(&self, _: &TtrpcContext, request: PidsRequest) -> Answer<PidsResponse> {
-        let container = self.0.container(&request.id)?;
+        let container = self.tell(&request.id, self.0.container(&request.id))?;
         if let Some(foreign) = &container.foreign {
             return Ok(foreign::verbs::pids(foreign).await?);
         }
@@ -176,7 +197,7 @@ impl Task for TaskService {
     }
 
     async fn pause(&self, _: &TtrpcContext, request: PauseRequest) -> Answer<Empty> {
-        verbs::pause::pause(&self.0, &request.id).await?;
+        self.tell(&request.id, verbs::pause::pause(&self.0, &request.id).await)?;
         self.0.events.tell(
             topics::TASK_PAUSED_EVENT_TOPIC,
             &TaskPaused {
@@ -188,7 +209,7 @@ impl Task for TaskService {
     }
 
     async fn resume(&self, _: &TtrpcContext, request: ResumeRequest) -> Answer<Empty> {
-        verbs::pause::resume(&self.0, &request.id).await?;
+        self.tell(&request.id, verbs::pause::resume(&self.0, &request.id).await)?;
         self.0.events.tell(
             topics::TASK_RESUMED_EVENT_TOPIC,
             &TaskResumed {
@@ -200,7 +221,7 @@ impl Task for TaskService {
     }
 
     async fn checkpoint(&self, _: &TtrpcContext, request: CheckpointTaskRequest) -> Answer<Empty> {
-        verbs::checkpoint::checkpoint(&self.0, &request).await?;
+        self.tell(&request.id, verbs::checkpoint::checkpoint(&self.0, &request).await)?;
         self.0.events.tell(
             topics::TASK_CHECKPOINTED_EVENT_TOPIC,
             &TaskCheckpointed {
@@ -213,7 +234,8 @@ impl Task for TaskService {
     }
 
     async fn kill(&self, _: &TtrpcContext, request: KillRequest) -> Answer<Empty> {
-        verbs::kill::kill(&self.0, &request.id, &request.exec_id, request.signal, request.all).await?;
+        let killed = verbs::kill::kill(&self.0, &request.id, &request.exec_id, request.signal, request.all).await;
+        self.tell(&request.id, killed)?;
         Ok(Empty::new())
     }
 
@@ -223,20 +245,19 @@ impl Task for TaskService {
             exec_id: request.exec_id.clone(),
             ..Default::default()
         };
-        verbs::exec::add(&self.0, request).await?;
+        self.tell(&event.container_id, verbs::exec::add(&self.0, request).await)?;
         self.0.events.tell(topics::TASK_EXEC_ADDED_EVENT_TOPIC, &event);
         Ok(Empty::new())
     }
 
     async fn resize_pty(&self, _: &TtrpcContext, request: ResizePtyRequest) -> Answer<Empty> {
-        self.0
-            .process(&request.id, &request.exec_id)?
+        self.process(&request.id, &request.exec_id)?
             .resize(request.height as u16, request.width as u16);
         Ok(Empty::new())
     }
 
     async fn close_io(&self, _: &TtrpcContext, request: CloseIORequest) -> Answer<Empty> {
-        let process = self.0.process(&request.id, &request.exec_id)?;
+        let process = self.process(&request.id, &request.exec_id)?;
         if request.stdin {
             process.stdin.close();
         }
@@ -244,7 +265,7 @@ impl Task for TaskService {
     }
 
     async fn update(&self, _: &TtrpcContext, request: UpdateTaskRequest) -> Answer<Empty> {
-        let container = self.0.container(&request.id)?;
+        let container = self.tell(&request.id, self.0.container(&request.id))?;
         if let Some(foreign) = &container.foreign {
             foreign::verbs::update(foreign, request).await?;
             return Ok(Empty::new());
@@ -261,7 +282,7 @@ impl Task for TaskService {
     }
 
     async fn wait(&self, _: &TtrpcContext, request: WaitRequest) -> Answer<WaitResponse> {
-        let process: Arc<Process> = self.0.process(&request.id, &request.exec_id)?;
+        let process = self.process(&request.id, &request.exec_id)?;
         let Exited { status, at, .. } = process.wait().await;
         Ok(WaitResponse {
             exit_status: status,
@@ -271,7 +292,7 @@ impl Task for TaskService {
     }
 
     async fn stats(&self, _: &TtrpcContext, request: StatsRequest) -> Answer<StatsResponse> {
-        let container = self.0.container(&request.id)?;
+        let container = self.tell(&request.id, self.0.container(&request.id))?;
         if let Some(foreign) = &container.foreign {
             return Ok(foreign::verbs::stats(foreign).await?);
         }

@@ -245,7 +245,12 @@ async fn runtime_info(rooms: &Rooms, options: prost_types::Any) -> Result<prost_
 #[tonic::async_trait]
 impl pb::introspection_server::Introspection for Door {
     async fn plugins(&self, request: Request<pb::PluginsRequest>) -> Answer<pb::PluginsResponse> {
-        let filter = filter::parse_all(&request.get_ref().filters).map_err(refuse)?;
+        let filter = filter::parse_all(&request.get_ref().filters).map_err(|error| {
+            // containerd's service says this twice, and its clients show it twice.
+            let twice = ": invalid argument".repeat(2);
+            let text = error.message().trim_end_matches(": invalid argument");
+            refuse(Error::new(error.kind(), format!("{text}{twice}")))
+        })?;
         let mut plugins = plugins(&self.rooms);
         plugins.retain(|plugin| filter.matches(&Named(plugin)));
         Ok(Response::new(pb::PluginsResponse { plugins }))

@@ -139,7 +139,7 @@ pub enum Error {
     ParentNotCommitted { key: String },
     #[error("snapshot {key:?} is not active: failed precondition")]
     SnapshotNotActive { key: String },
-    #[error("requested snapshot {key} not active or view: failed precondition")]
+    #[error("failed to get active mount: requested snapshot {key} not active or view: failed precondition")]
     SnapshotNotMountable { key: String },
     #[error("cannot remove snapshot with child: failed precondition")]
     SnapshotHasChildren { key: String, child: String },

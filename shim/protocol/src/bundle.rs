@@ -18,6 +18,8 @@ pub const SHIM_PID: &str = "shim.pid";
 pub const RUNTIME: &str = "runtime";
 /// [`BundleState`] in JSON, written when the container's process exists.
 pub const STATE: &str = "state.json";
+/// The same once the container is deleted: it says nothing any more.
+pub const STATE_GONE: &str = "state.gone.json";
 /// Events that the daemon has not taken yet; here, or in the state directory when gantryd drives.
 pub const EVENTS: &str = "events.spool";
 /// Directory of a foreign shim behind ours: `<id>/` is its own bundle, `io/` the pipes between the two.

@@ -8,7 +8,7 @@ use super::{
     payload::{Payload, Rights},
     place::Place,
     road, seccomp,
-    spec::{cgroup_path, console_size, join_namespaces, load_spec, normalise},
+    spec::{cgroup_path, console_size, demand_sources, join_namespaces, load_spec, normalise},
     workdir,
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 use libcontainer::{
     container::{Container, ContainerStatus},
     notify_socket::NotifyListener,
-    oci_spec::runtime::{LinuxResources, Process, Spec},
+    oci_spec::runtime::{Hook, LinuxResources, Process, Spec},
     process::args::{ContainerArgs, ContainerType},
     syscall::syscall::SyscallType,
     user_ns::UserNamespaceConfig,
@@ -79,6 +79,7 @@ fn create_mounted(build: Build<'_>) -> Result<Made> {
         Kind::Spec,
         format_args!("finding the root {}", rootfs.display()),
     ))?;
+    demand_sources(&spec)?;
     workdir::make(&spec, &rootfs)?;
     fs::create_dir_all(build.dir).map_err(failed(Kind::Runtime, format_args!("making {}", build.dir.display())))?;
     let container = state(
@@ -166,10 +167,10 @@ fn run(
     let user_ns_config = UserNamespaceConfig::new(&spec).map_err(failed(Kind::Spec, "reading the user namespace"))?;
     let cgroup_path = cgroup_path(&spec, build.id);
     let console_size = console_size(&spec);
-    let poststart = spec
-        .hooks()
-        .as_ref()
-        .is_some_and(|hooks| hooks.poststart().as_ref().is_some_and(|list| !list.is_empty()));
+    let some = |list: &Option<Vec<Hook>>| list.as_ref().is_some_and(|list| !list.is_empty());
+    let hooks = spec.hooks().as_ref();
+    let poststart = hooks.is_some_and(|hooks| some(hooks.poststart()));
+    let poststop = hooks.is_some_and(|hooks| some(hooks.poststop()));
     // Nothing in the namespaces we are about to join may look into this process.
     nix::sys::prctl::set_dumpable(false).map_err(failed(Kind::Runtime, "becoming undumpable"))?;
     let mut payload = build.payload.clone();
@@ -209,6 +210,7 @@ fn run(
         cgroup_path: cgroup_path.to_string_lossy().into_owned(),
         console_size,
         poststart,
+        poststop,
     })
 }
 

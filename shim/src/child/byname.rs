@@ -169,10 +169,14 @@ pub fn checkpoint(call: &Call<'_>, image: &Path, asked: &CheckpointOptions) -> R
         if fs::copy(work.join("dump.log"), &log).is_ok() {
             failure.message = format!("{} path= {}", failure.message, log.display());
         }
-        Failure::new(
-            Kind::Runtime,
-            format!("checkpointing container {}: {}", call.id, failure.message),
-        )
+        let said = failure.peer.unwrap_or_default();
+        let said = said.lines().next().unwrap_or_default();
+        let words = format!(
+            "runc did not terminate successfully: exit status 1: {said} path= {}",
+            log.display()
+        );
+        let text = format!("checkpointing container {}: {}", call.id, failure.message);
+        Failure::new(Kind::Runtime, text).with_peer(words)
     });
     if asked.work_path.is_empty() {
         let _ = fs::remove_dir_all(&own);
@@ -325,6 +329,7 @@ impl Call<'_> {
             cgroup_path,
             console_size,
             poststart: false,
+            poststop: false,
         })
     }
 }
@@ -380,7 +385,7 @@ fn failure_of(name: &str, log: &str, status: &str) -> Failure {
         true => message.to_owned(),
         false => format!("{name}: {message}"),
     };
-    Failure::new(kind, text)
+    Failure::new(kind, text).with_peer(message)
 }
 
 /// What sort of failure a foreign program speaks of. Its text is the only sign; samples are in the tests.

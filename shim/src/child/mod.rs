@@ -44,6 +44,8 @@ pub struct Made {
     pub console_size: Option<(u16, u16)>,
     /// There are hooks to run after the start.
     pub poststart: bool,
+    /// The same for hooks to run after the end.
+    pub poststop: bool,
 }
 
 /// What a child writes to its stderr, as hooks and the runtime do. Read to the end as it comes, the first part kept.

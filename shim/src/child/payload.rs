@@ -248,16 +248,19 @@ fn unusable(name: &str, errno: Errno) -> Failure {
     match errno {
         Errno::ENOENT | Errno::ENOTDIR if name.contains('/') => {
             let text = format!("exec: {name:?}: no such file or directory: check the path, and that the image has it");
-            Failure::new(Kind::CommandNotFound, text)
+            let why = errno.desc().to_lowercase();
+            Failure::new(Kind::CommandNotFound, text).with_peer(format!("exec: {name:?}: stat {name}: {why}"))
         }
         Errno::ENOENT | Errno::ENOTDIR => Failure::new(
             Kind::CommandNotFound,
             format!("exec: {name:?}: executable file not found in $PATH: check the name, or give the whole path"),
-        ),
+        )
+        .with_peer(format!("exec: {name:?}: executable file not found in $PATH")),
         Errno::EACCES => Failure::new(
             Kind::CommandNotExecutable,
             format!("exec: {name:?}: permission denied: it must be a program that the container's user may execute"),
-        ),
+        )
+        .with_peer(format!("exec: {name:?}: permission denied")),
         other => Failure::new(
             Kind::CommandNotExecutable,
             format!("exec: {name:?}: {}", other.desc().to_lowercase()),

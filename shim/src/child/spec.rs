@@ -40,6 +40,28 @@ pub fn load_spec(bundle: &Path, id: &str) -> Result<Spec> {
     Ok(spec)
 }
 
+/// What is to be bound into the container is there, or the failure says what is not: the runtime itself only says that something is missing.
+pub fn demand_sources(spec: &Spec) -> Result<()> {
+    for mount in spec.mounts().iter().flatten() {
+        let options = mount.options().as_deref().unwrap_or_default();
+        let bound = mount.typ().as_deref() == Some("bind") || options.iter().any(|one| one == "bind" || one == "rbind");
+        let Some(source) = mount.source().as_deref().filter(|_| bound) else {
+            continue;
+        };
+        let Err(err) = std::fs::metadata(source) else { continue };
+        if err.kind() != std::io::ErrorKind::NotFound {
+            continue;
+        }
+        let (source, target) = (source.display(), mount.destination().display());
+        let text = format!("mounting {source} at {target}: no such file or directory: make it, or name another");
+        let words = format!(
+            "error during container init: error mounting \"{source}\" to rootfs at \"{target}\": stat {source}: no such file or directory"
+        );
+        return Err(Failure::new(Kind::Runtime, text).with_peer(words));
+    }
+    Ok(())
+}
+
 /// `noNewPrivileges: false` says the same as leaving it out, but libcontainer would then load the seccomp filter after
 /// giving up the right to.
 pub fn normalise(spec: &mut Spec) {

@@ -32,7 +32,14 @@ pub fn make(spec: &Spec, rootfs: &Path) -> Result<()> {
         Ok(()) => Ok(()),
         // A file that is bound in is no directory to make others in: the change of directory will say so.
         Err(Errno::NOTDIR) if inner.as_os_str().is_empty() => Ok(()),
-        Err(errno) => Err(unusable(process.cwd(), errno)),
+        Err(errno) => {
+            let words = format!(
+                "error during container init: mkdir {}: {}",
+                process.cwd().display(),
+                why(errno)
+            );
+            Err(unusable(process.cwd(), errno).with_peer(words))
+        }
     }
 }
 
@@ -40,7 +47,10 @@ pub fn make(spec: &Spec, rootfs: &Path) -> Result<()> {
 pub fn demand(init: u32, cwd: &Path) -> Result<()> {
     let root = rustix::fs::openat(CWD, format!("/proc/{init}/root"), DIRECTORY, Mode::empty());
     match root.and_then(|root| open(&root, &plain(cwd))) {
-        Err(errno @ (Errno::NOENT | Errno::NOTDIR | Errno::LOOP)) => Err(unusable(cwd, errno)),
+        Err(errno @ (Errno::NOENT | Errno::NOTDIR | Errno::LOOP)) => {
+            let words = format!("chdir to cwd ({cwd:?}) set in config.json failed: {}", why(errno));
+            Err(unusable(cwd, errno).with_peer(words))
+        }
         // Anything else (a link of /proc, a right that root lacks) is for the change of directory itself to find out.
         Ok(_) | Err(_) => Ok(()),
     }
@@ -52,10 +62,15 @@ fn unusable(cwd: &Path, errno: Errno) -> Failure {
         Errno::NOTDIR | Errno::ACCESS | Errno::LOOP => Kind::CommandNotExecutable,
         _ => Kind::Runtime,
     };
-    let why = std::io::Error::from(errno).to_string().to_lowercase();
-    let why = why.split(" (os error").next().unwrap_or_default();
+    let why = why(errno);
     let text = format!("chdir to cwd ({cwd:?}) failed: {why}: make the directory, or name another by --workdir");
     Failure::new(kind, text)
+}
+
+/// As the C library says it, in small letters.
+fn why(errno: Errno) -> String {
+    let text = std::io::Error::from(errno).to_string().to_lowercase();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 /// Relative, without `.` and `..`.

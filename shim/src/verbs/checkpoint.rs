@@ -6,6 +6,7 @@ use crate::{
     failure::{Failure, Kind, Result, failed},
     foreign,
     io::lock,
+    peer,
     shim::{Phase, Runtime, Shim},
 };
 use gantry_proto_shim::{
@@ -13,6 +14,8 @@ use gantry_proto_shim::{
 };
 use std::{path::Path, sync::Arc};
 
+/// What containerd's own shim keeps of criu's log.
+const CRIU_LOG: &str = "criu-dump.log";
 const OPTIONS_TYPE: &str = "containerd.runc.v1.CheckpointOptions";
 
 /// Writes a container down at the path of the request.
@@ -21,18 +24,20 @@ pub async fn checkpoint(shim: &Arc<Shim>, request: &CheckpointTaskRequest) -> Re
     if let Some(foreign) = &container.foreign {
         return foreign::verbs::checkpoint(foreign, request).await;
     }
-    let Runtime::Program(program) = &container.runtime else {
-        return Err(Failure::new(
-            Kind::Unsupported,
-            "the built-in runtime makes no checkpoint; name a runtime program, as runc",
-        ));
-    };
-    if container.init.life().phase != Phase::Running {
-        return Err(Failure::precondition(format!(
-            "container {} is not running",
-            container.id
-        )));
+    let phase = container.init.life().phase;
+    if phase != Phase::Running {
+        let text = format!("container {} is not running", container.id);
+        return Err(Failure::precondition(text).with_peer(peer::checkpoint(phase)));
     }
+    let Runtime::Program(program) = &container.runtime else {
+        let text = "the built-in runtime makes no checkpoint; name a runtime program, as runc";
+        let failure = Failure::new(Kind::Unsupported, text);
+        // Without criu there is none under any runtime.
+        return Err(match has_criu() {
+            true => failure,
+            false => failure.with_peer(peer::no_criu(&container.bundle.join(CRIU_LOG))),
+        });
+    };
     let asked = options(request)?;
     let (dir, image) = (container.dir(), Path::new(&request.path));
     let child = child::spawn(shim, &[], || {
@@ -43,6 +48,11 @@ pub async fn checkpoint(shim: &Arc<Shim>, request: &CheckpointTaskRequest) -> Re
     lock(&container.helper).take();
     shim.tidy_memory();
     done
+}
+
+fn has_criu() -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join("criu").is_file())
 }
 
 fn options(request: &CheckpointTaskRequest) -> Result<Options> {

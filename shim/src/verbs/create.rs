@@ -12,7 +12,9 @@ use crate::{
         log::Log,
         stdin::Stdin,
     },
-    oom, reaper,
+    oom,
+    peer::Of,
+    reaper,
     shim::{Container, Phase, Process, Restore, Runtime, Shim, StdioNames, make_private_dir},
     stdio::{self, Ends},
 };
@@ -47,6 +49,9 @@ struct Plan {
 /// Creates a container; returns its pid.
 pub async fn create(shim: &Arc<Shim>, request: CreateTaskRequest) -> Result<u32> {
     stdio::check([&request.stdin, &request.stdout, &request.stderr])?;
+    if shim.closed.load(Ordering::Relaxed) {
+        return Err(Failure::precondition("the sandbox has been stopped"));
+    }
     let plan = plan(shim, &request)?;
     let container = register(shim, &request, &plan)?;
     if lock(&container.restore).is_some() {
@@ -74,7 +79,7 @@ pub async fn create(shim: &Arc<Shim>, request: CreateTaskRequest) -> Result<u32>
         shim.remove(&container.id);
     }
     shim.tidy_memory();
-    built
+    built.map_err(|failure| super::start::not_made(failure, &container, Of::Init))
 }
 
 fn plan(shim: &Shim, request: &CreateTaskRequest) -> Result<Plan> {
@@ -217,6 +222,7 @@ fn register(shim: &Arc<Shim>, request: &CreateTaskRequest, plan: &Plan) -> Resul
         log,
         paused: AtomicBool::new(false),
         poststart: AtomicBool::new(false),
+        poststop: AtomicBool::new(false),
         deleting: AtomicBool::new(false),
         helper: Mutex::default(),
     });
@@ -391,6 +397,7 @@ pub fn adopt(shim: &Arc<Shim>, container: &Arc<Container>, made: &Made) {
     *lock(&container.cgroups) = cgroups;
     lock(&container.cgroup_path).clone_from(&made.cgroup_path);
     container.poststart.store(made.poststart, Ordering::Relaxed);
+    container.poststop.store(made.poststop, Ordering::Relaxed);
     let written = serde_json::to_vec(&state).map_err(std::io::Error::from);
     let written = written.and_then(|text| durable::write_volatile(&container.bundle.join(bundle::STATE), &text));
     if let Err(err) = written {

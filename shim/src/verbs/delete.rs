@@ -6,9 +6,11 @@ use crate::{
     failure::{Failure, Kind, Result},
     foreign,
     io::{hub::Last, lock},
+    peer,
     shim::{Container, Exited, Phase, Process, Runtime, Shim},
 };
 use gantry_proto_attach::{Refusal, RefusalKind};
+use gantry_shim_protocol::bundle;
 use std::{
     sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime},
@@ -41,7 +43,8 @@ async fn delete_exec(container: &Container, exec: &str) -> Result<(u32, Exited)>
             oom_killed: false,
         }),
         Phase::Creating | Phase::Created | Phase::Starting | Phase::Running => {
-            return Err(Failure::precondition(format!("exec {exec} is running: end it first")));
+            let words = peer::delete(process.life().phase, false);
+            return Err(Failure::precondition(format!("exec {exec} is running: end it first")).with_peer(words));
         }
     };
     if let Some(foreign) = &container.foreign {
@@ -61,11 +64,10 @@ fn forget_unstarted(process: &Process) {
 
 async fn delete_container(shim: &Arc<Shim>, container: &Arc<Container>) -> Result<(u32, Exited)> {
     let process = &container.init;
-    if !matches!(process.life().phase, Phase::Created | Phase::Stopped) {
-        return Err(Failure::precondition(format!(
-            "container {} is running or being made: end it first",
-            container.id
-        )));
+    let phase = process.life().phase;
+    if !matches!(phase, Phase::Created | Phase::Stopped) {
+        let text = format!("container {} is running or being made: end it first", container.id);
+        return Err(Failure::precondition(text).with_peer(peer::delete(phase, container.is_paused())));
     }
     if container.deleting.swap(true, Ordering::Relaxed) {
         return Err(Failure::precondition(format!(
@@ -105,7 +107,11 @@ async fn delete_claimed(shim: &Arc<Shim>, container: &Arc<Container>) -> Result<
     {
         forget_unstarted(exec);
     }
-    let _ = std::fs::remove_file(container.bundle.join(gantry_shim_protocol::bundle::STATE));
+    // Nobody shall look for its process any more. The file itself goes with the bundle, out of everybody's way.
+    let _ = std::fs::rename(
+        container.bundle.join(bundle::STATE),
+        container.bundle.join(bundle::STATE_GONE),
+    );
     shim.remove(&container.id);
     Ok((process.life().pid, ended))
 }
@@ -113,6 +119,10 @@ async fn delete_claimed(shim: &Arc<Shim>, container: &Arc<Container>) -> Result<
 /// Takes away what creating it made.
 async fn undo_own(shim: &Arc<Shim>, container: &Arc<Container>) -> Result<()> {
     let cgroups = container.cgroups();
+    let plain = matches!(container.runtime, Runtime::Builtin) && !container.in_host;
+    if plain && !container.poststop.load(Ordering::Relaxed) && undo::delete_at_once(&cgroups) {
+        return Ok(());
+    }
     let child = child::spawn(shim, &[], || match &container.runtime {
         Runtime::Builtin => undo::delete(&container.id, &container.bundle, &container.dir(), &cgroups),
         Runtime::Program(program) => {

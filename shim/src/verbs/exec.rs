@@ -2,7 +2,7 @@
 
 use super::{
     create::call,
-    start::{began, explain},
+    start::{began, explain, not_made},
 };
 use crate::{
     child::{self, Made, builtin, byname},
@@ -14,6 +14,7 @@ use crate::{
         lock,
         stdin::Stdin,
     },
+    peer::{self, Of},
     reaper,
     shim::{Container, Exited, Phase, Process, Runtime, Shim, StdioNames},
     stdio::{self, Ends},
@@ -35,12 +36,16 @@ pub async fn add(shim: &Arc<Shim>, request: ExecProcessRequest) -> Result<()> {
         ));
     }
     stdio::check([&request.stdin, &request.stdout, &request.stderr])?;
-    let phase = container.init.life().phase;
+    let (phase, paused) = (container.init.life().phase, container.is_paused());
+    let refused = |why: &str| {
+        let text = format!("container {} {why}", container.id);
+        Err(Failure::precondition(text).with_peer(peer::exec(phase, paused)))
+    };
     if !matches!(phase, Phase::Created | Phase::Starting | Phase::Running) {
-        return Err(Failure::precondition(format!(
-            "container {} is not running",
-            container.id
-        )));
+        return refused("is not running");
+    }
+    if paused {
+        return refused("is paused");
     }
     let (held, once) = match Stdio::parse(&request.stdin) {
         Stdio::Attach { once } => (true, once),
@@ -68,7 +73,8 @@ pub async fn add(shim: &Arc<Shim>, request: ExecProcessRequest) -> Result<()> {
     *lock(&process.spec) = request.spec.into_option().map(|any| any.value).unwrap_or_default();
     let mut execs = lock(&container.execs);
     if execs.contains_key(id) {
-        return Err(Failure::new(Kind::Exists, format!("exec {id} exists already")));
+        let words = format!("id {id}: already exists");
+        return Err(Failure::new(Kind::Exists, format!("exec {id} exists already")).with_peer(words));
     }
     execs.insert(id.clone(), process);
     Ok(())
@@ -84,7 +90,10 @@ pub async fn start(shim: &Arc<Shim>, id: &str, exec_id: &str) -> Result<u32> {
     if container.is_paused() {
         return Err(Failure::precondition(format!("container {id} is paused")));
     }
-    let busy = |_| Failure::precondition(format!("exec {exec_id} was started already"));
+    let busy = |phase| {
+        let text = format!("exec {exec_id} was started already");
+        Failure::precondition(text).with_peer(peer::start(phase, false))
+    };
     process.step(Phase::Added, Phase::Starting).map_err(busy)?;
     let started = match &container.foreign {
         Some(foreign) => foreign::life::start_exec(shim, &container, foreign, &process).await,
@@ -94,7 +103,7 @@ pub async fn start(shim: &Arc<Shim>, id: &str, exec_id: &str) -> Result<u32> {
         never_ran(shim, &container, &process, failure).await;
     }
     shim.tidy_memory();
-    started?;
+    started.map_err(|failure| not_made(failure, &container, Of::Exec))?;
     let _ = process.step(Phase::Starting, Phase::Running);
     Ok(process.life().pid)
 }

@@ -2,9 +2,10 @@
 
 use crate::{
     durable,
-    failure::{Failure, Result},
+    failure::{Failure, Kind, Result},
     foreign,
     io::lock,
+    peer::{self, Of},
     shim::{Container, Phase, Shim},
 };
 use std::sync::Arc;
@@ -15,10 +16,9 @@ pub async fn kill(shim: &Arc<Shim>, id: &str, exec: &str, signal: u32, all: bool
     let process = container.process(exec)?;
     let signal = signal as i32;
     if !(0..=64).contains(&signal) {
-        return Err(Failure::new(
-            crate::failure::Kind::Invalid,
-            format!("no signal has the number {signal}"),
-        ));
+        let of = if exec.is_empty() { Of::Init } else { Of::Exec };
+        let text = format!("no signal has the number {signal}");
+        return Err(Failure::new(Kind::Invalid, text).with_peer(peer::bad_signal(of)));
     }
     if signal == libc::SIGKILL && exec.is_empty() {
         end_helper(&container);

@@ -2,7 +2,7 @@
 
 use crate::{
     failure::{Failure, Kind, Result, failed},
-    foreign,
+    foreign, peer,
     shim::{Container, Phase, Shim},
 };
 use std::{
@@ -15,9 +15,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Makes every process of a container stand still.
 pub async fn pause(shim: &Arc<Shim>, id: &str) -> Result<()> {
-    let container = running(shim, id)?;
+    let container = running(shim, id, peer::pause)?;
     if container.is_paused() {
-        return Err(Failure::precondition(format!("container {id} is paused already")));
+        let words = peer::pause(Phase::Running, true);
+        return Err(Failure::precondition(format!("container {id} is paused already")).with_peer(words));
     }
     set(&container, true).await?;
     container.paused.store(true, Ordering::Relaxed);
@@ -26,20 +27,24 @@ pub async fn pause(shim: &Arc<Shim>, id: &str) -> Result<()> {
 
 /// Lets them go on.
 pub async fn resume(shim: &Arc<Shim>, id: &str) -> Result<()> {
-    let container = running(shim, id)?;
+    let container = running(shim, id, peer::resume)?;
     if !container.is_paused() {
-        return Err(Failure::precondition(format!("container {id} is not paused")));
+        let words = peer::resume(Phase::Running, false);
+        return Err(Failure::precondition(format!("container {id} is not paused")).with_peer(words));
     }
     set(&container, false).await?;
     container.paused.store(false, Ordering::Relaxed);
     Ok(())
 }
 
-fn running(shim: &Shim, id: &str) -> Result<Arc<Container>> {
+fn running(shim: &Shim, id: &str, words: fn(Phase, bool) -> String) -> Result<Arc<Container>> {
     let container = shim.container(id)?;
     match container.init.life().phase {
         Phase::Running => Ok(container),
-        _ => Err(Failure::precondition(format!("container {id} is not running"))),
+        phase => {
+            let words = words(phase, container.is_paused());
+            Err(Failure::precondition(format!("container {id} is not running")).with_peer(words))
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::{
     failure::{Failure, Kind, Result, failed},
     foreign,
     io::lock,
+    peer::{self, Of},
     shim::{Container, Phase, Process, Runtime, Shim},
 };
 use std::{
@@ -26,7 +27,7 @@ pub async fn start(shim: &Arc<Shim>, id: &str) -> Result<u32> {
     }
     process
         .step(Phase::Created, Phase::Starting)
-        .map_err(|phase| refused(id, phase))?;
+        .map_err(|phase| refused(id, phase).with_peer(peer::start(phase, container.is_paused())))?;
     let started = match (&container.foreign, &container.runtime) {
         (Some(foreign), _) => foreign::life::start(foreign).await,
         (None, Runtime::Builtin) => start_builtin(shim, &container).await,
@@ -158,6 +159,31 @@ pub fn explain(failure: Failure, status: &OwnedFd, stderr: &Stderr) -> Failure {
         let _ = std::fs::File::from(pipe).take(MAX_REPORT).read_to_end(&mut report);
     }
     serde_json::from_slice(&report).unwrap_or_else(|_| with_words(failure, stderr))
+}
+
+/// A process that could not be made, in the words of containerd's own shim as well.
+pub fn not_made(failure: Failure, container: &Container, of: Of) -> Failure {
+    let ours = match failure.kind {
+        Kind::Runtime | Kind::CommandNotFound | Kind::CommandNotExecutable | Kind::Hook => false,
+        // It did not come to the making, or it was ended from here.
+        Kind::Mount
+        | Kind::Aborted
+        | Kind::Spec
+        | Kind::NotFound
+        | Kind::Exists
+        | Kind::Precondition
+        | Kind::Invalid
+        | Kind::Unsupported => true,
+    };
+    if ours || container.foreign.is_some() {
+        return failure;
+    }
+    let said = failure.peer.as_ref().unwrap_or(&failure.message);
+    let words = match &container.runtime {
+        Runtime::Builtin => peer::not_made(of, said),
+        Runtime::Program(_) => peer::program_failed(of, said),
+    };
+    failure.with_peer(words)
 }
 
 /// Adds what was said on stderr.

@@ -284,7 +284,7 @@ fn snapshots_are_refused_in_the_words_of_containerd() {
         ),
         (
             snapshots.mounts(&ns(), SN, "base").map(drop),
-            "requested snapshot base not active or view: failed precondition",
+            "failed to get active mount: requested snapshot base not active or view: failed precondition",
         ),
         (
             snapshots.remove(&ns(), SN, "base"),

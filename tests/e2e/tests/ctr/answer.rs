@@ -137,6 +137,12 @@ fn word(word: &str) -> String {
     if pid {
         return word.replace(bare, "<number>");
     }
+    // The peer's backend names a snapshot by namespace, number and name, and says so in one message.
+    if let Some((number, name)) = word.strip_prefix("<ns>/").and_then(|rest| rest.split_once('/'))
+        && number.bytes().all(|byte| byte.is_ascii_digit())
+    {
+        return name.to_owned();
+    }
     places(word)
 }
 

@@ -76,8 +76,9 @@ pub fn entries() -> Vec<Entry> {
         Entry::new(
             &name("Delete"),
             delete_well,
-            Code::FailedPrecondition,
-            "end it first",
+            // In the words, and with the code, of containerd's own shim.
+            Code::Unknown,
+            "cannot delete a running process",
             |bed| {
                 Box::pin(async move {
                     let id = running(bed, "exec sleep 100").await;
@@ -91,7 +92,7 @@ pub fn entries() -> Vec<Entry> {
             &name("DeleteProcess"),
             delete_process_well,
             Code::NotFound,
-            "exec nobody not found",
+            "process does not exist nobody",
             |bed| {
                 Box::pin(async move {
                     let id = running(bed, "exec sleep 100").await;
@@ -158,7 +159,7 @@ pub fn entries() -> Vec<Entry> {
             &name("ResizePty"),
             resize_well,
             Code::NotFound,
-            "exec nobody not found",
+            "process does not exist nobody",
             |bed| {
                 Box::pin(async move {
                     let id = running(bed, "exec sleep 100").await;
