@@ -5,7 +5,7 @@ use crate::{Door, any, mounts};
 use gantry_core::filter::{self, Adaptor};
 use gantry_core::{ContainerId, Digest, Error, ErrorKind, ExecId, Namespace, Result};
 use gantry_engine::{
-    Blob, Deleted, NewCheckpoint, NewExec, NewTask, Process, ProcessExit, ProcessStatus, Stdio, TaskUpdate,
+    Blob, Deleted, Endpoint, NewCheckpoint, NewExec, NewTask, Process, ProcessExit, ProcessStatus, Stdio, TaskUpdate,
 };
 use gantry_proto_containerd::any::unpack;
 use gantry_proto_containerd::runc::v1::CheckpointOptions;
@@ -102,12 +102,22 @@ impl Adaptor for Metered<'_> {
     }
 }
 
-fn new_task(request: pb::CreateTaskRequest) -> Result<NewTask> {
-    if !request.task_api_address.is_empty() || request.task_api_version != 0 {
-        let text =
-            "task_api_address and task_api_version are not served: a task's shim is found by its container's sandbox";
-        return Err(Error::new(ErrorKind::Unimplemented, text));
+/// The shim that a caller sends a task to.
+fn endpoint(address: &str, version: u32) -> Result<Option<Endpoint>> {
+    match (address, version) {
+        ("", 0) => Ok(None),
+        ("", _) => Err(Error::invalid("task_api_version is given without a task_api_address")),
+        _ => Endpoint::parse(address, version).map(Some).ok_or_else(|| {
+            let text = format!(
+                "task_api_address {address:?} in version {version} is not served: it must be ttrpc+unix:///<path> in version 2 or 3"
+            );
+            Error::new(ErrorKind::Unimplemented, text)
+        }),
     }
+}
+
+fn new_task(request: pb::CreateTaskRequest) -> Result<NewTask> {
+    let guest_of = endpoint(&request.task_api_address, request.task_api_version)?;
     Ok(NewTask {
         rootfs: mounts::from_wire(request.rootfs),
         stdio: Stdio {
@@ -118,6 +128,7 @@ fn new_task(request: pb::CreateTaskRequest) -> Result<NewTask> {
         },
         options: request.options.map(any::from_wire),
         runtime_path: request.runtime_path,
+        guest_of,
         checkpoint: request.checkpoint.map(blob).transpose()?,
     })
 }

@@ -47,12 +47,15 @@ impl Context {
         let facts = blocking(|| Ok(host::gather())).await?;
         let exchange = Exchange::new(parts.store.clone());
         let meta = Meta::new(parts.store.clone(), parts.collector.clone()).showing(&parts.config.exec_root);
+        let sandboxes =
+            crate::sandboxes::Room::new(&parts.shims, meta.clone(), exchange.clone(), &parts.config.data_root);
         let tasks = Room::new(Furniture {
             shims: parts.shims.clone(),
             meta: meta.clone(),
             exchange: exchange.clone(),
             snapshots: Arc::new(parts.snapshots.clone()),
             content: parts.images.content(),
+            sandboxes: sandboxes.clone(),
             data_root: parts.config.data_root.clone(),
         });
         let (store, network, exec_root) = (
@@ -62,8 +65,6 @@ impl Context {
         );
         let global_id = parts.config.global_id();
         let networks = blocking(move || Networks::open(network, store, &exec_root, global_id)).await?;
-        let sandboxes =
-            crate::sandboxes::Room::new(&parts.shims, meta.clone(), exchange.clone(), &parts.config.data_root);
         Ok(Self {
             networks: Arc::new(networks),
             sandboxes,

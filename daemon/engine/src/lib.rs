@@ -49,7 +49,7 @@ pub use network::{Attachment, BridgeConfig, Connect, ContainerNetworks, Firewall
 pub use sandboxes::{RunningSandbox, SandboxView, Sandboxes};
 pub use system::{EventStream, Info};
 pub use tasks::{
-    Blob, Deleted, Metric, NewCheckpoint, NewExec, NewTask, Pid, Process, ProcessExit, ProcessStatus, Stdio,
+    Blob, Deleted, Endpoint, Metric, NewCheckpoint, NewExec, NewTask, Pid, Process, ProcessExit, ProcessStatus, Stdio,
     TaskUpdate, Tasks,
 };
 pub use transfer::{FromStore, MoreNames, ReadArchive, ToStore};

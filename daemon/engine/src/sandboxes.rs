@@ -11,8 +11,8 @@ use crate::meta::Meta;
 use gantry_core::meta::{Any, Happening, RuntimeChoice, Sandbox};
 use gantry_core::{ContainerId, Error, ErrorKind, Namespace, Result};
 use gantry_task::{
-    BundleName, LaunchShim, NewSandbox, SandboxEnd, SandboxMetric, SandboxPlatform, SandboxStarted, SandboxState, Shim,
-    Shims, TaskError, shim_program,
+    BundleName, Endpoint, LaunchShim, NewSandbox, SandboxEnd, SandboxMetric, SandboxPlatform, SandboxStarted,
+    SandboxState, Shim, Shims, TaskError, shim_program,
 };
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -252,6 +252,11 @@ impl Room {
         let key = (ns.clone(), id.clone());
         let found = self.all.lock().get(&key).cloned().flatten();
         found.ok_or_else(|| not_found(id))
+    }
+
+    /// Where tasks of a sandbox are made, if it is there.
+    pub(crate) fn endpoint(&self, ns: &Namespace, id: &ContainerId) -> Option<Endpoint> {
+        self.find(ns, id).ok().and_then(|one| one.shim.endpoint())
     }
 
     fn reserve(&self, key: &Key) -> Result<()> {

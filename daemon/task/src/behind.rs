@@ -35,6 +35,7 @@ impl Shims {
         let config = self.config();
         let program = PathBuf::from(known.program);
         let cleared = Invocation {
+            exe: &self.exe,
             program: &program,
             bundle: &own,
             namespace: leftover.namespace.as_str(),

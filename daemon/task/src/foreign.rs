@@ -40,6 +40,35 @@ pub struct LaunchShim {
     pub work: PathBuf,
 }
 
+/// Where a shim serves tasks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    socket: String,
+    version: u32,
+}
+
+impl Endpoint {
+    /// An address as containerd writes it (`ttrpc+unix:///path`, or without what is before the plus), and the version of the task
+    /// service there: 2, 3, or 0 for whichever it has. None where a shim cannot be talked to in this way.
+    pub fn parse(address: &str, version: u32) -> Option<Self> {
+        let socket = address.strip_prefix("ttrpc+").unwrap_or(address);
+        let path = socket.strip_prefix("unix://")?;
+        (path.starts_with('/') && matches!(version, 0 | 2 | 3)).then(|| Self {
+            socket: socket.to_owned(),
+            version,
+        })
+    }
+
+    fn bootstrap(&self) -> Bootstrap {
+        Bootstrap {
+            // One that has only the older is found out by asking.
+            version: if self.version == 0 { 3 } else { self.version },
+            address: self.socket.clone(),
+            protocol: "ttrpc".to_owned(),
+        }
+    }
+}
+
 /// What a dead shim left is cleared.
 #[derive(Clone, Debug, Default)]
 pub struct Mourned {
@@ -51,13 +80,24 @@ impl Shims {
     /// Makes the bundle, runs the shim (or finds the one of its group) and connects to it. What a failure leaves is the
     /// caller's to clear ([`Shims::mourn`]), unless it is `AlreadyExists`: then the bundle is another task's.
     pub async fn launch(&self, launch: LaunchShim) -> Result<Shim> {
+        self.open(launch, None).await
+    }
+
+    /// The same for a shim that is there already and is not this task's to end; none is started.
+    pub async fn join(&self, launch: LaunchShim, host: Endpoint) -> Result<Shim> {
+        self.open(launch, Some(host)).await
+    }
+
+    async fn open(&self, launch: LaunchShim, host: Option<Endpoint>) -> Result<Shim> {
         let shims = self.clone();
         let (namespace, id) = (launch.namespace.clone(), launch.id.clone());
-        let (bootstrap, pipe) = blocking("start a shim", move || shims.launch_now(&launch)).await?;
+        let guest = host.is_some();
+        let (bootstrap, pipe) = blocking("start a shim", move || shims.launch_now(&launch, host.as_ref())).await?;
         let limit = self.config().deadlines.call;
         let shim = self.connect(namespace, id, bootstrap.clone(), limit).await?;
         shim.keep_log(pipe);
-        let mark = shim.greet().await?;
+        // A host is never killed for its guest.
+        let mark = shim.greet().await?.filter(|_| !guest);
         let bundle = shim.bundle().clone();
         let version = shim.version();
         blocking("write down a shim's address", move || {
@@ -67,11 +107,17 @@ impl Shims {
         Ok(shim)
     }
 
-    fn launch_now(&self, launch: &LaunchShim) -> Result<(Bootstrap, log::Pipe)> {
+    fn launch_now(&self, launch: &LaunchShim, host: Option<&Endpoint>) -> Result<(Bootstrap, log::Pipe)> {
         let bundle = self.bundle(&launch.namespace, &launch.id);
         bundle.make(&launch.spec)?;
         bundle.lay(launch)?;
+        if let Some(host) = host {
+            bundle.mark_guest(&host.socket)?;
+        }
         let pipe = log::Pipe::open(&bundle)?;
+        if let Some(host) = host {
+            return Ok((host.bootstrap(), pipe));
+        }
         let options = launch.options.clone().map(to_any);
         let stdin = options.map(|any| any.write_to_bytes().unwrap_or_default());
         let bootstrap = self.call_program(
@@ -95,6 +141,7 @@ impl Shims {
         let config = self.config();
         let daemon = std::env::current_exe().unwrap_or_else(|_| config.shim.clone());
         call(&Invocation {
+            exe: &self.exe,
             program,
             bundle: self.bundle(namespace, id).path(),
             namespace: namespace.as_str(),
@@ -160,7 +207,7 @@ impl Shims {
         let (shims, name) = (self.clone(), name.clone());
         let (deleted, leftover, work) = blocking("clear what a dead shim left", move || {
             let bundle = shims.bundle(&name.namespace, &name.id);
-            if bundle.shim_mark().is_none() {
+            if bundle.shim_mark().is_none() && !bundle.is_guest() {
                 strays::end(&shims.config().grpc_address, &name);
             }
             let leftover = Leftover {
@@ -208,5 +255,29 @@ impl Shims {
         let bundle = shim.bundle().clone();
         let limit = self.config().deadlines.cleanup;
         blocking("put a bundle aside", move || bundle.discard(limit)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_shims_serve() {
+        let socket = |address, version| Endpoint::parse(address, version).map(|found| found.bootstrap());
+        let plain = socket("unix:///run/s/1", 2).unwrap();
+        assert_eq!((plain.socket_path(), plain.version), (Some("/run/s/1"), 2));
+        let named = socket("ttrpc+unix:///run/s/1", 0).unwrap();
+        assert_eq!((named.socket_path(), named.version), (Some("/run/s/1"), 3));
+        for (address, version) in [
+            ("grpc+unix:///run/s/1", 3),
+            ("ttrpc+vsock://3:1024", 3),
+            ("unix://relative", 3),
+            ("/run/s/1", 3),
+            ("unix:///run/s/1", 4),
+            ("unix:///run/s/1", 1),
+        ] {
+            assert!(Endpoint::parse(address, version).is_none(), "{address} {version}");
+        }
     }
 }

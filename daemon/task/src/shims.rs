@@ -2,6 +2,7 @@
 
 use crate::bundle::{self, Bundle, BundleName};
 use crate::error::{Result, TaskError};
+use crate::exe::Exe;
 use crate::shim::Shim;
 use crate::spawn::Invocation;
 use gantry_core::{ContainerId, Namespace};
@@ -64,6 +65,7 @@ pub struct Shims {
     config: Arc<ShimsConfig>,
     /// Where shims tell what happens.
     events: Arc<str>,
+    pub(crate) exe: Arc<Exe>,
 }
 
 impl Shims {
@@ -71,6 +73,7 @@ impl Shims {
     pub fn new(config: ShimsConfig) -> Self {
         Self {
             events: format!("{}.ttrpc", config.grpc_address).into(),
+            exe: Arc::new(Exe::new(&config.shim)),
             config: Arc::new(config),
         }
     }
@@ -113,6 +116,7 @@ impl Shims {
         let bundle = self.bundle(&start.namespace, &start.id);
         bundle.make(&start.spec)?;
         Invocation {
+            exe: &self.exe,
             program: &config.shim,
             bundle: bundle.path(),
             namespace: start.namespace.as_str(),

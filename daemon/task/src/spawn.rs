@@ -1,6 +1,7 @@
 //! Running a shim's `start`: its process, its answer, its complaints.
 
 use crate::error::{Result, TaskError};
+use crate::exe::{Exe, Program};
 use gantry_shim_protocol::{Bootstrap, socket};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -8,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// The most that is kept of an answer or of complaints.
@@ -16,6 +17,7 @@ const MOST: usize = 16 * 1024;
 
 /// What a shim is told on its command line and in its environment.
 pub(crate) struct Invocation<'a> {
+    pub exe: &'a Exe,
     pub program: &'a Path,
     pub bundle: &'a Path,
     pub namespace: &'a str,
@@ -30,8 +32,9 @@ pub(crate) struct Invocation<'a> {
 }
 
 impl Invocation<'_> {
-    fn command(&self, verb: &str) -> Command {
-        let mut command = Command::new(self.program);
+    fn command(&self, verb: &str) -> Program {
+        let mut program = self.exe.command(self.program);
+        let command = &mut program.command;
         command.args(["-namespace", self.namespace, "-address", self.grpc_address]);
         command
             .arg("-publish-binary")
@@ -72,14 +75,14 @@ impl Invocation<'_> {
             })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        command
+        program
     }
 
     /// Runs `start` to its end, within `limit`. Blocks.
     pub(crate) fn run(&self, limit: Duration) -> Result<Bootstrap> {
         let failed = |source| self.failed(source);
         fail::fail_point!("task::shim::spawn");
-        let child = self.command("start").spawn().map_err(failed)?;
+        let child = self.command("start").command.spawn().map_err(failed)?;
         fail::fail_point!("task::shim::spawned");
         let (heard, status) = self.hear_out(child, limit).map_err(failed)?;
         let heard = self.accept(heard, status, limit)?;
@@ -89,7 +92,7 @@ impl Invocation<'_> {
     /// Runs `delete`, by which a shim's program clears what a dead shim left. Answers what it printed. Blocks.
     pub(crate) fn delete(&self, limit: Duration) -> Result<Vec<u8>> {
         let failed = |source| self.failed(source);
-        let child = self.command("delete").spawn().map_err(failed)?;
+        let child = self.command("delete").command.spawn().map_err(failed)?;
         let (heard, status) = self.hear_out(child, limit).map_err(failed)?;
         Ok(self.accept(heard, status, limit)?.answer)
     }
@@ -241,6 +244,7 @@ mod tests {
         std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         let invocation = Invocation {
+            exe: &Exe::new(Path::new("/no/shim/of/ours")),
             program: &program,
             bundle: dir.path(),
             namespace: "ns",

@@ -7,7 +7,7 @@ use super::{NewTask, checkpoint};
 use crate::gate::blocking;
 use gantry_core::meta::{Any, Container};
 use gantry_core::{ContainerId, Error, ErrorKind, Mount, Namespace, Result};
-use gantry_task::{BundleName, ForeignTask, LaunchShim, Shim, TaskError, shim_program};
+use gantry_task::{BundleName, Endpoint, ForeignTask, LaunchShim, Shim, TaskError, shim_program};
 use serde::Deserialize;
 use std::sync::Arc;
 use tracing::warn;
@@ -30,6 +30,7 @@ impl Room {
 
     async fn make(self: &Arc<Self>, task: &Arc<Task>, container: Container, new: NewTask) -> Result<u32> {
         let program = runtime(&container, &new)?;
+        let host = self.host(&task.ns, &container, new.guest_of).await?;
         let options = new.options.clone().or_else(|| container.runtime.options.clone());
         let spec = container.spec.clone().unwrap_or_default();
         let rootfs = self.rootfs(task, &container, &spec, new.rootfs).await?;
@@ -45,7 +46,11 @@ impl Room {
             options: options.clone(),
             work: self.work_dir(task),
         };
-        let shim = match self.shims.launch(launch).await {
+        let launched = match host {
+            Some(host) => self.shims.join(launch, host).await,
+            None => self.shims.launch(launch).await,
+        };
+        let shim = match launched {
             Ok(shim) => shim,
             Err(error) => return Err(self.unlaunched(task, error).await),
         };
@@ -67,6 +72,29 @@ impl Room {
                 Err(told(error).context("failed to create shim task"))
             }
         }
+    }
+
+    /// The shim that the task joins: the one its caller names, else that of its container's sandbox.
+    async fn host(&self, ns: &Namespace, container: &Container, named: Option<Endpoint>) -> Result<Option<Endpoint>> {
+        if named.is_some() || container.sandbox.is_empty() {
+            return Ok(named);
+        }
+        let lost = |error: Error| error.context(format!("find the sandbox of container {}", container.id));
+        let id = ContainerId::new(&container.sandbox).map_err(lost)?;
+        if let Some(endpoint) = self.sandboxes.endpoint(ns, &id) {
+            return Ok(Some(endpoint));
+        }
+        // A task may stand for a sandbox, as all did before there was a controller of them.
+        let shim = match self.find(ns, &id).await {
+            Ok(task) => task.shim().map_err(lost)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(lost(Error::not_found(format!(
+                    "sandbox {id} not found: start it first"
+                ))));
+            }
+            Err(error) => return Err(lost(error)),
+        };
+        Ok(shim.endpoint())
     }
 
     /// The shim did not come up.

@@ -16,6 +16,8 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tracing::{Instrument, info, info_span, warn};
 
+/// How long the files of a deleted task stay, out of everybody's way.
+const ASIDE: Duration = Duration::from_millis(10);
 /// How long a call waits for the keeper's word on a shim that is gone.
 const VERDICT: Duration = Duration::from_secs(30);
 /// First and longest pause between two tries to clear what a dead shim left.
@@ -182,8 +184,11 @@ impl Room {
     pub(super) async fn discard(self: &Arc<Self>, task: &Arc<Task>, shim: &Shim) -> Result<()> {
         let discarded = self.shims.discard(shim).await?;
         self.forget(task);
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = discarded.remove() {
+        tokio::spawn(async move {
+            // Whoever hears that the task is deleted has more to do.
+            sleep(ASIDE).await;
+            let removed = tokio::task::spawn_blocking(move || discarded.remove()).await;
+            if let Ok(Err(error)) = removed {
                 warn!(err = %error, "files of a deleted task could not be removed");
             }
         });

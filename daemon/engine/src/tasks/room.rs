@@ -4,6 +4,7 @@ use super::state::State;
 use super::task::{Task, not_found};
 use crate::exchange::Exchange;
 use crate::meta::Meta;
+use crate::sandboxes;
 use gantry_core::content::ContentStore;
 use gantry_core::snapshot::SnapshotService;
 use gantry_core::{ContainerId, Error, ErrorKind, Namespace, Result};
@@ -29,6 +30,8 @@ pub(crate) struct Room {
     pub(super) exchange: Exchange,
     pub(super) snapshots: Arc<dyn SnapshotService>,
     pub(super) content: Arc<dyn ContentStore>,
+    /// Whose shims tasks join.
+    pub(super) sandboxes: Arc<sandboxes::Room>,
     /// Directories of tasks that outlive reboots.
     pub(super) work: PathBuf,
     tasks: RwLock<BTreeMap<Key, Arc<Task>>>,
@@ -41,6 +44,7 @@ pub(crate) struct Furniture {
     pub(crate) exchange: Exchange,
     pub(crate) snapshots: Arc<dyn SnapshotService>,
     pub(crate) content: Arc<dyn ContentStore>,
+    pub(crate) sandboxes: Arc<sandboxes::Room>,
     pub(crate) data_root: PathBuf,
 }
 
@@ -52,6 +56,7 @@ impl Room {
             exchange: with.exchange,
             snapshots: with.snapshots,
             content: with.content,
+            sandboxes: with.sandboxes,
             work: with.data_root.join("tasks"),
             tasks: RwLock::default(),
         })

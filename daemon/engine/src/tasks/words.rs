@@ -6,7 +6,7 @@ use gantry_core::{ContainerId, Digest, ExecId, LeaseId, Mount};
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-pub use gantry_task::Stdio;
+pub use gantry_task::{Endpoint, Stdio};
 
 /// How a task is made.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +18,8 @@ pub struct NewTask {
     pub options: Option<Any>,
     /// Absolute path of a shim, instead of what `runtime.name` leads to.
     pub runtime_path: String,
+    /// Where a shim serves tasks already, as a sandbox's does; none is started, and it stays after the task.
+    pub guest_of: Option<Endpoint>,
     /// A blob with a checkpoint of a former run, from which this one goes on.
     pub checkpoint: Option<Blob>,
 }

@@ -1,10 +1,11 @@
 //! A daemon that is killed and begins anew finds what runs, and ends what does not.
 
-use crate::bed::{Ground, LONG, RUNC, hasty, ours, poll, processes, status, told, within};
+use crate::bed::{Ground, LONG, RUNC, exec, exec_id, hasty, ours, poll, processes, status, told, within};
 use crate::death::gone;
-use gantry_engine::ProcessStatus;
+use gantry_engine::{Endpoint, NewTask, ProcessStatus, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::json;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 
@@ -114,5 +115,62 @@ fn what_a_kill_left_unfinished_is_cleared() {
         ground.container(&engine, RUNC, &id, &spec).await;
         ground.run(&engine, &id).await;
         ground.end(&engine, &id).await;
+    });
+}
+
+#[test]
+fn a_guest_in_debians_shim() {
+    guest(RUNC);
+}
+
+#[test]
+fn a_guest_in_our_shim() {
+    guest(&ours());
+}
+
+fn parent(pid: u32) -> i32 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let after = stat.rsplit(')').next().unwrap();
+    after.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// A task that is sent to a shim which is there already leaves it as it was, also after a restart of the daemon.
+fn guest(name: &str) {
+    let ground = Ground::new();
+    let (ns, one) = (&ground.ns, ground.id("guest"));
+    let former = runtime();
+    let host = former.block_on(async {
+        let engine = ground.engine(hasty()).await;
+        let host = ground.running(&engine, name, "host", "exec sleep 100").await;
+        let written = std::fs::read(ground.bundle(&host).join("bootstrap.json")).unwrap();
+        let written: serde_json::Value = serde_json::from_slice(&written).unwrap();
+        let address = format!("ttrpc+{}", written["address"].as_str().unwrap());
+        let sent = |address: &str| NewTask {
+            guest_of: Some(Endpoint::parse(address, 0).unwrap()),
+            ..ground.task()
+        };
+        let spec = ground.spec(&one, "exec sleep 100", json!({}));
+        ground.container(&engine, name, &one, &spec).await;
+        let tasks = engine.tasks();
+        assert!(tasks.create(ns, &one, sent("unix:///nowhere")).await.is_err());
+        ground.nothing_is_left(&one);
+        tasks.create(ns, &one, sent(&address)).await.unwrap();
+        let pid = tasks.start(ns, &one, None).await.unwrap();
+        assert_eq!(parent(pid), ground.shim_pid(&host));
+        host
+    });
+    former.shutdown_timeout(Duration::from_secs(5));
+    runtime().block_on(async {
+        let engine = ground.engine(hasty()).await;
+        let tasks = engine.tasks();
+        assert_eq!(tasks.get(ns, &one, None).await.unwrap().status, ProcessStatus::Running);
+        ground.end(&engine, &one).await;
+        assert_eq!(tasks.get(ns, &host, None).await.unwrap().status, ProcessStatus::Running);
+        let (id, new) = (exec_id("e1"), exec(&["/bin/sh", "-c", "exit 6"], Stdio::default()));
+        tasks.exec(ns, &host, &id, new).await.unwrap();
+        tasks.start(ns, &host, Some(&id)).await.unwrap();
+        let ended = within(LONG, tasks.wait(ns, &host, Some(&id))).await.unwrap();
+        assert_eq!(ended.status, 6);
+        ground.end(&engine, &host).await;
     });
 }

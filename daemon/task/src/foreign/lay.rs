@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 const PROGRAM: &str = "shim-binary-path";
 /// Link to a directory that outlives reboots.
 const WORK: &str = "work";
+/// There if the shim was there before the task and stays after it.
+const GUEST: &str = "guest";
 /// The shim's process, told from any that bears its pid later.
 const SHIM_MARK: &str = "shim.mark";
 /// There once the event of the task's exit is told.
@@ -74,6 +76,17 @@ impl Bundle {
         Some(PathBuf::from(text.trim())).filter(|path| path.is_absolute())
     }
 
+    /// Writes down that its shim is not its own.
+    pub(super) fn mark_guest(&self, host: &str) -> Result<()> {
+        let path = self.path().join(GUEST);
+        fs::write(&path, host).map_err(|source| TaskError::MakeBundle { path, source })
+    }
+
+    /// Whether its shim is not its own.
+    pub(crate) fn is_guest(&self) -> bool {
+        self.path().join(GUEST).exists()
+    }
+
     pub(super) fn shim_mark(&self) -> Option<ProcessMark> {
         serde_json::from_slice(&fs::read(self.path().join(SHIM_MARK)).ok()?).ok()
     }
@@ -127,17 +140,13 @@ impl Discarded {
     }
 }
 
-/// Renames it to a name that no task has. An empty one is removed: that costs no more.
+/// Renames it to a name that no task has. Removing even an empty one costs a disk more than that.
 fn leave_work(path: &Path) -> Result<PathBuf> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let aside = path.with_file_name(format!(".leaving-{name}-{}-{number}", std::process::id()));
-    let renamed = match fs::remove_dir(path) {
-        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => fs::rename(path, &aside),
-        removed => removed,
-    };
-    match renamed {
+    match fs::rename(path, &aside) {
         Err(source) if source.kind() != ErrorKind::NotFound => Err(TaskError::RemoveBundle {
             path: path.to_owned(),
             source,

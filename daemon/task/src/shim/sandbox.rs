@@ -2,6 +2,7 @@
 
 use super::Shim;
 use crate::error::Result;
+use crate::foreign::Endpoint;
 use crate::sandbox::{NewSandbox, SandboxEnd, SandboxMetric, SandboxPlatform, SandboxStarted, SandboxState};
 use crate::words::{from_any, moment, mount, to_any};
 use gantry_proto_shim::protobuf::well_known_types::timestamp::Timestamp;
@@ -133,6 +134,11 @@ impl Shim {
         let after = self.inner.deadlines.call + self.inner.deadlines.cleanup;
         self.call("shut down sandbox", after, false, call).await?;
         Ok(())
+    }
+
+    /// Where other tasks may join this shim, if it can be talked to in that way.
+    pub fn endpoint(&self) -> Option<Endpoint> {
+        Endpoint::parse(&self.inner.bootstrap.address, self.version())
     }
 
     /// Where tasks that join the sandbox are made, as containerd's clients write it.

@@ -199,8 +199,11 @@ impl Shim {
         }
     }
 
-    /// Tells the shim to end, unless it holds other tasks, and gives it a moment for it.
+    /// Tells the shim to end, unless it holds other tasks, and gives it a moment for it. One in which the task was a guest is let be.
     pub async fn retire(&self) {
+        if self.inner.bundle.is_guest() {
+            return;
+        }
         let mut request = api::ShutdownRequest::new();
         request.id = self.key().to_owned();
         let link = self.link();

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
 
+mod guests;
+
 use gantry_e2e::client::{Caller, Connection};
 use gantry_e2e::{House, HouseOptions, PATIENCE};
 use gantry_proto_containerd::any::{json, unpack};
