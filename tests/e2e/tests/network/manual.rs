@@ -277,7 +277,9 @@ fn ports_are_published(house: &House, gantry: &Gantry, other: &Netns) {
     ] {
         for port in [8080, 8443] {
             gantry_e2e::eventually("the page", limit, || {
-                let page = from.run(&format!("timeout 5 busybox wget -q -O - http://{host}:{port}/index.html"));
+                let page = from.run(&format!(
+                    "timeout 5 busybox wget -q -O - http://{host}:{port}/index.html"
+                ));
                 page.stdout.trim() == "hello"
             });
         }
