@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::time::SystemTime;
 
-pub use options::{BridgeOptions, GatewayMode, IpvlanMode, LinkOptions, MacvlanMode, option};
+pub use options::{BridgeOptions, GatewayMode, IpvlanMode, LinkOptions, MacvlanMode, OverlayOptions, option};
 pub use port::{Port, PortBinding, PortRange, Protocol, PublishedPort};
 
 /// The names of the networks that are always there.
@@ -223,6 +223,9 @@ pub struct Endpoint {
     /// Set by the default route's owner.
     #[serde(default)]
     pub ports: Vec<PublishedPort>,
+    /// What the network's driver says.
+    #[serde(default)]
+    pub dns: NameServers,
 }
 
 impl Endpoint {
@@ -231,9 +234,38 @@ impl Endpoint {
         format!("veth{}", id.get(..7).unwrap_or(id))
     }
 
+    /// Takes over what the driver decided.
+    pub fn learn(&mut self, learned: Learned) {
+        self.mac = learned.mac.unwrap_or(self.mac);
+        (self.ipv4, self.ipv6) = (learned.ipv4, learned.ipv6);
+        (self.gateway4, self.gateway6) = (learned.gateway4, learned.gateway6);
+        self.dns = learned.dns;
+    }
+
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.ipv4.iter().chain(&self.ipv6).map(IpNet::addr)
     }
+}
+
+/// What a driver that manages addresses by itself decided of an endpoint.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Learned {
+    pub mac: Option<MacAddress>,
+    pub ipv4: Option<IpNet>,
+    pub ipv6: Option<IpNet>,
+    pub gateway4: Option<Ipv4Addr>,
+    pub gateway6: Option<Ipv6Addr>,
+    pub dns: NameServers,
+}
+
+/// Whom a network has its containers ask, where nobody says otherwise.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NameServers {
+    pub servers: Vec<IpAddr>,
+    pub search: Vec<String>,
+    pub options: Vec<String>,
 }
 
 /// The network side of one started container.

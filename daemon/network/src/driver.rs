@@ -1,21 +1,25 @@
 //! What makes networks and endpoints in the kernel.
 
 mod bridge;
+mod cni;
 mod endpoint;
 mod ipvlan;
 mod macvlan;
+mod overlay;
 mod pair;
 mod parent;
 mod plain;
 pub mod vxlan;
 
 use crate::{Instance, Result};
-use gantry_core::network::{Endpoint, NetworkRecord, Scope};
+use gantry_core::network::{Endpoint, Learned, NetworkRecord, Scope};
 use std::os::fd::BorrowedFd;
 
 pub use bridge::Bridge;
+pub use cni::{Cni, is_publishing};
 pub use ipvlan::Ipvlan;
 pub use macvlan::Macvlan;
+pub use overlay::Overlay;
 pub use plain::{Host, Null};
 
 /// A kind of network. Calls block (netlink, files) and are made from the blocking gate; each may be made again after a kill.
@@ -45,6 +49,11 @@ pub trait Driver: Send + Sync {
     /// Makes the endpoint's interface in the namespace with its addresses, brings it up, and adds routes to its own subnets.
     /// Default routes are set by [`crate::netns`], since only one endpoint has them.
     fn join(&self, network: &NetworkRecord, endpoint: &Endpoint, netns: BorrowedFd<'_>) -> Result<()>;
+
+    /// What the driver itself decided of an endpoint that was joined, where it and nobody else manages addresses.
+    fn learned(&self, _network: &NetworkRecord, _endpoint: &Endpoint) -> Result<Option<Learned>> {
+        Ok(None)
+    }
 
     /// Removes what the endpoint has on the host and, if the namespace is still there, its interface.
     fn leave(&self, network: &NetworkRecord, endpoint: &Endpoint, netns: Option<BorrowedFd<'_>>) -> Result<()>;

@@ -7,7 +7,7 @@ mod device;
 mod foreign;
 mod iptables;
 mod localnet;
-mod nfnetlink;
+pub(crate) mod nfnetlink;
 mod nft;
 mod published;
 pub(crate) mod run;

@@ -20,6 +20,14 @@ impl Instance {
         }
     }
 
+    /// The bridge by which containers of overlay networks reach the world: `gantry_gwbridge`, or `gtgw-` and the id.
+    pub fn gateway_bridge(&self) -> String {
+        match &self.id {
+            None => "gantry_gwbridge".to_owned(),
+            Some(id) => format!("gtgw-{id}"),
+        }
+    }
+
     /// The nftables tables of every family: `gantry`, or `gantry-<id>`.
     pub fn table(&self) -> String {
         match &self.id {

@@ -141,7 +141,7 @@ pub fn enter<T: Send>(namespace: BorrowedFd<'_>, deed: impl FnOnce() -> Result<T
 }
 
 /// A thread that changes its namespace ends with what it did, whatever comes of it.
-fn in_thread<T: Send>(deed: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+pub(crate) fn in_thread<T: Send>(deed: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     thread::scope(|scope| {
         let thread = thread::Builder::new()
             .name("netns".to_owned())

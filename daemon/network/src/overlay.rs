@@ -13,6 +13,7 @@ mod claims;
 mod client;
 mod cluster;
 mod follow;
+mod keys;
 mod networks;
 mod records;
 mod state;

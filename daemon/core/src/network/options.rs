@@ -23,6 +23,10 @@ pub mod option {
     pub const IPVLAN_FLAG: &str = "ipvlan_flag";
     pub const VXLAN_IDS: &str = "com.docker.network.driver.overlay.vxlanid_list";
     pub const ENCRYPTED: &str = "encrypted";
+    /// The name of a CNI configuration; unsaid, the network's own.
+    pub const CNI_NAME: &str = "gantry.cni.name";
+    /// The configuration itself.
+    pub const CNI_CHAIN: &str = "gantry.cni.conflist";
 }
 
 /// How packets pass between a bridge network and the world.
@@ -127,6 +131,35 @@ impl BridgeOptions {
             mode6: gateway_mode(options, option::GATEWAY_MODE_IPV6)?,
             inhibit_ipv4: flag(options, option::INHIBIT_IPV4, false)?,
             host_ipv4: address(options, option::HOST_IPV4)?,
+            link: LinkOptions::read(options)?,
+        })
+    }
+}
+
+/// What an overlay network is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OverlayOptions {
+    /// The number of its VXLAN segment; `None` = the cluster gives one.
+    pub vni: Option<u32>,
+    /// What goes between hosts is encrypted.
+    pub encrypted: bool,
+    pub link: LinkOptions,
+}
+
+impl OverlayOptions {
+    pub fn read(options: &BTreeMap<String, String>) -> Result<Self> {
+        refuse_others("overlay", options, &[option::VXLAN_IDS, option::ENCRYPTED])?;
+        let vni = match options.get(option::VXLAN_IDS).map(String::as_str) {
+            None | Some("") => None,
+            Some(text) => {
+                let number = text.parse::<u32>().ok().filter(|vni| (1..1 << 24).contains(vni));
+                Some(number.ok_or_else(|| bad(option::VXLAN_IDS, text))?)
+            }
+        };
+        Ok(Self {
+            vni,
+            // Docker: that it is there is enough.
+            encrypted: options.contains_key(option::ENCRYPTED) && flag(options, option::ENCRYPTED, true)?,
             link: LinkOptions::read(options)?,
         })
     }
@@ -245,6 +278,19 @@ mod tests {
             let error = BridgeOptions::read(&given(&[(name, value)])).unwrap_err();
             assert!(error.to_string().contains(name), "{error}");
         }
+    }
+
+    #[test]
+    fn an_overlay_s_number_has_24_bits() {
+        let read = |pairs: &[(&str, &str)]| OverlayOptions::read(&given(pairs));
+        assert_eq!(read(&[]).unwrap().vni, None);
+        let all = read(&[(option::VXLAN_IDS, "4097"), (option::ENCRYPTED, "")]).unwrap();
+        assert!(all.vni == Some(4097) && all.encrypted);
+        assert!(!read(&[(option::ENCRYPTED, "false")]).unwrap().encrypted);
+        for bad in ["0", "16777216", "4097,4098", "x"] {
+            assert!(read(&[(option::VXLAN_IDS, bad)]).is_err(), "{bad}");
+        }
+        assert!(read(&[("parent", "eth0")]).is_err());
     }
 
     #[test]

@@ -21,6 +21,12 @@ use std::{io, thread};
 /// The port of the IANA (RFC 7348).
 pub const PORT: u16 = 4789;
 
+/// Of encrypted networks: what goes there goes in IPsec only, which is told by the port. One of those that are nobody's.
+pub const ENCRYPTED_PORT: u16 = 14_789;
+
+/// What ESP takes (RFC 4303, RFC 4106): headers, counter, padding and the seal.
+pub const SEAL: u32 = 40;
+
 /// What the headers take of the underlay's MTU: Ethernet, VXLAN, UDP, and IPv4 or IPv6 around them.
 pub fn overhead(underlay: IpAddr) -> u32 {
     if underlay.is_ipv4() { 50 } else { 70 }

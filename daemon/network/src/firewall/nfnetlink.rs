@@ -161,7 +161,7 @@ fn none_is_empty(asked: Result<()>) -> Result<()> {
     }
 }
 
-fn acknowledged(body: &[u8]) -> io::Result<()> {
+pub(crate) fn acknowledged(body: &[u8]) -> io::Result<()> {
     let code = body
         .get(..4)
         .and_then(|code| Some(i32::from_ne_bytes(code.try_into().ok()?)));
@@ -189,7 +189,7 @@ fn message(kind: u16, flags: u16, sequence: u32, family: u8, attributes: &[u8]) 
     bytes
 }
 
-fn messages(packet: &[u8]) -> impl Iterator<Item = (u16, u32, &[u8])> {
+pub(crate) fn messages(packet: &[u8]) -> impl Iterator<Item = (u16, u32, &[u8])> {
     let mut rest = packet;
     std::iter::from_fn(move || {
         let length = u32::from_ne_bytes(rest.get(..4)?.try_into().ok()?) as usize;

@@ -106,5 +106,6 @@ pub(crate) fn endpoint(network: &NetworkRecord, place: u8) -> Endpoint {
         settings: Default::default(),
         names: Vec::new(),
         ports: Vec::new(),
+        dns: Default::default(),
     }
 }

@@ -2,9 +2,9 @@
 
 use super::Settings;
 use super::client::{Etcd, put};
-use super::records::{Host, Key, ROOT, encode, folder};
+use super::records::{Host, Key, encode, folder};
 use super::state::{News, State};
-use super::wire::{EventType, RangeRequest, TxnRequest, WatchResponse};
+use super::wire::{EventType, TxnRequest, WatchResponse};
 use crate::Result;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -84,44 +84,19 @@ impl Shared {
         }
     }
 
-    /// One watch, from where the last one ended.
+    /// One watch. It begins with a look at everything: what came while nobody watched is told as changes, and no history has to be there
+    /// for it.
     async fn follow_once(&self) -> Result<String> {
-        let since = match self.resumable().await? {
-            Some(revision) => revision,
-            None => self.list().await?,
-        };
+        let since = self.list().await?;
         let mut watching = self.etcd.watch(folder(""), since + 1).await?;
         loop {
             match watching.responses.message().await {
-                Ok(Some(response)) if response.canceled => {
-                    if response.compact_revision > 0 {
-                        // What happened meanwhile is forgotten: begin with everything.
-                        self.known.lock().cluster = 0;
-                    }
-                    return Ok(response.cancel_reason);
-                }
+                Ok(Some(response)) if response.canceled => return Ok(response.cancel_reason),
                 Ok(Some(response)) => self.apply(&response),
                 Ok(None) => return Ok("etcd ended it".to_owned()),
                 Err(status) => return Ok(status.message().to_owned()),
             }
         }
-    }
-
-    /// The revision to go on from, unless this is another etcd than it was, or one that was set back.
-    async fn resumable(&self) -> Result<Option<i64>> {
-        let (cluster, revision) = {
-            let known = self.known.lock();
-            (known.cluster, known.revision)
-        };
-        if revision == 0 || cluster == 0 {
-            return Ok(None);
-        }
-        let look = RangeRequest {
-            key: ROOT.into(),
-            ..RangeRequest::default()
-        };
-        let header = self.etcd.range(look).await?.header.unwrap_or_default();
-        Ok((header.cluster_id == cluster && header.revision >= revision).then_some(revision))
     }
 
     async fn list(&self) -> Result<i64> {
@@ -131,14 +106,23 @@ impl Shared {
         for pair in &all.kvs {
             state.put(pair);
         }
+        let state = Arc::new(state);
         let mut known = self.known.lock();
+        let same = known.revision > 0 && known.cluster == header.cluster_id && known.revision <= header.revision;
+        let news = match same {
+            true => state.since(&known.state).into_iter().map(News::Change).collect(),
+            // Another etcd than it was, or one that was set back.
+            false => vec![News::Everything(state.clone())],
+        };
         *known = Known {
-            state: Arc::new(state),
+            state,
             cluster: header.cluster_id,
             revision: header.revision,
         };
-        // Nobody may be listening.
-        let _ = self.news.send(News::Everything(known.state.clone()));
+        for one in news {
+            // Nobody may be listening.
+            let _ = self.news.send(one);
+        }
         Ok(header.revision)
     }
 

@@ -9,6 +9,8 @@ use crate::Result;
 use gantry_core::network::{NetworkId, NetworkRecord};
 use gantry_core::{Error as CoreError, ErrorKind};
 use std::collections::BTreeSet;
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// Numbers of VXLAN segments that are given without being asked for; Docker begins there too, above what VLANs use.
 pub(super) const FIRST_VNI: u32 = 4096;
@@ -45,6 +47,23 @@ impl Cluster {
             }
         }
         Err(raced("create a network"))
+    }
+
+    /// Waits until this host has heard that a network is there, or that it is not; whether it has in time.
+    pub async fn heard_of(&self, network: &NetworkId, there: bool, within: Duration) -> bool {
+        let so = || {
+            self.state()
+                .is_some_and(|state| state.networks.contains_key(network) == there)
+        };
+        let mut changes = self.watch();
+        let heard = timeout(within, async {
+            while !so() {
+                if changes.next().await.is_none() {
+                    break;
+                }
+            }
+        });
+        heard.await.is_ok() && so()
     }
 
     /// Networks that have endpoints or addresses somewhere stay. One that is gone already is no error.

@@ -6,6 +6,7 @@
 //! | `hosts/<host>` | [`Host`], leased |
 //! | `addresses/<network>/<address>` | [`AddressClaim`] |
 //! | `endpoints/<network>/<endpoint>` | [`ClusterEndpoint`] |
+//! | `keys/ring` | [`crate::ipsec::Ring`] |
 
 use crate::{Error, Result};
 use gantry_core::network::{MacAddress, NetworkId, NetworkRecord};
@@ -45,6 +46,9 @@ pub struct ClusterEndpoint {
     pub host: String,
     /// Of its host.
     pub vtep: IpAddr,
+    /// Of its host: another when the host was booted anew.
+    #[serde(default)]
+    pub word: String,
     pub mac: MacAddress,
     pub addresses: Vec<IpAddr>,
     /// Names it answers to, its own first.
@@ -58,6 +62,8 @@ pub enum Key {
     Host(String),
     Address(NetworkId, IpAddr),
     Endpoint(NetworkId, String),
+    /// The keys of encrypted networks.
+    Ring,
 }
 
 impl Key {
@@ -67,6 +73,7 @@ impl Key {
             Self::Host(host) => format!("hosts/{host}"),
             Self::Address(network, address) => format!("addresses/{network}/{address}"),
             Self::Endpoint(network, endpoint) => format!("endpoints/{network}/{endpoint}"),
+            Self::Ring => "keys/ring".to_owned(),
         };
         format!("{ROOT}{rest}").into_bytes()
     }
@@ -82,6 +89,7 @@ impl Key {
         match kind {
             "networks" => Some(Self::Network(NetworkId::try_from(rest.to_owned()).ok()?)),
             "hosts" => Some(Self::Host(rest.to_owned())),
+            "keys" if rest == "ring" => Some(Self::Ring),
             "addresses" => within().and_then(|(network, rest)| Some(Self::Address(network, rest.parse().ok()?))),
             "endpoints" => within().map(|(network, rest)| Self::Endpoint(network, rest.to_owned())),
             _ => None,
@@ -121,6 +129,7 @@ mod tests {
             Key::Address(network.clone(), "10.0.0.2".parse().unwrap()),
             Key::Address(network.clone(), "fd00::2".parse().unwrap()),
             Key::Endpoint(network, "e".to_owned()),
+            Key::Ring,
         ] {
             assert_eq!(Key::parse(&key.bytes()), Some(key));
         }

@@ -3,6 +3,7 @@
 use super::follow::Shared;
 use super::records::{AddressClaim, ClusterEndpoint, ClusterNetwork, Host, Key, decode};
 use super::wire::KeyValue;
+use crate::ipsec::Ring;
 use gantry_core::network::NetworkId;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -18,6 +19,8 @@ pub struct State {
     pub hosts: BTreeMap<String, Host>,
     pub addresses: BTreeMap<(NetworkId, IpAddr), AddressClaim>,
     pub endpoints: BTreeMap<(NetworkId, String), ClusterEndpoint>,
+    /// The keys of encrypted networks.
+    pub ring: Option<Ring>,
 }
 
 /// One thing that changed.
@@ -31,6 +34,8 @@ pub enum Change {
     HostGone(String),
     Endpoint(ClusterEndpoint),
     EndpointGone(ClusterEndpoint),
+    /// There are other keys than before.
+    Ring,
 }
 
 /// What a watcher hears.
@@ -50,6 +55,25 @@ pub struct Changes {
 }
 
 impl Changes {
+    /// What has come already; nothing is waited for.
+    pub fn waiting(&mut self) -> Option<News> {
+        if let Some(state) = self.first.take() {
+            return Some(News::Everything(state));
+        }
+        match self.rest.try_recv() {
+            Ok(news) => Some(news),
+            Err(broadcast::error::TryRecvError::Lagged(_)) => self.again(),
+            Err(broadcast::error::TryRecvError::Empty | broadcast::error::TryRecvError::Closed) => None,
+        }
+    }
+
+    /// Everything, after some of it was missed.
+    fn again(&mut self) -> Option<News> {
+        let (state, rest) = self.cluster.begin();
+        self.rest = rest;
+        state.map(News::Everything)
+    }
+
     /// Waits for what comes next; `None` when the cluster is closed. Before etcd was first heard there is nothing.
     pub async fn next(&mut self) -> Option<News> {
         if let Some(state) = self.first.take() {
@@ -60,10 +84,8 @@ impl Changes {
                 Ok(news) => return Some(news),
                 Err(broadcast::error::RecvError::Closed) => return None,
                 Err(broadcast::error::RecvError::Lagged(_)) => {
-                    let (state, rest) = self.cluster.begin();
-                    self.rest = rest;
-                    if let Some(state) = state {
-                        return Some(News::Everything(state));
+                    if let Some(everything) = self.again() {
+                        return Some(everything);
                     }
                 }
             }
@@ -103,6 +125,11 @@ impl State {
                 let before = self.endpoints.insert((network, id), endpoint.clone());
                 (before.as_ref() != Some(&endpoint)).then_some(Change::Endpoint(endpoint))
             }
+            Key::Ring => {
+                let ring: Ring = decode(value)?;
+                let before = self.ring.replace(ring);
+                (before != self.ring).then_some(Change::Ring)
+            }
         })
     }
 
@@ -115,7 +142,36 @@ impl State {
                 None
             }
             Key::Endpoint(network, id) => self.endpoints.remove(&(network, id)).map(Change::EndpointGone),
+            Key::Ring => self.ring.take().map(|_| Change::Ring),
         }
+    }
+
+    /// What changed between an earlier state and this one.
+    pub(super) fn since(&self, before: &Self) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let gone = before
+            .endpoints
+            .iter()
+            .filter(|(key, _)| !self.endpoints.contains_key(key));
+        changes.extend(gone.map(|(_, endpoint)| Change::EndpointGone(endpoint.clone())));
+        let gone = before.networks.keys().filter(|id| !self.networks.contains_key(id));
+        changes.extend(gone.cloned().map(Change::NetworkGone));
+        let gone = before.hosts.keys().filter(|id| !self.hosts.contains_key(*id));
+        changes.extend(gone.cloned().map(Change::HostGone));
+        let new = self
+            .networks
+            .iter()
+            .filter(|(id, one)| before.networks.get(id) != Some(one));
+        changes.extend(new.map(|(_, network)| Change::Network(Box::new(network.clone()))));
+        let new = self.hosts.iter().filter(|(id, one)| before.hosts.get(*id) != Some(one));
+        changes.extend(new.map(|(_, host)| Change::Host(host.clone())));
+        let new = self
+            .endpoints
+            .iter()
+            .filter(|(key, one)| before.endpoints.get(key) != Some(one));
+        changes.extend(new.map(|(_, endpoint)| Change::Endpoint(endpoint.clone())));
+        changes.extend((before.ring != self.ring).then_some(Change::Ring));
+        changes
     }
 
     /// The endpoints of one network, on every host.
@@ -132,5 +188,36 @@ impl State {
             .iter()
             .filter(of_network)
             .map(|((_, address), _)| *address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(id: &str, last: u8) -> Host {
+        Host {
+            id: id.to_owned(),
+            vtep: IpAddr::from([192, 0, 2, last]),
+        }
+    }
+
+    #[test]
+    fn what_is_not_the_same_is_a_change() {
+        let of = |hosts: &[Host]| State {
+            hosts: hosts.iter().map(|host| (host.id.clone(), host.clone())).collect(),
+            ..State::default()
+        };
+        let before = of(&[host("a", 1), host("b", 2), host("c", 3)]);
+        let after = of(&[host("b", 2), host("c", 9), host("d", 4)]);
+        assert_eq!(
+            after.since(&before),
+            [
+                Change::HostGone("a".to_owned()),
+                Change::Host(host("c", 9)),
+                Change::Host(host("d", 4))
+            ]
+        );
+        assert_eq!(after.since(&after), []);
     }
 }

@@ -60,6 +60,7 @@ fn endpoint(host: &str, id: &str, network: &NetworkId, address: IpAddr) -> Clust
         network: network.clone(),
         host: host.to_owned(),
         vtep: "192.0.2.1".parse().unwrap(),
+        word: String::new(),
         mac: "02:42:0a:00:00:02".parse().unwrap(),
         addresses: vec![address],
         names: vec![id.to_owned()],
@@ -337,6 +338,7 @@ fn what_etcd_forgot_is_listed_again() {
         // Another etcd takes its place, with other contents and a history that begins later.
         server.kill();
         fs::remove_dir_all(server.dir.path().join("data")).unwrap();
+        server.token += 1;
         server.start();
         let other = Cluster::connect(server.settings("bb"), &Handle::current()).unwrap();
         assert!(other.ready(LONG).await);
@@ -354,6 +356,45 @@ fn what_etcd_forgot_is_listed_again() {
                 News::Change(change) => panic!("{change:?}"),
             }
         }
+    });
+}
+
+/// A copy of itself with other contents, as a backup that was put back: nothing tells that it is not the same, and it may even be ahead.
+#[test]
+fn what_etcd_says_of_another_past_is_told_as_changes() {
+    let (mut server, runtime) = (Server::new(), runtime());
+    let one = connect(server.settings("a"), &runtime);
+    runtime.block_on(async {
+        one.create_network(|_| Ok((record(1, "old", "10.1.0.0/24"), None)))
+            .await
+            .unwrap();
+        eventually("the network", || one.networks().len() == 1).await;
+        server.kill();
+        timeout(LONG, one.connection().wait_for(|connected| !connected))
+            .await
+            .unwrap()
+            .unwrap();
+        fs::remove_dir_all(server.dir.path().join("data")).unwrap();
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = std::mem::replace(&mut server.client, free);
+        server.start();
+        let other = Cluster::connect(server.settings("bb"), &Handle::current()).unwrap();
+        assert!(other.ready(LONG).await);
+        for n in 2..9 {
+            let (name, subnet) = (format!("new{n}"), format!("10.{n}.0.0/24"));
+            other
+                .create_network(|_| Ok((record(n, &name, &subnet), None)))
+                .await
+                .unwrap();
+        }
+        server.kill();
+        server.client = port;
+        server.start();
+        eventually("the other networks and no more", || {
+            let networks = one.networks();
+            networks.len() == 7 && networks.iter().all(|network| network.record.name != "old")
+        })
+        .await;
     });
 }
 
@@ -416,6 +457,34 @@ fn a_compacted_history_is_no_obstacle() {
                 .eq(["e2"])
         })
         .await;
+    });
+}
+
+#[test]
+fn hosts_share_keys_and_one_of_them_turns_the_ring() {
+    let (server, runtime) = (Server::new(), runtime());
+    let (one, other) = (
+        connect(server.settings("a"), &runtime),
+        connect(server.settings("bb"), &runtime),
+    );
+    runtime.block_on(async {
+        let hour = Duration::from_secs(3600);
+        let (a, b) = tokio::join!(one.turn(1000, hour), other.turn(1000, hour));
+        let first = a.unwrap();
+        assert_eq!(first, b.unwrap());
+        assert_eq!(one.turn(4599, hour).await.unwrap(), first, "it is not time yet");
+        let (a, b) = tokio::join!(one.turn(4600, hour), other.turn(4600, hour));
+        let second = a.unwrap();
+        assert_eq!(second, b.unwrap(), "turned once");
+        assert_eq!(
+            (&second.current, &second.previous),
+            (&first.next, &Some(first.current.clone()))
+        );
+        eventually("the other host hears of it", || {
+            other.state().unwrap().ring.as_ref() == Some(&second)
+        })
+        .await;
+        assert!(!format!("{:?}", other.state()).contains(&serde_json::to_string(&second.current).unwrap()));
     });
 }
 

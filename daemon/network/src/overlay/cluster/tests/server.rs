@@ -15,6 +15,8 @@ pub struct Server {
     pub client: u16,
     peer: u16,
     secure: bool,
+    /// Which cluster a fresh one founds: with another number it is another cluster.
+    pub token: u32,
     child: Option<Child>,
 }
 
@@ -30,6 +32,7 @@ impl Server {
             client: free(),
             peer: free(),
             secure,
+            token: 0,
             child: None,
         };
         server.start();
@@ -47,6 +50,7 @@ impl Server {
         command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
         command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
         command.args(["--initial-cluster", &format!("default={peer}")]);
+        command.args(["--initial-cluster-token", &self.token.to_string()]);
         if self.secure {
             command.args(["--cert-file", &path("server.pem"), "--key-file", &path("server.key")]);
             command.args(["--client-cert-auth", "--trusted-ca-file", &path("ca.pem")]);
