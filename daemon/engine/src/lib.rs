@@ -45,7 +45,10 @@ pub use gantry_task::{NewSandbox, SandboxEnd, SandboxMetric, SandboxPlatform, Sa
 pub use image::*;
 pub use keeper::{Keeper, View};
 pub use meta::Meta;
-pub use network::{Attachment, BridgeConfig, Connect, ContainerNetworks, Firewall, Member, NetworkConfig, NetworkView};
+pub use network::{
+    Attachment, BridgeConfig, ClusterConfig, CniConfig, Connect, ContainerNetworks, Firewall, Member, NetworkConfig,
+    NetworkView,
+};
 pub use sandboxes::{RunningSandbox, SandboxView, Sandboxes};
 pub use system::{EventStream, Info};
 pub use tasks::{
@@ -93,6 +96,7 @@ impl Engine {
             keepers.push(keeper);
         }
         context.networks.sweep(&context);
+        context.networks.follow(&context);
         exec::recover(&context).await?;
         context.tasks.recover().await?;
         context.sandboxes.recover().await?;

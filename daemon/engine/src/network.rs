@@ -7,10 +7,13 @@
 //!
 //! All of it blocks and is called from the gate.
 
+mod cluster;
 mod config;
 mod define;
 mod descriptors;
 mod enter;
+mod gateway;
+mod learn;
 mod leave;
 mod leaving;
 mod list;
@@ -22,7 +25,7 @@ mod records;
 mod remove;
 mod rules;
 
-pub use config::{BridgeConfig, Firewall, NetworkConfig};
+pub use config::{BridgeConfig, ClusterConfig, CniConfig, Firewall, NetworkConfig};
 pub(crate) use descriptors::{hand_over, take_up};
 pub use list::{Attachment, ContainerNetworks, Member, NetworkView};
 pub use live::Connect;
@@ -31,7 +34,7 @@ use crate::events::Event;
 use gantry_core::network::{NetworkId, NetworkRecord, Sandbox};
 use gantry_core::{ContainerId, Error, ErrorKind, Result};
 use gantry_network::Instance;
-use gantry_network::driver::{Bridge, Driver, Host, Ipvlan, Macvlan, Null};
+use gantry_network::driver::{Bridge, Cni, Driver, Host, Ipvlan, Macvlan, Null};
 use gantry_network::firewall::{Wall, Watch};
 use gantry_network::ipam::{AddressPool, Addresses};
 use gantry_network::names::{Resolver, Zone};
@@ -67,6 +70,8 @@ pub(crate) struct Networks {
     /// One network is defined or removed at a time: names and subnets are checked against all others.
     defining: Mutex<()>,
     leaving: leaving::Leaving,
+    /// `None` = no networks are shared with other hosts.
+    cluster: Option<Arc<cluster::Membership>>,
     runtime: Handle,
 }
 
@@ -90,20 +95,36 @@ impl Networks {
         global_id: [u8; 5],
     ) -> Result<Self> {
         let instance = Instance::new(config.instance.clone());
-        let drivers: Vec<Box<dyn Driver>> = vec![
+        let dir = exec_root.join("netns");
+        let mut drivers: Vec<Box<dyn Driver>> = vec![
             Box::new(Bridge::new(instance.clone(), config.ip_forward)),
             Box::new(Macvlan::new(instance.clone())),
             Box::new(Ipvlan::new(instance.clone())),
+            Box::new(Cni::new(
+                config.cni.configurations.clone(),
+                config.cni.plugins.clone(),
+                dir.clone(),
+                exec_root.join("cni"),
+            )),
             Box::new(Host),
             Box::new(Null),
         ];
+        let cluster = match &config.cluster {
+            Some(settings) => Some(cluster::Membership::open(settings, &dir, hex::encode(global_id))?),
+            None => None,
+        };
+        drivers.extend(
+            cluster
+                .iter()
+                .map(|cluster| Box::new(cluster.driver()) as Box<dyn Driver>),
+        );
         let mut pools = config.pools.clone();
         if pools.is_empty() {
             pools = gantry_network::ipam::docker_pools();
         }
         pools.push(gantry_network::ipam::unique_local(global_id));
         let networks = Self {
-            dir: exec_root.join("netns"),
+            dir,
             config,
             instance,
             drivers,
@@ -117,6 +138,7 @@ impl Networks {
             zone: watch::channel(Arc::default()).0,
             defining: Mutex::default(),
             leaving: leaving::Leaving::default(),
+            cluster,
             runtime: Handle::current(),
             store,
         };
@@ -165,6 +187,7 @@ impl Networks {
                 warn!(network = record.name, err = %error, "the network could not be made");
             }
         }
+        self.sweep_overlays();
         self.publish_all();
         if !all.iter().any(|record| rules::of_network(record).is_some()) {
             self.clear_what_is_noted();
@@ -175,6 +198,9 @@ impl Networks {
 
     /// At an orderly end: where nobody is left in any network, nothing of ours stays in the kernel.
     pub fn close(&self) {
+        if let Some(cluster) = &self.cluster {
+            cluster.close();
+        }
         self.leaving.wait(leave::PATIENCE);
         if !self.shown.read().is_empty() {
             return;
@@ -198,6 +224,9 @@ impl Networks {
 
     fn driver(&self, name: &str) -> Result<&dyn Driver> {
         let found = self.drivers.iter().find(|driver| driver.name() == name);
+        if found.is_none() && name == "overlay" {
+            return Err(cluster::no_cluster());
+        }
         found.map(|driver| &**driver).ok_or_else(|| {
             let known: Vec<&str> = self.drivers.iter().map(|driver| driver.name()).collect();
             Error::new(

@@ -13,6 +13,7 @@ fn all() -> impl Iterator<Item = &'static str> {
     [
         gantry_engine::FAILPOINTS,
         gantry_image::FAILPOINTS,
+        gantry_network::FAILPOINTS,
         gantry_store::FAILPOINTS,
         gantry_task::FAILPOINTS,
     ]

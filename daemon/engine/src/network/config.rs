@@ -2,9 +2,12 @@
 
 use gantry_core::{Error, Result};
 use gantry_network::ipam::AddressPool;
+use gantry_network::overlay::{Tls, User};
 use ipnet::IpNet;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 #[derive(Debug, Clone)]
 pub struct NetworkConfig {
@@ -22,6 +25,39 @@ pub struct NetworkConfig {
     pub dns_options: Vec<String>,
     /// What `host-gateway` stands for; empty = the default bridge's gateway.
     pub host_gateways: Vec<IpAddr>,
+    /// `None` = no networks over several hosts.
+    pub cluster: Option<ClusterConfig>,
+    pub cni: CniConfig,
+}
+
+/// Where networks by CNI plugins are said, and where the plugins are.
+#[derive(Debug, Clone)]
+pub struct CniConfig {
+    pub configurations: PathBuf,
+    pub plugins: Vec<PathBuf>,
+}
+
+impl Default for CniConfig {
+    /// The directories of the CNI's own conventions, and Debian's.
+    fn default() -> Self {
+        Self {
+            configurations: PathBuf::from("/etc/cni/net.d"),
+            plugins: vec![PathBuf::from("/opt/cni/bin"), PathBuf::from("/usr/lib/cni")],
+        }
+    }
+}
+
+/// Where hosts that share overlay networks tell each other of them.
+#[derive(Debug, Clone)]
+pub struct ClusterConfig {
+    /// Addresses of etcd: `http://10.0.0.1:2379`, `https://...`.
+    pub endpoints: Vec<String>,
+    pub user: Option<User>,
+    pub tls: Option<Tls>,
+    /// Where other hosts reach this one: an address of it, or the name of an interface that has one.
+    pub advertise: String,
+    /// How long this host counts as a member without a word of its own.
+    pub lease: Duration,
 }
 
 /// The default bridge network.
@@ -83,6 +119,8 @@ impl Default for NetworkConfig {
             dns_search: Vec::new(),
             dns_options: Vec::new(),
             host_gateways: Vec::new(),
+            cluster: None,
+            cni: CniConfig::default(),
         }
     }
 }

@@ -1,13 +1,13 @@
 //! Making a network: checked, written down, made; undone where it cannot be made.
 
-use super::{Networks, records};
+use super::{Networks, cluster, records};
 use crate::Engine;
 use crate::context::Context;
 use crate::events::Event;
 use crate::failpoint;
-use gantry_core::network::{NetworkId, NetworkRecord, NewNetwork, PREDEFINED, check_name};
+use gantry_core::network::{NetworkId, NetworkRecord, NewNetwork, PREDEFINED, Scope, check_name};
 use gantry_core::{Error, Labels, Result};
-use gantry_network::ipam;
+use gantry_network::ipam::{self, AddressPool};
 use gantry_network::netlink::Netlink;
 use ipnet::IpNet;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ impl Engine {
 }
 
 impl Networks {
-    fn define(&self, context: &Context, new: &NewNetwork) -> Result<(Arc<NetworkRecord>, Vec<Event>)> {
+    pub(super) fn define(&self, context: &Context, new: &NewNetwork) -> Result<(Arc<NetworkRecord>, Vec<Event>)> {
         check_name(&new.name)?;
         if PREDEFINED.contains(&new.name.as_str()) || new.name == "default" {
             return Err(Error::new(
@@ -38,7 +38,10 @@ impl Networks {
                 other.id.short()
             )));
         }
-        let draft = self.draft(new)?;
+        let draft = match new.driver.as_str() {
+            "overlay" => self.define_shared(new)?,
+            _ => self.draft(new)?,
+        };
         failpoint!("engine::network::create::checked");
         let told = records::put_network(context, &draft, vec![records::event(&draft, "create", Labels::new())])?;
         failpoint!("engine::network::create::recorded");
@@ -54,6 +57,11 @@ impl Networks {
 
     /// The record of a network as it would be, with subnets that are free at this moment.
     pub(super) fn draft(&self, new: &NewNetwork) -> Result<NetworkRecord> {
+        self.draft_among(new, &[])
+    }
+
+    /// The same, where `more` networks are kept apart from.
+    pub(super) fn draft_among(&self, new: &NewNetwork, more: &[NetworkRecord]) -> Result<NetworkRecord> {
         let name = if new.driver.is_empty() { "bridge" } else { &new.driver };
         let driver = self.driver(name)?;
         if matches!(name, "host" | "null") {
@@ -63,7 +71,12 @@ impl Networks {
             ));
         }
         let (ipv4, ipv6) = (new.ipv4.unwrap_or(true), new.ipv6.unwrap_or(false));
-        let others: Vec<NetworkRecord> = self.records.read().values().map(|record| (**record).clone()).collect();
+        let mut others: Vec<NetworkRecord> = self.records.read().values().map(|record| (**record).clone()).collect();
+        others.extend(
+            more.iter()
+                .filter(|one| !self.records.read().contains_key(&one.id))
+                .cloned(),
+        );
         let pools = match (driver.addresses(), new.ipam.driver.as_str()) {
             (true, "" | "default") => {
                 let taken: Vec<IpNet> = others
@@ -71,9 +84,16 @@ impl Networks {
                     .flat_map(|other| &other.pools)
                     .map(|pool| pool.subnet)
                     .collect();
-                ipam::choose(&new.pools, ipv4, ipv6, &taken, &host_routes()?, &self.pools)?
+                let own = self.pools_of(driver.scope());
+                ipam::choose(&new.pools, ipv4, ipv6, &taken, &host_routes()?, &own)?
             }
-            (true, "null") | (false, _) => Vec::new(),
+            (true, "null") => Vec::new(),
+            (false, _) if new.pools.is_empty() => Vec::new(),
+            (false, _) => {
+                return Err(Error::invalid(format!(
+                    "networks of the {name} driver have no subnets of ours: leave --subnet and --gateway out"
+                )));
+            }
             (true, other) => {
                 return Err(Error::invalid(format!(
                     "unknown ipam driver \"{other}\"; known are default, null"
@@ -101,6 +121,17 @@ impl Networks {
         Ok(record)
     }
 
+    /// Where networks that name no subnet get theirs.
+    fn pools_of(&self, scope: Scope) -> Vec<AddressPool> {
+        match scope {
+            Scope::Local => self.pools.clone(),
+            Scope::Global => {
+                let six = self.pools.iter().filter(|pool| pool.base().addr().is_ipv6());
+                std::iter::once(cluster::pool()).chain(six.copied()).collect()
+            }
+        }
+    }
+
     pub(super) fn make(&self, record: &NetworkRecord) -> Result<()> {
         self.driver(&record.driver)?.create(record)?;
         failpoint!("engine::network::create::made");
@@ -111,6 +142,10 @@ impl Networks {
     fn unmake(&self, context: &Context, record: &NetworkRecord) {
         let undone = self
             .forbid(record)
+            .and_then(|()| match self.shared(record)? {
+                Some(cluster) => cluster.remove(record),
+                None => Ok(()),
+            })
             .and_then(|()| Ok(self.driver(&record.driver)?.remove(record)?))
             .and_then(|()| records::delete_network(context, record, Vec::new()).map(drop));
         if let Err(error) = undone {

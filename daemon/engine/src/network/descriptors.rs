@@ -138,7 +138,7 @@ impl Networks {
     /// Ends what a kill left half done of a change of networks.
     fn finish_changes(&self, context: &Context, container: &ContainerRecord, slot: &mut super::Slot) -> Result<()> {
         self.part_unwanted(context, container, slot)?;
-        let Some(sandbox) = slot.sandbox.clone() else {
+        let Some(mut sandbox) = slot.sandbox.clone() else {
             return Ok(());
         };
         let namespace = netns::open(Path::new(&sandbox.key))?;
@@ -154,6 +154,10 @@ impl Networks {
         {
             let network = self.by_id(&endpoint.network)?;
             self.join(&network, endpoint, namespace.as_fd())?;
+            mended = true;
+        }
+        if self.learn(&mut sandbox)? {
+            super::records::put_sandbox(&self.store, &container.id, &sandbox)?;
             mended = true;
         }
         if mended {

@@ -1,5 +1,6 @@
 //! A container's way into its networks: planned, reserved, written down, made.
 
+use super::cluster::Claimed;
 use super::plan::{self, Join};
 use super::{Networks, Slot, leave, names, records};
 use crate::context::Context;
@@ -10,12 +11,13 @@ use gantry_core::network::{Endpoint, MacAddress, NetworkRecord, Sandbox};
 use gantry_core::spec::Network;
 use gantry_core::{ContainerId, Error, ErrorKind, Result};
 use gantry_network::driver::Driver;
-use gantry_network::ipam::{self, Reservation};
+use gantry_network::ipam;
 use gantry_network::netlink::{Batch, Netlink};
 use gantry_network::netns::{self, DefaultRoute};
 use gantry_network::ports::{Reserved, for_endpoint};
 use gantry_network::sysctl;
 use ipnet::IpNet;
+use parking_lot::RwLockReadGuard;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -28,10 +30,12 @@ pub(crate) struct Entered {
 }
 
 /// Endpoints that are not written down yet.
-struct Planned {
+struct Planned<'a> {
     endpoints: Vec<Endpoint>,
     networks: Vec<Arc<NetworkRecord>>,
-    held: Vec<Reservation>,
+    held: Vec<Claimed>,
+    /// Until what was claimed of the cluster is written down.
+    claiming: Option<RwLockReadGuard<'a, ()>>,
 }
 
 fn is_taken(error: &Error) -> bool {
@@ -64,7 +68,8 @@ impl Networks {
     fn enter_own(&self, context: &Context, container: &ContainerRecord, slot: &mut Slot) -> Result<Entered> {
         // Whatever a former run left.
         self.clear(&container.id, slot)?;
-        let joins = plan::joins(container, |name| self.find(name))?;
+        let mut joins = plan::joins(container, |name| self.find(name))?;
+        self.with_gateway(context, &mut joins, &[])?;
         match self.plan(container, &joins, slot) {
             // Somebody who is on the way out may have what is wanted.
             Err(error) if is_taken(&error) && self.leaving.wait(leave::PATIENCE) => {}
@@ -75,7 +80,8 @@ impl Networks {
     }
 
     /// Endpoints with all that they need, reserved.
-    fn plan(&self, container: &ContainerRecord, joins: &[Join], slot: &mut Slot) -> Result<Planned> {
+    fn plan(&self, container: &ContainerRecord, joins: &[Join], slot: &mut Slot) -> Result<Planned<'_>> {
+        let claiming = self.claiming(joins)?;
         let mut endpoints = Vec::with_capacity(joins.len());
         let mut held = Vec::new();
         for join in joins {
@@ -88,7 +94,18 @@ impl Networks {
             endpoints,
             networks,
             held,
+            claiming,
         })
+    }
+
+    /// To be held while addresses are claimed of the cluster and until they are written down.
+    pub(super) fn claiming(&self, joins: &[Join]) -> Result<Option<RwLockReadGuard<'_, ()>>> {
+        for join in joins {
+            if let Some(cluster) = self.shared(&join.network)? {
+                return cluster.claiming().map(Some);
+            }
+        }
+        Ok(None)
     }
 
     fn carry_out(
@@ -96,12 +113,13 @@ impl Networks {
         context: &Context,
         container: &ContainerRecord,
         slot: &mut Slot,
-        planned: Planned,
+        planned: Planned<'_>,
     ) -> Result<Entered> {
         let Planned {
             endpoints,
             networks,
             held,
+            claiming,
         } = planned;
         failpoint!("engine::network::enter::reserved");
         let key = self.dir.join(container.id.short());
@@ -110,9 +128,10 @@ impl Networks {
             endpoints,
         };
         records::put_sandbox(&self.store, &container.id, &sandbox)?;
-        for reservation in held {
-            reservation.keep();
+        for claimed in held {
+            claimed.keep();
         }
+        drop(claiming);
         slot.sockets = slot.held.take().map(Reserved::keep).unwrap_or_default();
         slot.sandbox = Some(sandbox.clone());
         self.shown.write().insert(container.id.clone(), Arc::new(sandbox));
@@ -130,19 +149,19 @@ impl Networks {
         container: &ContainerRecord,
         join: &Join,
         others: &[Endpoint],
-        held: &mut Vec<Reservation>,
+        held: &mut Vec<Claimed>,
     ) -> Result<Endpoint> {
         let (network, settings) = (&join.network, &join.settings);
         ipam::check_static(&network.pools, network.ipam.configured, settings)?;
+        let id = hex::encode(rand::random::<[u8; 32]>());
         let (mut ipv4, mut ipv6) = (None, None);
         for (v4, wanted, given) in [
             (true, settings.ipv4.map(IpAddr::V4), &mut ipv4),
             (false, settings.ipv6.map(IpAddr::V6), &mut ipv6),
         ] {
-            *given = self.address(network, v4, wanted, held)?;
+            *given = self.address(network, &id, v4, wanted, held)?;
         }
         let (gateway4, gateway6) = plan::gateways(network);
-        let id = hex::encode(rand::random::<[u8; 32]>());
         let wanted = settings
             .mac
             .or(container.host.mac_address.filter(|_| others.is_empty()));
@@ -162,6 +181,7 @@ impl Networks {
             settings: settings.clone(),
             names: names::of(container, network, settings),
             ports: Vec::new(),
+            dns: Default::default(),
             id,
         })
     }
@@ -170,26 +190,35 @@ impl Networks {
     fn address(
         &self,
         network: &NetworkRecord,
+        endpoint: &str,
         v4: bool,
         wanted: Option<IpAddr>,
-        held: &mut Vec<Reservation>,
+        held: &mut Vec<Claimed>,
     ) -> Result<Option<IpNet>> {
         let of_family = |(_, pool): &(usize, &gantry_core::network::Pool)| pool.subnet.addr().is_ipv4() == v4;
         let pools = network.pools.iter().enumerate().filter(of_family);
         let pools = pools.filter(|(_, pool)| wanted.is_none_or(|address| pool.subnet.contains(&address)));
         let mut refused = None;
         for (index, _) in pools {
-            match self.addresses.reserve(&network.id, index, wanted) {
-                Ok(reservation) => {
-                    let given = reservation.with_length();
-                    held.push(reservation);
+            let claimed = match self.shared(network)? {
+                Some(cluster) => cluster.claim(network, index, wanted, endpoint),
+                None => self
+                    .addresses
+                    .reserve(&network.id, index, wanted)
+                    .map(Claimed::Here)
+                    .map_err(Error::from),
+            };
+            match claimed {
+                Ok(claimed) => {
+                    let given = claimed.with_length();
+                    held.push(claimed);
                     return Ok(Some(given));
                 }
                 Err(error) => refused = Some(error),
             }
         }
         match refused {
-            Some(error) => Err(Error::from(error).context(format!("network {}", network.name))),
+            Some(error) => Err(error.context(format!("network {}", network.name))),
             None => Ok(None),
         }
     }
@@ -210,11 +239,14 @@ impl Networks {
             warn!(container = %container.id, "nothing is published: none of its networks is a bridge that leads out");
             return Ok(());
         };
-        let options = gantry_core::network::BridgeOptions::read(&networks[index].options)?;
+        let binding = match networks[index].driver.as_str() {
+            "bridge" => gantry_core::network::BridgeOptions::read(&networks[index].options)?.binding,
+            _ => None,
+        };
         let endpoint = &mut endpoints[index];
         let reserved = self
             .ports
-            .reserve(&bindings, options.binding.filter(|address| !address.is_unspecified()));
+            .reserve(&bindings, binding.filter(|address| !address.is_unspecified()));
         let reserved = reserved.map_err(|error| for_endpoint(&container.name, &endpoint.id, error))?;
         endpoint.ports = reserved.published();
         slot.held = Some(reserved);
@@ -228,7 +260,7 @@ impl Networks {
         slot: &mut Slot,
         networks: &[Arc<NetworkRecord>],
     ) -> Result<Entered> {
-        let Some(sandbox) = slot.sandbox.clone() else {
+        let Some(mut sandbox) = slot.sandbox.clone() else {
             return Err(Error::internal("a sandbox that was not planned cannot be made"));
         };
         std::fs::create_dir_all(&self.dir)
@@ -239,6 +271,13 @@ impl Networks {
         for (endpoint, network) in sandbox.endpoints.iter().zip(networks) {
             self.join(network, endpoint, namespace.as_fd())?;
             failpoint!("engine::network::enter::joined");
+        }
+        if self.learn(&mut sandbox)? {
+            records::put_sandbox(&self.store, &container.id, &sandbox)?;
+            slot.sandbox = Some(sandbox.clone());
+            self.shown
+                .write()
+                .insert(container.id.clone(), Arc::new(sandbox.clone()));
         }
         self.route(&sandbox.endpoints, networks, namespace.as_fd())?;
         let links = names::link_rules(self, context, container, networks);
@@ -256,6 +295,10 @@ impl Networks {
     /// Makes the endpoint, and its network first if somebody removed it.
     pub(super) fn join(&self, network: &NetworkRecord, endpoint: &Endpoint, namespace: BorrowedFd<'_>) -> Result<()> {
         let driver: &dyn Driver = self.driver(&network.driver)?;
+        if network.driver == "overlay" {
+            // Before anything can be sent.
+            self.encrypt(Some(network))?;
+        }
         match driver.join(network, endpoint, namespace) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -265,7 +308,11 @@ impl Networks {
             Err(error) => return Err(error.into()),
         }
         link_local(endpoint, namespace)?;
-        kernel_settings(endpoint, namespace)
+        kernel_settings(endpoint, namespace)?;
+        match self.shared(network)? {
+            Some(cluster) => cluster.announce(network, endpoint),
+            None => Ok(()),
+        }
     }
 
     /// Sets the default routes of a sandbox.

@@ -108,6 +108,9 @@ impl Networks {
             return Ok(());
         };
         let driver = self.driver(&network.driver)?;
+        if let Some(cluster) = self.shared(&network)? {
+            cluster.withdraw(endpoint);
+        }
         Ok(driver.leave(&network, endpoint, namespace.map(AsFd::as_fd))?)
     }
 
@@ -116,5 +119,10 @@ impl Networks {
             self.addresses.release(&endpoint.network, address);
         }
         self.ports.release(&endpoint.ports);
+        let network = self.by_id(&endpoint.network).ok();
+        let shared = network.as_ref().map(|network| self.shared(network));
+        if let Some(Ok(Some(cluster))) = shared {
+            cluster.release(endpoint);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Joining and leaving networks, in whatever state the container is.
 
+use super::gateway::{is_gateway, needs_gateway};
 use super::plan::{self, Join};
 use super::{Networks, Slot, names, records};
 use crate::context::Context;
@@ -101,14 +102,19 @@ impl Networks {
         };
         let namespace = netns::open(Path::new(&before.key))?;
         let settings = entry(container, network).cloned().unwrap_or_default();
-        let join = Join {
+        let mut joins = vec![Join {
             network: network.clone(),
             settings,
-        };
+        }];
+        self.with_gateway(context, &mut joins, &before.endpoints)?;
+        let claiming = self.claiming(&joins)?;
         let mut held = Vec::new();
-        let endpoint = self.endpoint(container, &join, &before.endpoints, &mut held)?;
         let mut after = before.clone();
-        after.endpoints.push(endpoint.clone());
+        for join in &joins {
+            let endpoint = self.endpoint(container, join, &after.endpoints, &mut held)?;
+            after.endpoints.push(endpoint);
+        }
+        let new = after.endpoints[before.endpoints.len()..].to_vec();
         let ports: Vec<_> = after
             .endpoints
             .iter_mut()
@@ -116,14 +122,20 @@ impl Networks {
             .collect();
         self.place_ports(&mut after, ports)?;
         records::put_sandbox(&self.store, &container.id, &after)?;
-        for reservation in held {
-            reservation.keep();
+        for claimed in held {
+            claimed.keep();
         }
+        drop(claiming);
         failpoint!("engine::network::connect::recorded");
-        let made = self.join(network, &endpoint, namespace.as_fd());
+        let mut each = joins.iter().zip(&new);
+        let made = each.try_for_each(|(join, endpoint)| self.join(&join.network, endpoint, namespace.as_fd()));
         failpoint!("engine::network::connect::joined");
-        if let Err(error) = made.and_then(|()| self.settle(context, container, &after, slot, namespace.as_fd())) {
-            self.undo_join(context, container, &before, &endpoint, slot);
+        let learned = made.and_then(|()| match self.learn(&mut after)? {
+            true => records::put_sandbox(&self.store, &container.id, &after),
+            false => Ok(()),
+        });
+        if let Err(error) = learned.and_then(|()| self.settle(context, container, &after, slot, namespace.as_fd())) {
+            self.undo_join(context, container, &before, &new, slot);
             return Err(error.context(format!("connect {} to network {}", container.name, network.name)));
         }
         Ok(())
@@ -134,23 +146,30 @@ impl Networks {
         context: &Context,
         container: &ContainerRecord,
         before: &Sandbox,
-        endpoint: &Endpoint,
+        new: &[Endpoint],
         slot: &mut Slot,
     ) {
         let namespace = netns::open(Path::new(&before.key)).ok();
         let undone = self
-            .withdraw_ports(std::slice::from_ref(endpoint))
-            .and_then(|()| self.part(endpoint, namespace.as_ref()))
+            .withdraw_ports(new)
+            .and_then(|()| {
+                let mut each = new.iter();
+                each.try_for_each(|endpoint| self.part(endpoint, namespace.as_ref()))
+            })
             .and_then(|()| records::put_sandbox(&self.store, &container.id, before))
             .and_then(|()| match &namespace {
                 Some(namespace) => self.settle(context, container, before, slot, namespace.as_fd()),
                 None => Ok(()),
             });
         match undone {
-            Ok(()) => self.give_back(&Endpoint {
-                ports: Vec::new(),
-                ..endpoint.clone()
-            }),
+            Ok(()) => {
+                for endpoint in new {
+                    self.give_back(&Endpoint {
+                        ports: Vec::new(),
+                        ..endpoint.clone()
+                    });
+                }
+            }
             Err(error) => {
                 tracing::warn!(container = %container.id, err = %error, "what was made of a new endpoint is not gone altogether")
             }
@@ -196,9 +215,18 @@ impl Networks {
             return Ok(());
         };
         let namespace = netns::open(Path::new(&before.key))?;
+        let asked = |endpoint: &Endpoint| {
+            let network = self.by_id(&endpoint.network).ok()?;
+            entry(container, &network).is_some().then_some(network)
+        };
+        let led_out = before
+            .endpoints
+            .iter()
+            .filter_map(asked)
+            .any(|network| needs_gateway(&network));
         let wanted = |endpoint: &Endpoint| {
-            self.by_id(&endpoint.network)
-                .is_ok_and(|network| entry(container, &network).is_some())
+            let gateway = || self.by_id(&endpoint.network).is_ok_and(|network| is_gateway(&network));
+            asked(endpoint).is_some() || (led_out && gateway())
         };
         let (stay, go): (Vec<Endpoint>, Vec<Endpoint>) = before.endpoints.iter().cloned().partition(wanted);
         if go.is_empty() {
@@ -307,6 +335,9 @@ impl Networks {
             .insert(container.id.clone(), Arc::new(sandbox.clone()));
         self.publish_names(&sandbox.endpoints);
         slot.sandbox = Some(sandbox);
+        if let Some(cluster) = &self.cluster {
+            cluster.changed();
+        }
         Ok(())
     }
 }

@@ -1,11 +1,12 @@
 //! Who is called what, and the files that say so.
 
+use super::gateway::is_gateway;
 use super::plan::{self, has_names};
-use super::{Networks, Slot};
+use super::{NetworkConfig, Networks, Slot};
 use crate::context::Context;
 use crate::files::{self, Texts};
-use gantry_core::container::{ContainerRecord, NetworkMode};
-use gantry_core::network::{Endpoint, EndpointSettings, NetworkId, NetworkRecord, Sandbox};
+use gantry_core::container::{ContainerRecord, HostConfig, NetworkMode};
+use gantry_core::network::{Endpoint, EndpointSettings, NameServers, NetworkId, NetworkRecord, Sandbox};
 use gantry_core::{Error, Result};
 use gantry_network::files::{DnsSettings, HostResolver, Hosts, Way, hosts, resolv_conf};
 use gantry_network::firewall::EndpointRules;
@@ -45,7 +46,7 @@ pub fn texts(
         }
     }
     let host = HostResolver::find()?;
-    let dns = dns(networks, container);
+    let dns = dns(networks, container, sandbox);
     let way = way(networks, container, sandbox);
     let resolv = resolv_conf(&host, &dns, way);
     if let Some(warning) = &resolv.warning {
@@ -63,8 +64,31 @@ pub fn texts(
     })
 }
 
-fn dns(networks: &Networks, container: &ContainerRecord) -> DnsSettings {
-    let (host, config) = (&container.host, &networks.config);
+/// What the container says, else what the daemon says, else what its networks say.
+fn dns(networks: &Networks, container: &ContainerRecord, sandbox: Option<&Sandbox>) -> DnsSettings {
+    let mut said = said(&container.host, &networks.config);
+    let endpoints = sandbox.map(|sandbox| sandbox.endpoints.as_slice()).unwrap_or_default();
+    for NameServers {
+        servers,
+        search,
+        options,
+    } in endpoints.iter().map(|endpoint| &endpoint.dns)
+    {
+        let or = |said: &mut Vec<String>, more: &Vec<String>| {
+            if said.is_empty() {
+                said.clone_from(more);
+            }
+        };
+        if said.servers.is_empty() {
+            said.servers.clone_from(servers);
+        }
+        or(&mut said.search, search);
+        or(&mut said.options, options);
+    }
+    said
+}
+
+fn said(host: &HostConfig, config: &NetworkConfig) -> DnsSettings {
     let or = |own: &Vec<String>, daemon: &Vec<String>| if own.is_empty() { daemon.clone() } else { own.clone() };
     DnsSettings {
         servers: if host.dns.is_empty() {
@@ -101,7 +125,12 @@ fn own_hosts(
     sandbox: Option<&Sandbox>,
 ) -> Result<String> {
     let endpoints = sandbox.map(|sandbox| sandbox.endpoints.as_slice()).unwrap_or_default();
-    let mut addresses: Vec<IpAddr> = endpoints.iter().flat_map(Endpoint::addresses).collect();
+    let found = |endpoint: &&Endpoint| {
+        networks
+            .by_id(&endpoint.network)
+            .is_ok_and(|network| !is_gateway(&network))
+    };
+    let mut addresses: Vec<IpAddr> = endpoints.iter().filter(found).flat_map(Endpoint::addresses).collect();
     if addresses.is_empty() {
         // Its only address is loopback's.
         addresses.push(IpAddr::from([127, 0, 0, 1]));
@@ -224,7 +253,7 @@ impl Networks {
         self.publish(&networks);
     }
 
-    fn publish(&self, networks: &[NetworkId]) {
+    pub(super) fn publish(&self, networks: &[NetworkId]) {
         self.zone.send_modify(|zone| {
             // Read under the zone's lock, so that the last to publish has seen all.
             let mut next: Zone = (**zone).clone();
@@ -246,6 +275,9 @@ impl Networks {
                 let addresses: Vec<IpAddr> = endpoint.addresses().collect();
                 names.add(endpoint.names.iter().map(String::as_str), &addresses);
             }
+        }
+        for endpoint in self.cluster.iter().flat_map(|cluster| cluster.others(id)) {
+            names.add(endpoint.names.iter().map(String::as_str), &endpoint.addresses);
         }
         Some(names)
     }

@@ -1,11 +1,13 @@
 //! Decisions about a container's endpoints, made of plain data: which networks in which order, who has the default route, what is
 //! published where.
 
+use super::gateway::is_gateway;
 use gantry_core::container::ContainerRecord;
 use gantry_core::network::{
     BridgeOptions, Endpoint, EndpointSettings, IpvlanMode, LinkOptions, NetworkRecord, Port, PortBinding,
 };
 use gantry_core::{Error, Result};
+use gantry_network::driver::is_publishing;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -39,7 +41,7 @@ pub fn joins(container: &ContainerRecord, find: impl Fn(&str) -> Result<Arc<Netw
 
 /// Whether names are served in the network: in all but the default bridge.
 pub fn has_names(network: &NetworkRecord) -> bool {
-    network.name != "bridge"
+    network.name != "bridge" && !is_gateway(network)
 }
 
 /// The next interface name with the network's prefix that the container does not have.
@@ -76,6 +78,7 @@ fn has_gateway(network: &NetworkRecord) -> bool {
         "bridge" => BridgeOptions::read(&network.options)
             .is_ok_and(|options| options.mode4 != Isolated || options.mode6 != Isolated),
         "ipvlan" => !is_layer3(network),
+        "overlay" => false,
         _ => true,
     }
 }
@@ -85,7 +88,8 @@ pub fn is_layer3(network: &NetworkRecord) -> bool {
     network.driver == "ipvlan" && IpvlanMode::read(&network.options).is_ok_and(|mode| mode != IpvlanMode::L2)
 }
 
-/// Which endpoint has the default route of each family: the highest priority, then the network's name. `networks` are the
+/// Which endpoint has the default route of each family: the highest priority, then the network's name, the gateway of networks
+/// that have none last. `networks` are the
 /// endpoints' own, in the same order.
 pub fn default_routes(endpoints: &[Endpoint], networks: &[Arc<NetworkRecord>]) -> (Option<usize>, Option<usize>) {
     let best = |leads: &dyn Fn(&Endpoint, &NetworkRecord) -> bool| {
@@ -93,7 +97,8 @@ pub fn default_routes(endpoints: &[Endpoint], networks: &[Arc<NetworkRecord>]) -
         let fit = all.filter(|(_, (endpoint, network))| leads(endpoint, network));
         fit.min_by(|(_, (a, an)), (_, (b, bn))| {
             let priority = b.settings.gateway_priority.cmp(&a.settings.gateway_priority);
-            priority.then_with(|| an.name.cmp(&bn.name))
+            let spare = is_gateway(an).cmp(&is_gateway(bn));
+            priority.then(spare).then_with(|| an.name.cmp(&bn.name))
         })
         .map(|(index, _)| index)
     };
@@ -104,10 +109,14 @@ pub fn default_routes(endpoints: &[Endpoint], networks: &[Arc<NetworkRecord>]) -
     )
 }
 
-/// The endpoint whose network publishes ports: the bridge that has the default route, else the first bridge.
+/// The endpoint whose network publishes ports: the bridge that has the default route, else the first bridge; networks by plugins count if
+/// theirs can.
 pub fn publisher(endpoints: &[Endpoint], networks: &[Arc<NetworkRecord>]) -> Option<usize> {
     let (v4, v6) = default_routes(endpoints, networks);
-    let bridge = |index: &usize| networks[*index].driver == "bridge" && !networks[*index].internal;
+    let bridge = |index: &usize| {
+        let network = &networks[*index];
+        (network.driver == "bridge" && !network.internal) || is_publishing(network)
+    };
     v4.filter(bridge)
         .or_else(|| v6.filter(bridge))
         .or_else(|| (0..networks.len()).find(bridge))

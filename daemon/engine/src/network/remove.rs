@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::events::Event;
 use crate::filters::Filters;
 use crate::{Engine, failpoint};
-use gantry_core::network::{NetworkRecord, PREDEFINED};
+use gantry_core::network::{NetworkRecord, PREDEFINED, Scope};
 use gantry_core::{Error, ErrorKind, Labels, Result};
 use std::time::SystemTime;
 
@@ -35,7 +35,14 @@ impl Engine {
                 if spared || !filters.labels(&record.labels) || !filters.not_labels(&record.labels) {
                     continue;
                 }
-                told.extend(context.networks.remove(context, &record)?);
+                match context.networks.remove(context, &record) {
+                    Ok(more) => told.extend(more),
+                    // Somebody on another host is in it.
+                    Err(error) if record.scope == Scope::Global && error.kind() == ErrorKind::PermissionDenied => {
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                }
                 names.push(record.name.clone());
             }
             Ok((names, told))
@@ -77,6 +84,9 @@ impl Networks {
         }
         self.forbid(record)?;
         failpoint!("engine::network::remove::closed");
+        if let Some(cluster) = self.shared(record)? {
+            cluster.remove(record)?;
+        }
         self.driver(&record.driver)?.remove(record)?;
         failpoint!("engine::network::remove::gone");
         let told = records::delete_network(context, record, vec![records::event(record, "destroy", Labels::new())])?;

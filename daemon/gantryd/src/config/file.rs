@@ -1,7 +1,7 @@
 //! `daemon.json`, with dockerd's keys.
 
 use super::settings::KEYS;
-use super::{networks, unbuilt};
+use super::{cluster, networks, unbuilt};
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
 use std::io::ErrorKind;
@@ -32,8 +32,12 @@ pub fn read(path: &Path, must_exist: bool) -> Result<Map<String, Value>> {
             reason: "an object is expected".to_owned(),
         });
     };
-    let is_known =
-        |key: &str| KEYS.contains(&key) || networks::is_key(key) || unbuilt::ALL.iter().any(|row| row.key == key);
+    let is_known = |key: &str| {
+        KEYS.contains(&key)
+            || networks::is_key(key)
+            || cluster::is_key(key)
+            || unbuilt::ALL.iter().any(|row| row.key == key)
+    };
     let unknown: Vec<String> = map.keys().filter(|key| !is_known(key)).cloned().collect();
     match unknown.is_empty() {
         true => Ok(map),

@@ -1,5 +1,6 @@
 //! The command line: dockerd's flag names, and containerd's as aliases.
 
+use super::cluster::ClusterOptions;
 use super::networks::NetworkOptions;
 use super::unbuilt::{self, Shape};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -33,6 +34,8 @@ pub struct Flags {
     pub options: Options,
     #[command(flatten)]
     pub networks: NetworkOptions,
+    #[command(flatten)]
+    pub cluster: ClusterOptions,
     #[command(subcommand)]
     pub command: Option<Deed>,
 }
@@ -191,7 +194,7 @@ fn runtimes<S: Serializer>(list: &[String], serializer: S) -> Result<S::Ok, S::E
     table.collect::<Map<String, Value>>().serialize(serializer)
 }
 
-fn pairs<S: Serializer>(list: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn pairs<S: Serializer>(list: &[String], serializer: S) -> Result<S::Ok, S::Error> {
     let table = list
         .iter()
         .map(|text| split(text))
@@ -234,6 +237,9 @@ where
         Ok(_) | Err(_) => Map::new(),
     };
     if let Ok(Value::Object(more)) = serde_json::to_value(&flags.networks) {
+        given.extend(more);
+    }
+    if let Ok(Value::Object(more)) = serde_json::to_value(&flags.cluster) {
         given.extend(more);
     }
     for row in unbuilt::ALL {

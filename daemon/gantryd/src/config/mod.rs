@@ -3,6 +3,7 @@
 //! The flow: each source becomes a map by `daemon.json`'s keys; a key that both a flag and the file give is a conflict; what is
 //! not built yet is refused by name; the rest is read into types, key by key, so that an error names its key.
 
+mod cluster;
 mod containerd;
 mod file;
 mod flags;
@@ -146,6 +147,7 @@ fn flag_name(key: &str) -> String {
         "default-ulimits" => "default-ulimit",
         "labels" => "label",
         other => networks::flag_of(other)
+            .or_else(|| cluster::flag_of(other))
             .or_else(|| unbuilt::flag_of(other))
             .unwrap_or(other),
     };

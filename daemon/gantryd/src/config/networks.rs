@@ -3,7 +3,7 @@
 use super::values;
 use crate::error::{Error, Result};
 use clap::Args;
-use gantry_engine::{BridgeConfig, Firewall, NetworkConfig};
+use gantry_engine::{BridgeConfig, CniConfig, Firewall, NetworkConfig};
 use gantry_network::ipam::AddressPool;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -181,6 +181,8 @@ pub fn read(given: &mut Map<String, Value>, instance: &str, warnings: &mut Vec<S
         host_gateways: reader.list("host-gateway-ips")?,
         pools,
         bridge: bridge(&mut reader)?,
+        cluster: None,
+        cni: CniConfig::default(),
     })
 }
 

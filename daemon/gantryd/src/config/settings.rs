@@ -2,7 +2,7 @@
 
 use super::containerd::Tuning;
 use super::values::{self, PROXY_PLUGINS, ProxyPlugin};
-use super::{DEFAULT_EXEC_ROOT, Places, networks};
+use super::{DEFAULT_EXEC_ROOT, Places, cluster, networks};
 use crate::error::{Error, Result};
 use gantry_core::container::{LogConfig, Ulimit};
 use gantry_engine::NamedRuntime;
@@ -146,6 +146,8 @@ impl Settings {
         if !places.networks {
             network.bridge = None;
         }
+        network.cluster = cluster::read(&mut reader.0)?;
+        network.cni = cluster::read_cni(&mut reader.0)?;
         let address = address(&mut reader, &exec_root, places)?;
         let proxies = reader
             .take(PROXY_PLUGINS.0)?
