@@ -5,6 +5,7 @@
 //! process, a cgroup, a network namespace or a file of it is left.
 
 pub mod client;
+pub mod etcd;
 mod house;
 mod image;
 mod leak;
@@ -15,6 +16,7 @@ pub mod pty;
 mod run;
 pub mod talk;
 
+pub use etcd::Etcd;
 pub use house::{House, HouseOptions};
 pub use image::busybox_tar;
 pub use netns::Netns;

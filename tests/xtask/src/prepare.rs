@@ -28,6 +28,7 @@ pub const TEST: &[&str] = &[
     "nftables",
     "iptables",
     "etcd-server",
+    "containernetworking-plugins",
     "runc",
     "docker.io",
     "docker-registry",

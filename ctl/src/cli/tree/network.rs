@@ -81,6 +81,8 @@ pub(super) const VERBS: &[Verb] = &[
             "gantry network create --subnet 172.30.0.0/16 --gateway 172.30.0.1 --internal back",
             "gantry network create --ipv6 --subnet fd00:30::/64 -o com.docker.network.bridge.name=br-six six",
             "gantry network create -d macvlan --subnet 192.168.1.0/24 -o parent=eth0 lan",
+            "gantry network create -d overlay --attachable hosts",
+            "gantry network create -d cni -o gantry.cni.name=mynet plugged",
         ],
         arity: Exactly(1),
         flags: &[CREATE],
