@@ -90,15 +90,17 @@ async fn shutdown(caller: &Caller, id: &str) -> Result<(), Status> {
     caller.controller().shutdown(request).await.map(drop)
 }
 
+async fn wait(caller: &Caller, id: &str) -> Result<pb::ControllerWaitResponse, Status> {
+    let request = pb::ControllerWaitRequest {
+        sandbox_id: id.to_owned(),
+        sandboxer: SHIM.to_owned(),
+    };
+    Ok(caller.controller().wait(request).await?.into_inner())
+}
+
 fn waiting(caller: &Caller, id: &str) -> tokio::task::JoinHandle<Result<pb::ControllerWaitResponse, Status>> {
-    let (caller, sandbox_id) = (caller.clone(), id.to_owned());
-    tokio::spawn(async move {
-        let request = pb::ControllerWaitRequest {
-            sandbox_id,
-            sandboxer: SHIM.to_owned(),
-        };
-        Ok(caller.controller().wait(request).await?.into_inner())
-    })
+    let (caller, id) = (caller.clone(), id.to_owned());
+    tokio::spawn(async move { wait(&caller, &id).await })
 }
 
 async fn platform(caller: &Caller, id: &str) -> Result<types::Platform, Status> {
@@ -272,9 +274,14 @@ fn a_daemon_finds_its_sandboxes_again_and_a_dead_shim_is_an_end() {
             .unwrap();
         let pid = start(&caller, "dies").await.unwrap().pid;
         let mut heard = listen(&caller).await;
-        let waits = waiting(&caller, "dies");
-        // The waiter is there before the end comes.
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        let waiter = caller.clone();
+        let mut waits = Box::pin(async move { wait(&waiter, "dies").await });
+        assert!(futures::poll!(&mut waits).is_pending());
+        let waits = tokio::spawn(waits);
+        // The call went out first on the one connection: the waiter is there before the end comes.
+        for _ in 0..2 {
+            assert_eq!(status(&caller, "dies").await.unwrap().state, "SANDBOX_READY");
+        }
         kill(pid);
         let end: SandboxExit = unpack(&next(&mut heard).await.event.unwrap()).unwrap();
         assert_eq!((end.sandbox_id.as_str(), end.exit_status), ("dies", 255));
