@@ -9,6 +9,7 @@ use pb::execs_client::ExecsClient;
 use pb::images_client::ImagesClient;
 use pb::networks_client::NetworksClient;
 use pb::system_client::SystemClient;
+use pb::volumes_client::VolumesClient;
 use tokio::time::Instant;
 use tonic::transport::Endpoint;
 use tonic::{Response, Status};
@@ -68,8 +69,12 @@ impl Daemon {
         NetworksClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
     }
 
+    pub(crate) fn volumes(&self) -> VolumesClient<Line> {
+        VolumesClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
+    }
+
     pub(crate) fn system(&self) -> SystemClient<Line> {
-        SystemClient::new(self.channel.clone())
+        SystemClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
     }
 
     /// Turns a failed call into what the user reads.

@@ -30,6 +30,10 @@ pub(crate) enum Takes {
     Domain,
     ExtraHost,
     Link,
+    /// As Go writes it: `1m30s`.
+    Duration,
+    Mount,
+    Restart,
     /// Known to Docker, not built here: refused by name.
     Unbuilt {
         boolean: bool,
@@ -109,7 +113,7 @@ impl Flag {
     pub(crate) fn type_name(&self) -> &'static str {
         match self.takes {
             Takes::Bool(_) | Takes::Unbuilt { .. } => "",
-            Takes::Text => "string",
+            Takes::Text | Takes::Restart => "string",
             Takes::Int => "int",
             Takes::Bytes | Takes::Swap => "bytes",
             Takes::Cpus => "decimal",
@@ -117,6 +121,8 @@ impl Flag {
             Takes::Filter => "filter",
             Takes::Map => "map",
             Takes::Network => "network",
+            Takes::Duration => "duration",
+            Takes::Mount => "mount",
             Takes::Stream | Takes::Label | Takes::Env | Takes::List => "list",
             Takes::Address | Takes::Domain | Takes::ExtraHost | Takes::Link => "list",
         }
@@ -168,6 +174,9 @@ impl Flag {
             Takes::Domain => opts::domain(value).map(drop),
             Takes::ExtraHost => opts::extra_host(value).map(drop),
             Takes::Link => opts::link(value).map(drop),
+            Takes::Duration => opts::duration(value).map(drop),
+            Takes::Mount => opts::mount(value).map(drop),
+            Takes::Restart => opts::restart(value).map(drop),
             Takes::Text | Takes::List | Takes::Map | Takes::Unbuilt { .. } => Ok(()),
         }
     }

@@ -129,13 +129,7 @@ fn refusal(flag: &str) -> String {
     let why = match flag {
         "scope" | "ingress" | "config-from" | "config-only" => "networks of a swarm are not built",
         "namespace" => "other namespaces are not built yet",
-        "mount" | "volumes-from" | "volume-driver" => {
-            "volumes are not built yet: bind a host path with --volume /host/path:/path"
-        }
-        "restart" => "restart policies are not built yet",
-        "init" => "an init process is not built yet",
         "platform" => "running another platform than the host's is not built yet",
-        _ if flag.starts_with("health") || flag == "no-healthcheck" => "health checks are not built yet",
         _ => "it is not built yet",
     };
     format!("gantry: flag --{flag} is refused: {why}")

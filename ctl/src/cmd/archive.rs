@@ -216,15 +216,15 @@ pub(crate) async fn save(daemon: Daemon, parsed: Parsed) -> Result<i32> {
 }
 
 /// A file that takes its name when it is whole.
-struct Target {
-    file: File,
+pub(super) struct Target {
+    pub(super) file: File,
     path: PathBuf,
     /// None when the name is a device or pipe, which is written in place.
     draft: Option<PathBuf>,
 }
 
 impl Target {
-    fn create(path: &Path) -> Result<Self> {
+    pub(super) fn create(path: &Path) -> Result<Self> {
         let what = || format!("create {}", path.display());
         let special = std::fs::metadata(path).is_ok_and(|meta| !meta.is_file());
         if special {
@@ -252,7 +252,7 @@ impl Target {
         })
     }
 
-    fn finish(mut self) -> Result<()> {
+    pub(super) fn finish(mut self) -> Result<()> {
         if let Some(draft) = self.draft.take() {
             let renamed = std::fs::rename(&draft, &self.path);
             if renamed.is_err() {

@@ -1,8 +1,8 @@
-//! `inspect`, of containers, images and networks alike.
+//! `inspect`, of containers, images, networks and volumes alike.
 
 use gantry_proto::gantry::v1 as pb;
 
-use super::{inspect_container, inspect_image, inspect_network};
+use super::{inspect_container, inspect_image, inspect_network, inspect_volume};
 use crate::cli::verb::Parsed;
 use crate::client::Daemon;
 use crate::error::{Error, Result};
@@ -11,13 +11,16 @@ use crate::template::{Template, Value};
 
 pub(crate) async fn any(daemon: Daemon, parsed: Parsed) -> Result<i32> {
     match parsed.text("type") {
-        None | Some("") => show(&daemon, &parsed, &[Kind::Container, Kind::Image, Kind::Network]).await,
+        None | Some("") => {
+            let all = [Kind::Container, Kind::Image, Kind::Network, Kind::Volume];
+            show(&daemon, &parsed, &all).await
+        }
         Some("container") => show(&daemon, &parsed, &[Kind::Container]).await,
         Some("image") => show(&daemon, &parsed, &[Kind::Image]).await,
         Some("network") => show(&daemon, &parsed, &[Kind::Network]).await,
-        Some("volume") => Err(Error::refused("volumes are not built yet")),
+        Some("volume") => show(&daemon, &parsed, &[Kind::Volume]).await,
         Some(other) => Err(Error::refused(format!(
-            "unknown type: {other:?}: must be one of \"container\", \"image\", \"network\""
+            "unknown type: {other:?}: must be one of \"container\", \"image\", \"network\", \"volume\""
         ))),
     }
 }
@@ -34,19 +37,24 @@ pub(crate) async fn networks(daemon: Daemon, parsed: Parsed) -> Result<i32> {
     show(&daemon, &parsed, &[Kind::Network]).await
 }
 
+pub(crate) async fn volumes(daemon: Daemon, parsed: Parsed) -> Result<i32> {
+    show(&daemon, &parsed, &[Kind::Volume]).await
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Container,
     Image,
     Network,
+    Volume,
 }
 
 async fn show(daemon: &Daemon, parsed: &Parsed, kinds: &[Kind]) -> Result<i32> {
     if parsed.on("size") && !kinds.contains(&Kind::Container) {
-        let kind = if kinds.contains(&Kind::Image) {
-            "images"
-        } else {
-            "networks"
+        let kind = match kinds {
+            [Kind::Image, ..] => "images",
+            [Kind::Volume, ..] => "volumes",
+            _ => "networks",
         };
         out::warn(format!("WARNING: --size ignored for {kind}"));
     }
@@ -74,6 +82,7 @@ async fn find(daemon: &Daemon, name: &str, kinds: &[Kind], size: bool) -> Result
             Kind::Container => container(daemon, name, size).await,
             Kind::Image => image(daemon, name).await,
             Kind::Network => network(daemon, name).await,
+            Kind::Volume => volume(daemon, name).await,
         };
         match looked {
             // Asked for one kind only, the daemon has the word.
@@ -109,6 +118,15 @@ async fn network(daemon: &Daemon, name: &str) -> Result<Value> {
     daemon
         .take(daemon.networks().inspect(request).await)
         .map(|network| inspect_network::value(&network))
+}
+
+async fn volume(daemon: &Daemon, name: &str) -> Result<Value> {
+    let request = pb::InspectVolumeRequest {
+        volume: name.to_owned(),
+    };
+    daemon
+        .take(daemon.volumes().inspect(request).await)
+        .map(|volume| inspect_volume::value(&volume))
 }
 
 /// How what was found is shown.

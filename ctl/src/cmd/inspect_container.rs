@@ -57,7 +57,7 @@ pub(super) fn list_or_null(items: &[String]) -> Value {
 fn state(it: &pb::ContainerState) -> Struct {
     use pb::ContainerStatus::{Dead, Paused, Restarting, Running};
     let status = it.status();
-    Struct::new("*container.State")
+    let out = Struct::new("*container.State")
         .with("Status", state_word(status))
         .with("Running", matches!(status, Running | Paused | Restarting))
         .with("Paused", status == Paused)
@@ -71,7 +71,68 @@ fn state(it: &pb::ContainerState) -> Struct {
         .with(
             "FinishedAt",
             time::rfc3339_nano(time::from_wire(it.finished_at.as_ref())),
-        )
+        );
+    match &it.health {
+        Some(health) => out.with("Health", self::health(health)),
+        None => out,
+    }
+}
+
+fn health(it: &pb::Health) -> Struct {
+    let probe = |it: &pb::Probe| -> Value {
+        Struct::new("*container.HealthcheckResult")
+            .with("Start", time::rfc3339_nano(time::from_wire(it.start.as_ref())))
+            .with("End", time::rfc3339_nano(time::from_wire(it.end.as_ref())))
+            .with("ExitCode", it.exit_code)
+            .with("Output", &it.output)
+            .into()
+    };
+    Struct::new("*container.Health")
+        .with("Status", &it.status)
+        .with("FailingStreak", i64::from(it.failing_streak))
+        .with("Log", it.log.iter().map(probe).collect::<Vec<Value>>())
+}
+
+fn health_check(it: &pb::HealthCheck) -> Value {
+    let mut out = Struct::new("*container.HealthConfig").omit_empty("Test", it.test.as_slice());
+    for (name, value) in [
+        ("Interval", it.interval),
+        ("Timeout", it.timeout),
+        ("StartPeriod", it.start_period),
+        ("StartInterval", it.start_interval),
+        ("Retries", it.retries),
+    ] {
+        if value != 0 {
+            out = out.with(name, value);
+        }
+    }
+    out.into()
+}
+
+fn request(it: &pb::MountRequest) -> Value {
+    let mut out = Struct::new("mount.Mount")
+        .with("Type", &it.r#type)
+        .omit_empty("Source", &it.source)
+        .with("Target", &it.target);
+    if it.read_only {
+        out = out.with("ReadOnly", true);
+    }
+    out.omit_empty("Consistency", &it.consistency).into()
+}
+
+fn device(it: &pb::DeviceMapping) -> Value {
+    let or = |text: &str, other: &str| {
+        if text.is_empty() {
+            other.to_owned()
+        } else {
+            text.to_owned()
+        }
+    };
+    Struct::new("container.DeviceMapping")
+        .with("PathOnHost", &it.host)
+        .with("PathInContainer", or(&it.container, &it.host))
+        .with("CgroupPermissions", or(&it.permissions, "rwm"))
+        .into()
 }
 
 fn host_config(it: &pb::HostConfig, name: &str) -> Struct {
@@ -79,11 +140,17 @@ fn host_config(it: &pb::HostConfig, name: &str) -> Struct {
     let log = Struct::new("container.LogConfig")
         .with("Type", &log.driver)
         .with("Config", log.options.iter().collect::<Value>());
+    let policy = it.restart.clone().unwrap_or_default();
+    let policy_name = if policy.name.is_empty() { "no" } else { &policy.name };
     let restart = Struct::new("container.RestartPolicy")
-        .with("Name", "no")
-        .with("MaximumRetryCount", 0);
+        .with("Name", policy_name)
+        .with("MaximumRetryCount", policy.maximum_retries);
+    let ipc = if it.ipc_mode.is_empty() {
+        "private"
+    } else {
+        &it.ipc_mode
+    };
     let binds: Vec<String> = it.binds.iter().map(bind).collect();
-    let none = || Value::Null;
     let mut out = Struct::new("*container.HostConfig")
         .with("Binds", list_or_null(&binds))
         .with("ContainerIDFile", "")
@@ -92,8 +159,8 @@ fn host_config(it: &pb::HostConfig, name: &str) -> Struct {
         .with("PortBindings", inspect_endpoints::bindings(&it.port_bindings))
         .with("RestartPolicy", restart)
         .with("AutoRemove", it.auto_remove)
-        .with("VolumeDriver", "")
-        .with("VolumesFrom", none())
+        .with("VolumeDriver", &it.volume_driver)
+        .with("VolumesFrom", list_or_null(&it.volumes_from))
         .with("ConsoleSize", vec![Value::from(0), Value::from(0)])
         .omit_empty("Annotations", it.annotations.iter().collect::<Value>())
         .with("CapAdd", list_or_null(&it.cap_add))
@@ -103,23 +170,28 @@ fn host_config(it: &pb::HostConfig, name: &str) -> Struct {
         .with("DnsOptions", it.dns_options.as_slice())
         .with("DnsSearch", it.dns_search.as_slice())
         .with("ExtraHosts", list_or_null(&it.extra_hosts))
-        .with("GroupAdd", none())
-        .with("IpcMode", "private")
+        .with("GroupAdd", list_or_null(&it.group_add))
+        .with("IpcMode", ipc)
         .with("Cgroup", "")
         .with("Links", inspect_endpoints::links(&it.links, name))
         .with("OomScoreAdj", it.oom_score_adj.unwrap_or(0))
-        .with("PidMode", "")
+        .with("PidMode", &it.pid_mode)
         .with("Privileged", it.privileged)
         .with("PublishAllPorts", it.publish_all_ports)
         .with("ReadonlyRootfs", it.readonly_rootfs)
         .with("SecurityOpt", list_or_null(&it.security_opt))
         .omit_empty("Tmpfs", it.tmpfs.iter().collect::<Value>())
-        .with("UTSMode", "")
+        .with("UTSMode", &it.uts_mode)
         .with("UsernsMode", "")
         .with("ShmSize", if it.shm_size == 0 { 64 << 20 } else { it.shm_size })
         .with("Runtime", &it.runtime)
-        .with("Isolation", "");
+        .with("Isolation", "")
+        .omit_empty("Sysctls", it.sysctls.iter().collect::<Value>());
     out = resources(out, it);
+    out = out.omit_empty("Mounts", it.mounts.iter().map(request).collect::<Vec<Value>>());
+    if let Some(init) = it.init {
+        out = out.with("Init", init);
+    }
     out.with("HookSpec", &it.hook_spec)
 }
 
@@ -138,6 +210,10 @@ fn resources(out: Struct, it: &pb::HostConfig) -> Struct {
         Value::Null
     };
     let none = || Value::Null;
+    let devices = match it.devices.as_slice() {
+        [] => none(),
+        devices => Value::List(devices.iter().map(device).collect()),
+    };
     out.with("CpuShares", it.cpu_shares)
         .with("Memory", it.memory)
         .json_as("NanoCPUs", Some("NanoCpus"), it.nano_cpus)
@@ -148,14 +224,14 @@ fn resources(out: Struct, it: &pb::HostConfig) -> Struct {
         .with("BlkioDeviceWriteBps", none())
         .with("BlkioDeviceReadIOps", none())
         .with("BlkioDeviceWriteIOps", none())
-        .json_as("CPUPeriod", Some("CpuPeriod"), 0)
-        .json_as("CPUQuota", Some("CpuQuota"), 0)
+        .json_as("CPUPeriod", Some("CpuPeriod"), it.cpu_period)
+        .json_as("CPUQuota", Some("CpuQuota"), it.cpu_quota)
         .json_as("CPURealtimePeriod", Some("CpuRealtimePeriod"), 0)
         .json_as("CPURealtimeRuntime", Some("CpuRealtimeRuntime"), 0)
         .with("CpusetCpus", &it.cpuset_cpus)
         .with("CpusetMems", &it.cpuset_mems)
-        .with("Devices", none())
-        .with("DeviceCgroupRules", none())
+        .with("Devices", devices)
+        .with("DeviceCgroupRules", list_or_null(&it.device_cgroup_rules))
         .with("DeviceRequests", none())
         .json_as(
             "KernelMemory",
@@ -164,8 +240,14 @@ fn resources(out: Struct, it: &pb::HostConfig) -> Struct {
         )
         .with("MemoryReservation", it.memory_reservation)
         .with("MemorySwap", it.memory_swap)
-        .with("MemorySwappiness", none())
-        .with("OomKillDisable", none())
+        .with(
+            "MemorySwappiness",
+            it.memory_swappiness.map_or(Value::Null, Value::from),
+        )
+        .with(
+            "OomKillDisable",
+            if it.oom_kill_disable { Value::from(true) } else { none() },
+        )
         .with("PidsLimit", pids)
         .with(
             "Ulimits",
@@ -178,19 +260,18 @@ fn resources(out: Struct, it: &pb::HostConfig) -> Struct {
 }
 
 fn bind(it: &pb::BindMount) -> String {
-    let mut modes = Vec::new();
-    if it.read_only {
+    let mut modes = vec![it.mode.as_str()];
+    if it.read_only && !it.mode.split(',').any(|word| word == "ro") {
         modes.push("ro");
     }
-    if !it.propagation.is_empty() {
+    if !it.mode.contains(&it.propagation) {
         modes.push(&it.propagation);
     }
-    let modes = if modes.is_empty() {
-        String::new()
-    } else {
-        format!(":{}", modes.join(","))
-    };
-    format!("{}:{}{modes}", it.source, it.target)
+    modes.retain(|mode| !mode.is_empty());
+    match modes.is_empty() {
+        true => format!("{}:{}", it.source, it.target),
+        false => format!("{}:{}:{}", it.source, it.target, modes.join(",")),
+    }
 }
 
 fn graph_driver(it: &pb::Container) -> Struct {
@@ -206,6 +287,7 @@ fn mount(it: &pb::MountPoint) -> Value {
         .omit_empty("Name", &it.name)
         .with("Source", &it.source)
         .with("Destination", &it.destination)
+        .omit_empty("Driver", &it.driver)
         .with("Mode", &it.mode)
         .with("RW", it.rw)
         .with("Propagation", &it.propagation)
@@ -251,6 +333,9 @@ pub(super) fn container_config(it: &pb::ContainerConfig) -> Struct {
         .omit_empty("StopSignal", &it.stop_signal);
     if let Some(seconds) = it.stop_timeout {
         out = out.with("StopTimeout", seconds);
+    }
+    if let Some(check) = &it.healthcheck {
+        out = out.with("Healthcheck", health_check(check));
     }
     out
 }

@@ -2,8 +2,10 @@
 
 pub(crate) mod archive;
 pub(crate) mod attach;
+pub(crate) mod commit;
 pub(crate) mod cp;
 pub(crate) mod create;
+pub(crate) mod df;
 pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod images;
@@ -12,9 +14,11 @@ mod inspect_container;
 mod inspect_endpoints;
 mod inspect_image;
 mod inspect_network;
+mod inspect_volume;
 pub(crate) mod logs;
 pub(crate) mod network;
 pub(crate) mod ports;
+pub(crate) mod prune;
 pub(crate) mod ps;
 pub(crate) mod pull;
 pub(crate) mod run;
@@ -22,6 +26,8 @@ pub(crate) mod simple;
 pub(crate) mod start;
 pub(crate) mod stats;
 pub(crate) mod system;
+pub(crate) mod update;
+pub(crate) mod volume;
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use gantry_proto::gantry::v1 as pb;
 
+use super::prune::confirmed;
 use super::{Outcome, each};
 use crate::cli::flag::parse_bool;
 use crate::cli::verb::Parsed;
@@ -26,8 +27,6 @@ const TITLES: &[(&str, &str)] = &[
 ];
 const TABLE: &str = "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}";
 const WARNING: &str = "WARNING! This will remove all custom networks not used by at least one container.";
-/// The longest answer to a question that is read.
-const ANSWER: usize = 256;
 
 pub(crate) async fn create(daemon: Daemon, parsed: Parsed) -> Result<i32> {
     let given = |name: &str| parsed.text(name).and_then(parse_bool);
@@ -120,30 +119,12 @@ pub(crate) async fn prune(daemon: Daemon, parsed: Parsed) -> Result<i32> {
     Ok(0)
 }
 
-fn pruned(removed: &[String]) -> String {
+pub(super) fn pruned(removed: &[String]) -> String {
     if removed.is_empty() {
         return String::new();
     }
     let names: String = removed.iter().map(|name| format!("{name}\n")).collect();
     format!("Deleted Networks:\n{names}\n")
-}
-
-/// Asks on the terminal; only "y" means yes.
-fn confirmed(warning: &str) -> Result<bool> {
-    out::put(format!("{warning}\nAre you sure you want to continue? [y/N] "));
-    let mut answer = Vec::new();
-    let mut byte = [0];
-    while answer.len() < ANSWER && out::read_stdin(&mut byte).map_err(Error::io("read the answer"))? == 1 {
-        if byte[0] == b'\n' {
-            break;
-        }
-        answer.push(byte[0]);
-    }
-    Ok(is_yes(&answer))
-}
-
-fn is_yes(answer: &[u8]) -> bool {
-    answer.trim_ascii().eq_ignore_ascii_case(b"y")
 }
 
 pub(crate) async fn connect(daemon: Daemon, parsed: Parsed) -> Result<i32> {
@@ -210,10 +191,8 @@ mod tests {
     }
 
     #[test]
-    fn prune_names_what_is_gone_and_only_y_is_yes() {
+    fn prune_names_what_is_gone() {
         assert_eq!(pruned(&["a".into(), "b".into()]), "Deleted Networks:\na\nb\n\n");
         assert_eq!(pruned(&[]), "");
-        assert!(is_yes(b"y") && is_yes(b" Y\r"));
-        assert!(!is_yes(b"") && !is_yes(b"yes") && !is_yes(b"n"));
     }
 }

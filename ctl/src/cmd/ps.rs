@@ -172,6 +172,15 @@ pub(super) fn state_word(status: pb::ContainerStatus) -> &'static str {
     }
 }
 
+/// " (healthy)", " (health: starting)", or nothing.
+fn health(state: &pb::ContainerState) -> String {
+    match state.health.as_ref().map(|health| health.status.as_str()) {
+        None | Some("") => String::new(),
+        Some("starting") => " (health: starting)".to_owned(),
+        Some(status) => format!(" ({status})"),
+    }
+}
+
 /// "Up 2 minutes", "Exited (0) 3 hours ago".
 fn status(state: &pb::ContainerState, now: DateTime<Utc>) -> String {
     let since = |stamp: &Option<prost_types::Timestamp>| {
@@ -180,7 +189,7 @@ fn status(state: &pb::ContainerState, now: DateTime<Utc>) -> String {
     };
     match state.status() {
         pb::ContainerStatus::Created | pb::ContainerStatus::Unspecified => "Created".to_owned(),
-        pb::ContainerStatus::Running => format!("Up {}", since(&state.started_at)),
+        pb::ContainerStatus::Running => format!("Up {}{}", since(&state.started_at), health(state)),
         pb::ContainerStatus::Paused => format!("Up {} (Paused)", since(&state.started_at)),
         pb::ContainerStatus::Restarting => {
             format!("Restarting ({}) {} ago", state.exit_code, since(&state.finished_at))

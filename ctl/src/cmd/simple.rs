@@ -138,9 +138,15 @@ pub(crate) async fn rename(daemon: Daemon, parsed: Parsed) -> Result<i32> {
 }
 
 pub(crate) async fn wait(daemon: Daemon, parsed: Parsed) -> Result<i32> {
+    let condition = match parsed.text("condition") {
+        None | Some("" | "not-running") => pb::WaitCondition::NotRunning,
+        Some("next-exit") => pb::WaitCondition::NextExit,
+        Some("removed") => pb::WaitCondition::Removed,
+        Some(other) => return Err(Error::refused(format!("invalid condition: {other:?}"))),
+    };
     let mut errors = Vec::new();
     for name in &parsed.args {
-        match run::wait(&daemon, name, pb::WaitCondition::NotRunning).await {
+        match run::wait(&daemon, name, condition).await {
             Ok(code) => out::line(code.to_string()),
             Err(err) => errors.push(err.to_string()),
         }

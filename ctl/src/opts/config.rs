@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use gantry_proto::gantry::v1 as pb;
 
 use super::networks::Joining;
-use super::{env, hosts, mounts, networks, ports};
+use super::{env, health, hosts, mounts, networks, ports};
 use crate::cli::verb::Parsed;
 use crate::error::{Error, Result};
 
@@ -54,6 +54,13 @@ pub(crate) fn container(parsed: &Parsed, detached: bool) -> Result<Wanted> {
     config.exposed_ports = exposed;
     let mut host = host(parsed)?;
     host.port_bindings = bindings;
+    let cwd = std::env::current_dir().map_err(Error::io("read the working directory"))?;
+    for text in parsed.all("volume") {
+        match mounts::volume(text, &cwd)? {
+            mounts::Volume::Bind(bind) => host.binds.push(bind),
+            mounts::Volume::Anonymous(path) => config.volumes.push(path),
+        }
+    }
     let networks = names(&mut host, parsed, joining)?;
     Ok(Wanted {
         name: parsed.text("name").unwrap_or_default().to_owned(),
@@ -100,13 +107,13 @@ fn config(parsed: &Parsed, stdin: bool, stdout: bool, stderr: bool, open_stdin: 
             .map(|seconds| seconds.clamp(-1, i64::from(i32::MAX)) as i32),
         exposed_ports: Vec::new(),
         volumes: Vec::new(),
+        healthcheck: health::check(parsed)?,
     })
 }
 
 fn host(parsed: &Parsed) -> Result<pb::HostConfig> {
     let text = |name: &str| parsed.text(name).unwrap_or_default().to_owned();
     let int = |name: &str| parsed.int(name).unwrap_or(0);
-    let cwd = std::env::current_dir().map_err(Error::io("read the working directory"))?;
     let log = log(parsed)?;
     let nano_cpus = parsed
         .text("cpus")
@@ -123,11 +130,6 @@ fn host(parsed: &Parsed) -> Result<pb::HostConfig> {
         other => return Err(Error::refused(format!("--cgroupns: invalid CGROUP mode {other:?}"))),
     };
     Ok(pb::HostConfig {
-        binds: parsed
-            .all("volume")
-            .iter()
-            .map(|text| mounts::bind(text, &cwd))
-            .collect::<Result<_>>()?,
         memory: parsed.bytes("memory").unwrap_or(0),
         memory_swap: parsed.bytes("memory-swap").unwrap_or(0),
         memory_reservation: parsed.bytes("memory-reservation").unwrap_or(0),
@@ -158,7 +160,69 @@ fn host(parsed: &Parsed) -> Result<pb::HostConfig> {
         tmpfs: mounts::tmpfs(parsed.all("tmpfs"))?,
         publish_all_ports: parsed.on("publish-all"),
         mac_address: text("mac-address"),
+        mounts: parsed
+            .all("mount")
+            .iter()
+            .map(|text| super::mount(text))
+            .collect::<Result<_, _>>()
+            .map_err(Error::refused)?,
+        volumes_from: parsed.all("volumes-from").to_vec(),
+        volume_driver: text("volume-driver"),
+        restart: policy(parsed)?,
+        init: parsed.is_given("init").then(|| parsed.on("init")),
+        pid_mode: text("pid"),
+        ipc_mode: text("ipc"),
+        uts_mode: text("uts"),
+        sysctls: super::pairs(parsed.all("sysctl")),
+        devices: parsed
+            .all("device")
+            .iter()
+            .map(|text| device(text))
+            .collect::<Result<_>>()?,
+        device_cgroup_rules: parsed.all("device-cgroup-rule").to_vec(),
+        group_add: parsed.all("group-add").to_vec(),
+        oom_kill_disable: parsed.on("oom-kill-disable"),
+        memory_swappiness: parsed.int("memory-swappiness").filter(|value| *value != -1),
+        cpu_period: int("cpu-period"),
+        cpu_quota: int("cpu-quota"),
         ..pb::HostConfig::default()
+    })
+}
+
+/// The restart policy, which makes no sense for a container that goes when it ends.
+fn policy(parsed: &Parsed) -> Result<Option<pb::RestartPolicy>> {
+    let policy = parsed
+        .text("restart")
+        .filter(|text| !text.is_empty())
+        .map(super::restart);
+    let policy = policy.transpose().map_err(Error::refused)?;
+    let again = policy.as_ref().is_some_and(|policy| policy.name != "no");
+    if again && parsed.on("rm") {
+        return Err(Error::refused(
+            "conflicting options: cannot specify both --restart and --rm",
+        ));
+    }
+    Ok(policy)
+}
+
+/// "/dev/sda[:/dev/xvda][:rwm]".
+fn device(text: &str) -> Result<pb::DeviceMapping> {
+    let is_mode = |text: &str| !text.is_empty() && text.chars().all(|c| "rwm".contains(c));
+    let parts: Vec<&str> = text.split(':').collect();
+    let (host, container, permissions) = match parts.as_slice() {
+        [host] => (*host, "", ""),
+        [host, mode] if is_mode(mode) => (*host, "", *mode),
+        [host, container] => (*host, *container, ""),
+        [host, container, mode] if is_mode(mode) => (*host, *container, *mode),
+        _ => return Err(Error::refused(format!("invalid device specification: {text}"))),
+    };
+    if host.is_empty() || !(container.is_empty() || container.starts_with('/')) {
+        return Err(Error::refused(format!("invalid device specification: {text}")));
+    }
+    Ok(pb::DeviceMapping {
+        host: host.to_owned(),
+        container: container.to_owned(),
+        permissions: permissions.to_owned(),
     })
 }
 
@@ -344,7 +408,10 @@ mod tests {
     fn what_makes_no_sense_is_named() {
         assert_eq!(why("run -p x x"), "invalid containerPort: x");
         assert_eq!(why("run --mac-address z x"), "z is not a valid mac address");
-        assert!(why("run -v data:/d x").contains("named volumes are not built yet"));
+        assert!(why("run -v data:d x").contains("must be absolute"));
+        assert!(why("run --rm --restart always x").contains("both --restart and --rm"));
+        assert!(why("run --device a:b:c:d x").contains("invalid device specification"));
+        assert!(why("run --no-healthcheck --health-cmd x x").contains("conflicts with --health-*"));
         assert_eq!(why("run --security-opt foo x"), "Invalid --security-opt: \"foo\"");
         assert!(why("run --security-opt seccomp=/no/such x").starts_with("opening seccomp profile (/no/such) failed"));
         assert!(why("run --hook-spec hooks.json x").contains("must be absolute"));

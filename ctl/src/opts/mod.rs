@@ -1,9 +1,12 @@
 //! Small values as Docker's command line writes them, each read by one function. Errors are the text after the flag's name.
 
 mod config;
+mod durations;
 mod env;
+mod health;
 mod hosts;
 mod ipam;
+mod mount;
 mod mounts;
 mod networks;
 mod ports;
@@ -13,9 +16,11 @@ use std::collections::HashMap;
 use gantry_proto::gantry::v1 as pb;
 
 pub(crate) use config::{Wanted, container};
+pub(crate) use durations::duration;
 pub(crate) use env::{env_name, environment};
 pub(crate) use hosts::{address, domain, extra_host, link};
 pub(crate) use ipam::ipam;
+pub(crate) use mount::mount;
 pub(crate) use networks::{check as network, endpoint};
 
 use crate::error::{Error, Result};
@@ -67,6 +72,23 @@ pub(crate) fn ulimit(text: &str) -> Result<pb::Ulimit, String> {
         name: name.to_owned(),
         soft,
         hard,
+    })
+}
+
+/// "on-failure:3".
+pub(crate) fn restart(text: &str) -> Result<pb::RestartPolicy, String> {
+    let invalid = |why: &str| Err(format!("invalid restart policy format: {why}"));
+    let (name, retries) = match text.split_once(':') {
+        None => (text, 0),
+        Some(("", _)) => return invalid("no policy provided before colon"),
+        Some((name, count)) => match count.parse() {
+            Ok(count) => (name, count),
+            Err(_) => return invalid("maximum retry count must be an integer"),
+        },
+    };
+    Ok(pb::RestartPolicy {
+        name: name.to_owned(),
+        maximum_retries: retries,
     })
 }
 
@@ -161,6 +183,15 @@ mod tests {
         assert_eq!(read("foo=1").unwrap_err(), "invalid ulimit type: foo");
         assert!(read("nofile=9:1").unwrap_err().contains("9 > 1"));
         assert!(read("nofile=-1:1").is_err() && read("nofile=a").is_err() && read("nofile=1:2:3").is_err());
+    }
+
+    #[test]
+    fn policies() {
+        let read = |text| restart(text).map(|it| (it.name, it.maximum_retries));
+        assert_eq!(read("always"), Ok(("always".into(), 0)));
+        assert_eq!(read("on-failure:3"), Ok(("on-failure".into(), 3)));
+        assert!(read("on-failure:x").unwrap_err().contains("must be an integer"));
+        assert!(read(":3").unwrap_err().contains("no policy"));
     }
 
     #[test]

@@ -7,21 +7,26 @@ use gantry_proto::gantry::v1 as pb;
 
 use crate::error::{Error, Result};
 
-/// "/host:/path[:ro,rslave]". Volumes, named or not, are refused: there are none yet.
-pub(super) fn bind(text: &str, cwd: &Path) -> Result<pb::BindMount> {
+/// What `-v` asks for.
+pub(super) enum Volume {
+    /// A host path, or a volume by name.
+    Bind(pb::BindMount),
+    /// An anonymous volume at this path.
+    Anonymous(String),
+}
+
+/// "/host:/path[:ro,rslave]", "name:/path[:nocopy]", or "/path".
+pub(super) fn volume(text: &str, cwd: &Path) -> Result<Volume> {
     let parts: Vec<&str> = text.split(':').collect();
     let invalid = || Error::refused(format!("invalid volume specification: '{text}'"));
     if parts.len() > 3 || parts.iter().any(|part| part.is_empty()) {
         return Err(invalid());
     }
     let (source, target, modes) = match parts.as_slice() {
-        [source, target, modes] => (*source, *target, *modes),
-        [source, target] => (*source, *target, ""),
-        _ => {
-            return Err(Error::refused(format!(
-                "volume {text} is refused: volumes are not built yet, bind a host path with --volume /host/path:{text}"
-            )));
-        }
+        [source, target, modes] => (Some(*source), *target, *modes),
+        [source, target] => (Some(*source), *target, ""),
+        [target] => (None, *target, ""),
+        _ => return Err(invalid()),
     };
     if !target.starts_with('/') {
         return Err(Error::refused(format!(
@@ -33,27 +38,30 @@ pub(super) fn bind(text: &str, cwd: &Path) -> Result<pb::BindMount> {
             "invalid volume specification: '{text}': the destination can't be '/'"
         )));
     }
-    let source = match source {
-        _ if source.starts_with('/') => PathBuf::from(source),
-        _ if source.starts_with('.') => cwd.join(source),
-        _ => {
-            return Err(Error::refused(format!(
-                "volume {source} is refused: named volumes are not built yet, use an absolute host path"
-            )));
-        }
+    let Some(source) = source else {
+        return Ok(Volume::Anonymous(target.to_owned()));
     };
+    let path = match source {
+        _ if source.starts_with('/') => Some(PathBuf::from(source)),
+        _ if source.starts_with('.') => Some(cwd.join(source)),
+        _ => None,
+    };
+    let named = path.is_none();
     let mut mount = pb::BindMount {
-        source: clean(&source).display().to_string(),
+        source: path.map_or_else(|| source.to_owned(), |path| clean(&path).display().to_string()),
         target: target.to_owned(),
-        read_only: false,
-        propagation: String::new(),
+        mode: modes.to_owned(),
+        ..pb::BindMount::default()
     };
     for mode in modes.split(',').filter(|mode| !mode.is_empty()) {
         match mode {
             "ro" | "readonly" => mount.read_only = true,
             // Words for other systems change nothing here.
             "rw" | "z" | "Z" | "cached" | "consistent" | "delegated" => {}
-            "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave" => mount.propagation = mode.to_owned(),
+            "nocopy" if named => {}
+            "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave" if !named => {
+                mount.propagation = mode.to_owned();
+            }
             _ => {
                 return Err(Error::refused(format!(
                     "invalid volume specification: '{text}': invalid mode: {modes}"
@@ -61,7 +69,7 @@ pub(super) fn bind(text: &str, cwd: &Path) -> Result<pb::BindMount> {
             }
         }
     }
-    Ok(mount)
+    Ok(Volume::Bind(mount))
 }
 
 /// "/run[:rw,size=64m]" to the mount point and its options.
@@ -101,7 +109,10 @@ mod tests {
     #[test]
     fn binds_in_every_form() {
         let read = |text: &str| {
-            bind(text, Path::new("/home/me")).map(|it| (it.source, it.target, it.read_only, it.propagation))
+            volume(text, Path::new("/home/me")).map(|it| match it {
+                Volume::Bind(it) => (it.source, it.target, it.read_only, it.propagation),
+                Volume::Anonymous(path) => (String::new(), path, false, String::new()),
+            })
         };
         let plain = |source: &str, ro| Ok::<_, ()>((source.to_owned(), "/d".to_owned(), ro, String::new()));
         assert_eq!(read("/srv:/d").map_err(drop), plain("/srv", false));
@@ -117,18 +128,10 @@ mod tests {
                 "{text}"
             );
         }
-        assert!(
-            read("data:/d")
-                .unwrap_err()
-                .to_string()
-                .contains("named volumes are not built yet")
-        );
-        assert!(
-            read("/data")
-                .unwrap_err()
-                .to_string()
-                .contains("volumes are not built yet")
-        );
+        assert_eq!(read("data:/d").map_err(drop), plain("data", false));
+        assert_eq!(read("data:/d:nocopy,ro").map_err(drop), plain("data", true));
+        assert_eq!(read("/d").map_err(drop), plain("", false));
+        assert!(read("data:/d:rslave").is_err() && read("/a:/d:nocopy").is_err());
     }
 
     #[test]

@@ -1,15 +1,17 @@
 //! Container configurations, in and out.
 
 use crate::networks::optional;
-use crate::{check, networks};
-use gantry_core::container::{BindMount, ContainerConfig, HostConfig, LogConfig, Ulimit};
+use crate::{check, mounts, networks};
+use gantry_core::container::{
+    BindMount, ContainerConfig, DeviceMapping, HealthCheck, HostConfig, LogConfig, RestartPolicy, Ulimit,
+};
 use gantry_core::network::{EndpointSettings, PortBinding, PortRange};
 use gantry_core::{Error, Result};
 use gantry_engine::Filters;
 use gantry_proto::gantry::v1 as wire;
 use std::collections::{BTreeMap, HashMap};
 
-const PROPAGATION: &[&str] = &["rprivate", "private", "rshared", "shared", "rslave", "slave"];
+pub const PROPAGATION: &[&str] = &["rprivate", "private", "rshared", "shared", "rslave", "slave"];
 
 pub fn container_in(config: wire::ContainerConfig) -> Result<ContainerConfig> {
     Ok(ContainerConfig {
@@ -35,6 +37,7 @@ pub fn container_in(config: wire::ContainerConfig) -> Result<ContainerConfig> {
         stop_timeout: config.stop_timeout,
         exposed_ports: config.exposed_ports,
         volumes: check::texts("config.volumes", config.volumes)?,
+        healthcheck: config.healthcheck.map(health_in).transpose()?,
     })
 }
 
@@ -60,6 +63,29 @@ pub fn container_out(config: &ContainerConfig) -> wire::ContainerConfig {
         stop_timeout: config.stop_timeout,
         exposed_ports: config.exposed_ports,
         volumes: config.volumes,
+        healthcheck: config.healthcheck.map(health_out),
+    }
+}
+
+fn health_in(check: wire::HealthCheck) -> Result<HealthCheck> {
+    Ok(HealthCheck {
+        test: check::texts("config.healthcheck.test", check.test)?,
+        interval: check::amount("config.healthcheck.interval", check.interval)?,
+        timeout: check::amount("config.healthcheck.timeout", check.timeout)?,
+        start_period: check::amount("config.healthcheck.start_period", check.start_period)?,
+        start_interval: check::amount("config.healthcheck.start_interval", check.start_interval)?,
+        retries: check::amount("config.healthcheck.retries", check.retries)?,
+    })
+}
+
+pub fn health_out(check: HealthCheck) -> wire::HealthCheck {
+    wire::HealthCheck {
+        test: check.test,
+        interval: check.interval,
+        timeout: check.timeout,
+        start_period: check.start_period,
+        start_interval: check.start_interval,
+        retries: check.retries,
     }
 }
 
@@ -116,7 +142,43 @@ pub fn host_in(host: wire::HostConfig) -> Result<HostConfig> {
         extra_hosts: check::texts("host.extra_hosts", host.extra_hosts)?,
         links: check::texts("host.links", host.links)?,
         mac_address: optional("host.mac_address", &host.mac_address)?,
+        mounts: host.mounts.into_iter().map(mounts::request_in).collect::<Result<_>>()?,
+        volumes_from: check::texts("host.volumes_from", host.volumes_from)?,
+        volume_driver: host.volume_driver,
+        restart: restart_in(host.restart.unwrap_or_default())?,
+        init: host.init,
+        pid_mode: check::text("host.pid_mode", host.pid_mode)?,
+        ipc_mode: check::text("host.ipc_mode", host.ipc_mode)?,
+        uts_mode: check::text("host.uts_mode", host.uts_mode)?,
+        sysctls: host.sysctls.into_iter().collect(),
+        devices: host.devices.into_iter().map(device_in).collect::<Result<_>>()?,
+        device_cgroup_rules: host.device_cgroup_rules,
+        group_add: check::texts("host.group_add", host.group_add)?,
+        oom_kill_disable: host.oom_kill_disable,
+        memory_swappiness: host.memory_swappiness,
+        cpu_period: check::amount("host.cpu_period", host.cpu_period)?,
+        cpu_quota: check::at_least("host.cpu_quota", host.cpu_quota, -1)?,
     })
+}
+
+pub fn restart_in(policy: wire::RestartPolicy) -> Result<RestartPolicy> {
+    RestartPolicy::read(&policy.name, policy.maximum_retries)
+}
+
+fn device_in(device: wire::DeviceMapping) -> Result<DeviceMapping> {
+    Ok(DeviceMapping {
+        host: check::filled("host.devices.host", device.host)?,
+        container: check::text("host.devices.container", device.container)?,
+        permissions: device.permissions,
+    })
+}
+
+fn device_out(device: DeviceMapping) -> wire::DeviceMapping {
+    wire::DeviceMapping {
+        host: device.host,
+        container: device.container,
+        permissions: device.permissions,
+    }
 }
 
 pub fn host_out(host: &HostConfig) -> wire::HostConfig {
@@ -163,6 +225,25 @@ pub fn host_out(host: &HostConfig) -> wire::HostConfig {
         extra_hosts: host.extra_hosts,
         links: host.links,
         mac_address: host.mac_address.map(|mac| mac.to_string()).unwrap_or_default(),
+        mounts: host.mounts.into_iter().map(mounts::request_out).collect(),
+        volumes_from: host.volumes_from,
+        volume_driver: host.volume_driver,
+        restart: (host.restart != RestartPolicy::default()).then(|| wire::RestartPolicy {
+            name: host.restart.name.name().to_owned(),
+            maximum_retries: host.restart.maximum_retries.into(),
+        }),
+        init: host.init,
+        pid_mode: host.pid_mode,
+        ipc_mode: host.ipc_mode,
+        uts_mode: host.uts_mode,
+        sysctls: host.sysctls.into_iter().collect(),
+        devices: host.devices.into_iter().map(device_out).collect(),
+        device_cgroup_rules: host.device_cgroup_rules,
+        group_add: host.group_add,
+        oom_kill_disable: host.oom_kill_disable,
+        memory_swappiness: host.memory_swappiness,
+        cpu_period: host.cpu_period,
+        cpu_quota: host.cpu_quota,
     }
 }
 
@@ -202,10 +283,12 @@ pub fn networks_in(networks: HashMap<String, wire::EndpointSettings>) -> Result<
 
 fn bind_in(bind: wire::BindMount) -> Result<BindMount> {
     Ok(BindMount {
-        source: check::filled("host.binds.source", bind.source)?,
+        source: check::text("host.binds.source", bind.source)?,
         target: check::filled("host.binds.target", bind.target)?,
         read_only: bind.read_only,
         propagation: check::word("host.binds.propagation", bind.propagation, PROPAGATION)?,
+        mode: check::text("host.binds.mode", bind.mode)?,
+        ..BindMount::default()
     })
 }
 
@@ -215,12 +298,15 @@ fn bind_out(bind: BindMount) -> wire::BindMount {
         target,
         read_only,
         propagation,
+        mode,
+        ..
     } = bind;
     wire::BindMount {
         source,
         target,
         read_only,
         propagation,
+        mode,
     }
 }
 
@@ -274,6 +360,22 @@ mod tests {
                 target: "/b".into(),
                 read_only: true,
                 propagation: "rslave".into(),
+                mode: "ro,rslave".into(),
+            }],
+            mounts: vec![wire::MountRequest {
+                r#type: "volume".into(),
+                target: "/v".into(),
+                subpath: "a".into(),
+                ..Default::default()
+            }],
+            restart: Some(wire::RestartPolicy {
+                name: "on-failure".into(),
+                maximum_retries: 3,
+            }),
+            init: Some(true),
+            devices: vec![wire::DeviceMapping {
+                host: "/dev/null".into(),
+                ..Default::default()
             }],
             memory: 1 << 20,
             memory_swap: -1,
@@ -306,7 +408,10 @@ mod tests {
 
     #[test]
     fn odd_values_are_refused_by_the_fields_name() {
-        let host_cases: [Case<wire::HostConfig>; 10] = [
+        let host_cases: [Case<wire::HostConfig>; 13] = [
+            ("host.mounts.type", |host| host.mounts[0].r#type = "odd".into()),
+            ("host.devices.host", |host| host.devices[0].host.clear()),
+            ("host.cpu_period", |host| host.cpu_period = -1),
             ("host.memory", |host| host.memory = -1),
             ("host.memory_swap", |host| host.memory_swap = -2),
             ("host.kernel_memory", |host| host.kernel_memory = -1),

@@ -2,9 +2,13 @@
 
 use crate::status::{Answer, answer, finish, refuse};
 use crate::stream::{Outgoing, outgoing};
+use crate::volumes::pruned_out;
 use crate::{Door, check, config, copy, networks, time, view};
 use gantry_core::{Error, Result};
-use gantry_engine::{ChangeKind, CreateContainer, ListContainers, LogLine, LogQuery, StopOptions, WaitFor};
+use gantry_engine::{
+    ChangeKind, CommitContainer, CreateContainer, ListContainers, LogLine, LogQuery, RemoveOptions, StopOptions,
+    UpdateContainer, WaitFor,
+};
 use gantry_proto::gantry::v1 as wire;
 use gantry_proto::gantry::v1::containers_server::Containers;
 use tonic::{Request, Response, Streaming};
@@ -105,17 +109,16 @@ impl Containers for Door {
         )
     }
 
-    /// There are no anonymous volumes yet, so `volumes` asks for nothing.
     async fn remove(&self, request: Request<wire::RemoveContainerRequest>) -> Answer<wire::RemoveContainerResponse> {
         let wire::RemoveContainerRequest {
             container,
             force,
-            volumes: _,
+            volumes,
         } = request.into_inner();
         let engine = self.engine.clone();
         finish(async move {
             engine
-                .remove(&container, force)
+                .remove(&container, RemoveOptions { force, volumes })
                 .await
                 .map(|()| wire::RemoveContainerResponse {})
         })
@@ -242,6 +245,72 @@ impl Containers for Door {
     async fn copy_to(&self, request: Request<Streaming<wire::CopyToRequest>>) -> Answer<wire::CopyToResponse> {
         copy::to(self.engine.clone(), request.into_inner()).await
     }
+
+    async fn update(&self, request: Request<wire::UpdateContainerRequest>) -> Answer<wire::UpdateContainerResponse> {
+        let mut request = request.into_inner();
+        let container = std::mem::take(&mut request.container);
+        let update = update(request).map_err(refuse)?;
+        let warnings = self.engine.update(&container, update).await;
+        answer(warnings.map(|warnings| wire::UpdateContainerResponse { warnings }))
+    }
+
+    async fn commit(&self, request: Request<wire::CommitContainerRequest>) -> Answer<wire::CommitContainerResponse> {
+        let request = request.into_inner();
+        let id = self
+            .engine
+            .commit(CommitContainer {
+                container: request.container,
+                reference: request.reference,
+                author: request.author,
+                message: request.message,
+                changes: request.changes,
+                pause: request.pause,
+                config: None,
+            })
+            .await;
+        answer(id.map(|id| wire::CommitContainerResponse { id: id.to_string() }))
+    }
+
+    type ExportStream = Outgoing<wire::ExportChunk>;
+
+    async fn export(&self, request: Request<wire::ExportContainerRequest>) -> Answer<Self::ExportStream> {
+        let tar = self
+            .engine
+            .export(&request.into_inner().container)
+            .await
+            .map_err(refuse)?;
+        Ok(crate::stream::fallible(tar, |bytes| wire::ExportChunk {
+            tar: bytes.to_vec(),
+        }))
+    }
+
+    async fn prune(&self, request: Request<wire::PruneContainersRequest>) -> Answer<wire::Pruned> {
+        let filters = config::filters(request.into_inner().filters);
+        answer(self.engine.prune_containers(filters).await.map(pruned_out))
+    }
+}
+
+fn update(request: wire::UpdateContainerRequest) -> Result<UpdateContainer> {
+    let amount = |field: &str, value: Option<i64>| value.map(|value| check::amount(field, value)).transpose();
+    Ok(UpdateContainer {
+        memory: amount("memory", request.memory)?,
+        memory_swap: request
+            .memory_swap
+            .map(|value| check::at_least("memory_swap", value, -1))
+            .transpose()?,
+        memory_reservation: amount("memory_reservation", request.memory_reservation)?,
+        nano_cpus: amount("nano_cpus", request.nano_cpus)?,
+        cpu_shares: amount("cpu_shares", request.cpu_shares)?,
+        cpu_period: amount("cpu_period", request.cpu_period)?,
+        cpu_quota: request
+            .cpu_quota
+            .map(|value| check::at_least("cpu_quota", value, -1))
+            .transpose()?,
+        cpuset_cpus: request.cpuset_cpus,
+        cpuset_mems: request.cpuset_mems,
+        pids_limit: request.pids_limit,
+        restart: request.restart.map(config::restart_in).transpose()?,
+    })
 }
 
 fn create(request: wire::CreateContainerRequest) -> Result<CreateContainer> {

@@ -92,6 +92,19 @@ impl Images for Door {
     async fn import(&self, request: Request<Streaming<wire::ImportRequest>>) -> Answer<wire::ImportResponse> {
         archive::import(self.engine.clone(), request.into_inner()).await
     }
+
+    async fn prune(&self, request: Request<wire::PruneImagesRequest>) -> Answer<wire::PruneImagesResponse> {
+        let filters = config::filters(request.into_inner().filters);
+        let pruned = self.engine.prune_images(filters).await;
+        answer(pruned.map(|(removed, space)| wire::PruneImagesResponse {
+            removed: removed.into_iter().map(taken).collect(),
+            space: crate::view::bytes(space),
+        }))
+    }
+}
+
+pub fn summary(row: &gantry_engine::ImageSummary) -> wire::ImageSummary {
+    view::summary(row)
 }
 
 fn pull(request: wire::PullRequest) -> Result<PullImage> {

@@ -14,12 +14,14 @@ mod copy;
 mod execs;
 mod host;
 mod images;
+mod mounts;
 mod networks;
 mod status;
 mod stream;
 mod system;
 mod time;
 mod view;
+mod volumes;
 
 use gantry_engine::Engine;
 use gantry_proto::gantry::v1::containers_server::ContainersServer;
@@ -27,6 +29,7 @@ use gantry_proto::gantry::v1::execs_server::ExecsServer;
 use gantry_proto::gantry::v1::images_server::ImagesServer;
 use gantry_proto::gantry::v1::networks_server::NetworksServer;
 use gantry_proto::gantry::v1::system_server::SystemServer;
+use gantry_proto::gantry::v1::volumes_server::VolumesServer;
 use tonic::service::RoutesBuilder;
 use tracing::Span;
 
@@ -37,12 +40,13 @@ pub const MESSAGE_LIMIT: usize = 16 << 20;
 pub const ID_FILE: &str = "engine-id";
 
 /// Names of the services, for the health service.
-pub const SERVICES: [&str; 5] = [
+pub const SERVICES: [&str; 6] = [
     "gantry.v1.Containers",
     "gantry.v1.Execs",
     "gantry.v1.Images",
     "gantry.v1.Networks",
     "gantry.v1.System",
+    "gantry.v1.Volumes",
 ];
 
 /// The services' common state: none but the engine.
@@ -51,7 +55,7 @@ struct Door {
     engine: Engine,
 }
 
-/// Adds the five services to a server.
+/// Adds the six services to a server.
 pub fn add_services(engine: Engine, routes: &mut RoutesBuilder) {
     let door = Door { engine };
     macro_rules! add {
@@ -66,7 +70,8 @@ pub fn add_services(engine: Engine, routes: &mut RoutesBuilder) {
         ExecsServer,
         ImagesServer,
         NetworksServer,
-        SystemServer
+        SystemServer,
+        VolumesServer
     );
 }
 

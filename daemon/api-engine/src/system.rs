@@ -4,7 +4,7 @@ use crate::status::{Answer, answer, refuse};
 use crate::stream::{Outgoing, fallible};
 use crate::{Door, config, host, time, view};
 use gantry_core::spec::{Cgroup, HostFacts};
-use gantry_engine::{Config, Engine, Event, Info};
+use gantry_engine::{Config, Engine, Event, ImageSummary, ImageUsage, Info, Usage};
 use gantry_proto::gantry::v1 as wire;
 use gantry_proto::gantry::v1::system_server::System;
 use std::time::SystemTime;
@@ -40,6 +40,26 @@ impl System for Door {
             .await
             .map_err(refuse)?;
         Ok(fallible(events, event))
+    }
+
+    async fn disk_usage(&self, _: Request<wire::DiskUsageRequest>) -> Answer<wire::DiskUsageResponse> {
+        answer(self.engine.usage().await.map(usage))
+    }
+}
+
+fn usage(found: Usage) -> wire::DiskUsageResponse {
+    let image = |one: ImageUsage| wire::ImageUsage {
+        shared: view::bytes(one.shared),
+        image: Some(crate::images::summary(&ImageSummary {
+            image: one.image,
+            containers: one.containers,
+        })),
+    };
+    wire::DiskUsageResponse {
+        layers: view::bytes(found.layers),
+        images: found.images.into_iter().map(image).collect(),
+        containers: found.containers.into_iter().map(view::summary).collect(),
+        volumes: found.volumes.into_iter().map(crate::volumes::volume_out).collect(),
     }
 }
 

@@ -1,8 +1,9 @@
 //! What the engine shows, as messages.
 
-use crate::{config, networks, time};
+use crate::{config, mounts, networks, time};
 use gantry_core::Mount;
-use gantry_core::container::{BindMount, ContainerRecord, Ended};
+use gantry_core::container::Ended;
+use gantry_core::health::{Health, Probe};
 use gantry_core::lifecycle::{State, Status};
 use gantry_engine::{AttachEndpoint, ExecView, Inspected, PathStat, Sample, Summary};
 use gantry_proto::gantry::v1 as wire;
@@ -46,6 +47,7 @@ pub fn state(state: &State) -> wire::ContainerState {
         | State::Resuming { .. }
         | State::Clearing { .. }
         | State::Exited { .. }
+        | State::Restarting { .. }
         | State::Removing { .. }
         | State::Removed => None,
     };
@@ -61,8 +63,23 @@ pub fn state(state: &State) -> wire::ContainerState {
         error: reason
             .or_else(|| ended.map(|ended| ended.error.clone()))
             .unwrap_or_default(),
+        health: None,
         started_at: state.started_at().map(time::out),
         finished_at: ended.map(|ended| time::out(ended.finished_at)),
+    }
+}
+
+fn health(health: &Health) -> wire::Health {
+    let probe = |probe: &Probe| wire::Probe {
+        start: Some(time::out(probe.start)),
+        end: Some(time::out(probe.end)),
+        exit_code: probe.code,
+        output: probe.output.clone(),
+    };
+    wire::Health {
+        status: health.status.name().to_owned(),
+        failing_streak: health.failing,
+        log: health.log.iter().map(probe).collect(),
     }
 }
 
@@ -75,10 +92,16 @@ pub fn summary(row: Summary) -> wire::ContainerSummary {
         image_id: record.image_id.to_string(),
         command: command(&record.args),
         created_at: Some(time::out(record.created_at)),
-        state: Some(state(&row.state)),
+        state: Some(wire::ContainerState {
+            health: row.health.map(|status| wire::Health {
+                status: status.name().to_owned(),
+                ..wire::Health::default()
+            }),
+            ..state(&row.state)
+        }),
         labels: record.config.labels.clone().into_iter().collect(),
         network_mode: record.host.network_mode.to_string(),
-        mounts: mount_points(record),
+        mounts: mounts::points_out(row.points),
         size_rw: row.size.map(|(own, _)| bytes(own)),
         size_root_fs: row.size.map(|(_, all)| bytes(all)),
         ports: networks::ports_out(&row.networks),
@@ -112,7 +135,10 @@ pub fn container(seen: Inspected) -> wire::Container {
         created_at: Some(time::out(record.created_at)),
         path,
         args: args.to_vec(),
-        state: Some(state(&seen.view.state)),
+        state: Some(wire::ContainerState {
+            health: seen.view.health.as_ref().map(health),
+            ..state(&seen.view.state)
+        }),
         image_id: record.image_id.to_string(),
         config: Some(config::container_out(&record.config)),
         host: Some(config::host_out(&record.host)),
@@ -123,9 +149,9 @@ pub fn container(seen: Inspected) -> wire::Container {
         snapshotter: record.snapshotter.clone(),
         snapshot_key: record.snapshot_key.clone(),
         snapshotter_data: snapshotter_data(&seen.mounts),
-        mounts: mount_points(record),
+        mounts: mounts::points_out(seen.points),
         exec_ids: seen.exec_ids,
-        restart_count: 0,
+        restart_count: i32::try_from(seen.view.tally.restarts).unwrap_or(i32::MAX),
         platform: "linux".to_owned(),
         attached: seen
             .attached
@@ -144,23 +170,6 @@ fn attached(client: &AttachClient) -> wire::AttachedClient {
         spooled: client.waiting,
         holding_back: client.holds_back,
     }
-}
-
-fn mount_points(record: &ContainerRecord) -> Vec<wire::MountPoint> {
-    let bind = |bind: &BindMount| wire::MountPoint {
-        r#type: "bind".to_owned(),
-        name: String::new(),
-        source: bind.source.clone(),
-        destination: bind.target.clone(),
-        mode: String::new(),
-        rw: !bind.read_only,
-        propagation: if bind.propagation.is_empty() {
-            "rprivate".to_owned()
-        } else {
-            bind.propagation.clone()
-        },
-    };
-    record.host.binds.iter().map(bind).collect()
 }
 
 /// The directories of the writable layer, under the names that docker inspect gives them.

@@ -1,13 +1,14 @@
 //! What a container is configured to be, in the engine's words (those of the Docker Engine API, snake-cased).
 
 use crate::network::{EndpointSettings, MacAddress, PortBinding};
+use crate::volume::{MountPoint, MountRequest};
 use crate::{ContainerId, Digest, Error, Labels, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// What runs in a container and how it talks: the part that an image can preset.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +39,31 @@ pub struct ContainerConfig {
     /// Seconds; `None` = 10, negative = for ever.
     pub stop_timeout: Option<i32>,
     pub exposed_ports: Vec<String>,
+    /// Paths at which an anonymous volume is to be, unless something else is mounted there.
     pub volumes: Vec<String>,
+    /// How to tell whether it is well; `None` = as the image says.
+    pub healthcheck: Option<HealthCheck>,
+}
+
+/// How a container is asked whether it is well. Times are nanoseconds; 0 = the default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HealthCheck {
+    /// Empty = the image's; `["NONE"]`, `["CMD", program, ...]` or `["CMD-SHELL", text]`.
+    pub test: Vec<String>,
+    pub interval: i64,
+    pub timeout: i64,
+    pub start_period: i64,
+    pub start_interval: i64,
+    /// 0 = 3.
+    pub retries: i64,
+}
+
+impl HealthCheck {
+    /// Whether there is anything to run.
+    pub fn is_some(&self) -> bool {
+        !matches!(self.test.first().map(String::as_str), None | Some("" | "NONE"))
+    }
 }
 
 /// What the host lends to a container.
@@ -94,6 +119,143 @@ pub struct HostConfig {
     /// `container:alias`, on the default bridge.
     pub links: Vec<String>,
     pub mac_address: Option<MacAddress>,
+    /// `--mount`.
+    pub mounts: Vec<MountRequest>,
+    /// Containers, by name or id, whose mounts it has too; `:ro` or `:rw` may follow.
+    pub volumes_from: Vec<String>,
+    /// Of volumes that are made with it; empty = local.
+    pub volume_driver: String,
+    pub restart: RestartPolicy,
+    /// An init process reaps for the user's program; `None` = the daemon's default.
+    pub init: Option<bool>,
+    /// Empty, `private`, `host`, or `container:<id>`.
+    pub pid_mode: String,
+    /// Empty, `private`, `none`, `shareable`, `host`, or `container:<id>`.
+    pub ipc_mode: String,
+    /// Empty or `host`.
+    pub uts_mode: String,
+    pub sysctls: BTreeMap<String, String>,
+    pub devices: Vec<DeviceMapping>,
+    /// `c 42:* rmw`.
+    pub device_cgroup_rules: Vec<String>,
+    /// Additional groups, by name or number.
+    pub group_add: Vec<String>,
+    pub oom_kill_disable: bool,
+    /// 0 to 100; `None` or -1 = the kernel's.
+    pub memory_swappiness: Option<i64>,
+    /// Microseconds; 0 = not given.
+    pub cpu_period: i64,
+    pub cpu_quota: i64,
+}
+
+/// When a container whose run is over runs again by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RestartPolicy {
+    pub name: RestartName,
+    /// With `on-failure`: how often; 0 = without end.
+    pub maximum_retries: u32,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartName {
+    #[default]
+    No,
+    Always,
+    UnlessStopped,
+    OnFailure,
+}
+
+impl RestartName {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::No => "no",
+            Self::Always => "always",
+            Self::UnlessStopped => "unless-stopped",
+            Self::OnFailure => "on-failure",
+        }
+    }
+}
+
+impl RestartPolicy {
+    /// Reads a policy's name and its number, in Docker's words where they make no sense.
+    pub fn read(name: &str, maximum_retries: i64) -> Result<Self> {
+        let invalid = |why: &str| Error::invalid(format!("invalid restart policy: {why}"));
+        let name = match name {
+            "" | "no" => RestartName::No,
+            "always" => RestartName::Always,
+            "unless-stopped" => RestartName::UnlessStopped,
+            "on-failure" => RestartName::OnFailure,
+            other => {
+                return Err(invalid(&format!(
+                    "unknown policy '{other}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
+                )));
+            }
+        };
+        let maximum_retries =
+            u32::try_from(maximum_retries).map_err(|_| invalid("maximum retry count cannot be negative"))?;
+        if maximum_retries > 0 && name != RestartName::OnFailure {
+            return Err(invalid("maximum retry count can only be used with 'on-failure'"));
+        }
+        Ok(Self { name, maximum_retries })
+    }
+
+    /// Whether a run that ended so is followed by another. `stopped` = somebody stopped it; `restarts` = how often it was done since
+    /// somebody started it.
+    pub fn again(&self, code: i32, stopped: bool, restarts: u32) -> bool {
+        match self.name {
+            RestartName::No => false,
+            RestartName::Always | RestartName::UnlessStopped => !stopped,
+            RestartName::OnFailure => {
+                !stopped && code != 0 && (self.maximum_retries == 0 || restarts < self.maximum_retries)
+            }
+        }
+    }
+
+    /// Whether a starting daemon runs it, whose last run ended so.
+    pub fn at_boot(&self, code: i32, stopped: bool, restarts: u32) -> bool {
+        self.name == RestartName::Always || self.again(code, stopped, restarts)
+    }
+}
+
+/// What is known of a container's runs beside where it is in its life.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Tally {
+    /// How often its policy ran it again since somebody started it.
+    pub restarts: u32,
+    /// Somebody stopped it since.
+    pub stopped: bool,
+    /// Milliseconds to wait before its policy runs it again.
+    pub pause: u64,
+}
+
+impl Tally {
+    const FIRST: u64 = 100;
+    const LONGEST: u64 = 60_000;
+    /// A run of so long was a good one.
+    const GOOD: Duration = Duration::from_secs(10);
+
+    /// After a run of so long: the pause before the next is the first one, or twice the last.
+    pub fn ended(&mut self, ran: Duration) {
+        self.pause = match self.pause {
+            0 => Self::FIRST,
+            _ if ran >= Self::GOOD => Self::FIRST,
+            last => last.saturating_mul(2).min(Self::LONGEST),
+        };
+    }
+}
+
+/// A device of the host seen in the container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeviceMapping {
+    pub host: String,
+    /// Empty = as on the host.
+    pub container: String,
+    /// Of `r`, `w`, `m`; empty = all.
+    pub permissions: String,
 }
 
 /// How a container sees the network. Written as Docker writes it: `bridge`, `none`, `host`, `container:<id>`, or a network's
@@ -175,16 +337,29 @@ impl From<NetworkMode> for String {
     }
 }
 
-/// A host path seen in the container.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// `-v source:target`: a host path, or a volume by name, seen in the container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct BindMount {
+    /// An absolute path, made where it is missing, or the name of a volume.
     pub source: String,
     pub target: String,
-    #[serde(default)]
     pub read_only: bool,
     /// Empty = rprivate.
-    #[serde(default)]
     pub propagation: String,
+    /// The rest of what was written after the second colon: `z`, `nocopy`, ...
+    pub mode: String,
+    /// Without the mounts below the source.
+    pub non_recursive: bool,
+    /// Mounts below a read-only source stay as they are.
+    pub shallow_read_only: bool,
+}
+
+impl BindMount {
+    /// Whether the source is a volume's name.
+    pub fn is_volume(&self) -> bool {
+        !self.source.starts_with('/')
+    }
 }
 
 /// A resource limit; -1 = unlimited.
@@ -225,6 +400,16 @@ pub struct ContainerRecord {
     /// The networks it joins when it is started, by name or id as they were given.
     #[serde(default)]
     pub networks: BTreeMap<String, EndpointSettings>,
+    /// What is mounted in it at the user's or the image's wish.
+    #[serde(default)]
+    pub mounts: Vec<MountPoint>,
+}
+
+impl ContainerRecord {
+    /// The volumes it uses.
+    pub fn volumes(&self) -> impl Iterator<Item = &str> {
+        self.mounts.iter().filter_map(MountPoint::volume)
+    }
 }
 
 /// How a container's process ended.
@@ -251,6 +436,39 @@ pub fn is_container_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pauses_double_until_a_run_is_good() {
+        let mut tally = Tally::default();
+        let mut pauses = Vec::new();
+        for _ in 0..12 {
+            tally.ended(Duration::from_secs(1));
+            pauses.push(tally.pause);
+        }
+        assert_eq!(&pauses[..4], [100, 200, 400, 800]);
+        assert_eq!(pauses[11], 60_000);
+        tally.ended(Duration::from_secs(10));
+        assert_eq!(tally.pause, 100);
+    }
+
+    #[test]
+    fn policies_are_read_and_kept() {
+        let read = |name: &str, retries| RestartPolicy::read(name, retries);
+        assert_eq!(read("", 0).unwrap(), RestartPolicy::default());
+        for (name, retries, part) in [
+            ("never", 0, "unknown policy 'never'"),
+            ("always", 2, "only be used with 'on-failure'"),
+            ("on-failure", -1, "cannot be negative"),
+        ] {
+            assert!(read(name, retries).unwrap_err().message().contains(part), "{name}");
+        }
+        let thrice = read("on-failure", 3).unwrap();
+        assert!(thrice.again(1, false, 2) && !thrice.again(1, false, 3) && !thrice.again(0, false, 0));
+        assert!(!thrice.again(1, true, 0));
+        let (always, unless) = (read("always", 0).unwrap(), read("unless-stopped", 0).unwrap());
+        assert!(always.again(0, false, 99) && !always.again(0, true, 0));
+        assert!(always.at_boot(0, true, 0) && !unless.at_boot(0, true, 0) && unless.at_boot(0, false, 0));
+    }
 
     #[test]
     fn network_modes_read_as_they_are_written() {

@@ -9,6 +9,7 @@ pub mod digest;
 pub mod error;
 pub mod filter;
 pub mod gc;
+pub mod health;
 pub mod id;
 pub mod label;
 pub mod lease;
@@ -20,6 +21,7 @@ pub mod reference;
 pub mod signal;
 pub mod snapshot;
 pub mod spec;
+pub mod volume;
 
 pub use digest::{Algorithm, Digest};
 pub use error::{Error, ErrorKind, Result};

@@ -8,10 +8,10 @@
 //!     └──────(never ran)─── Clearing ◄──────────────┴─────────────────┴────────────────┴───────────┘
 //!                              │ cleared
 //!                              ▼          remove              done
-//!                           Exited ───────────────► Removing ──────► Removed
-//!                                                     │  ▲ retry
-//!                                                     ▼  │
-//!                                                     Dead
+//!                  ┌──────── Exited ───────────────► Removing ──────► Removed
+//!          back off │   ▲ give up                      │  ▲ retry
+//!                   ▼   │                              ▼  │
+//!                 Restarting ──again──► Preparing       Dead
 //! ```
 //!
 //! The keeper of a container feeds [`step`] with requests and with what became of earlier effects; it writes the new
@@ -65,6 +65,10 @@ pub enum State {
         start: bool,
     },
     Exited {
+        ended: Ended,
+    },
+    /// Its policy wants another run; it waits a while before.
+    Restarting {
         ended: Ended,
     },
     /// Its things are being deleted.
@@ -132,6 +136,12 @@ pub enum Event {
     Expired,
     /// Time to try the deletion again.
     Retry,
+    /// Its policy wants another run, after a while.
+    Backoff,
+    /// The while is over.
+    Again,
+    /// Somebody stopped it: there is to be no other run.
+    GiveUp,
 }
 
 /// What the keeper must do after the new state is durable.
@@ -156,6 +166,8 @@ pub enum Effect {
     RetryLater,
     /// Ask for `Expired` in a minute.
     ExpireLater,
+    /// Ask for `Again` after a while.
+    AgainLater,
     /// Answer those who asked for this.
     Done(Request),
     /// Refuse those who asked for this.
@@ -196,6 +208,10 @@ pub enum Refusal {
     Removing,
     /// It runs; stop it first.
     Running,
+    /// It waits for its next run.
+    Restarting,
+    /// It waits for its next run, so it is not removed; stop it first.
+    NotWhileRestarting,
     /// It is being started or frozen; try again.
     Busy(&'static str),
     /// The effect failed.
@@ -217,6 +233,12 @@ impl Refusal {
             Self::Running => Error::conflict(format!(
                 "cannot remove container \"{name}\": container is running: stop the container before removing or force remove"
             )),
+            Self::Restarting => Error::conflict(format!(
+                "Container {name} is restarting, wait until the container is running"
+            )),
+            Self::NotWhileRestarting => Error::conflict(format!(
+                "cannot remove container \"{name}\": container is restarting: stop the container before removing or force remove"
+            )),
             Self::Busy(what) => Error::conflict(format!("container {name} is {what}, try again when that is done")),
             Self::Failed(kind, text) => Error::new(kind, text),
         }
@@ -235,6 +257,7 @@ impl State {
             Self::Paused { .. } | Self::Resuming { .. } => Status::Paused,
             Self::Clearing { ended, .. } => ran(ended.as_ref()),
             Self::Exited { ended } => ran(Some(ended)),
+            Self::Restarting { .. } => Status::Restarting,
             Self::Removing { .. } => Status::Removing,
             Self::Dead { .. } => Status::Dead,
             Self::Removed => Status::Removing,
@@ -251,7 +274,10 @@ impl State {
 
     /// Something of it may be in the kernel, so a starting daemon must look.
     pub fn may_hold_resources(&self) -> bool {
-        !matches!(self, Self::Created | Self::Exited { .. } | Self::Removed)
+        !matches!(
+            self,
+            Self::Created | Self::Exited { .. } | Self::Restarting { .. } | Self::Removed
+        )
     }
 
     pub fn pid(&self) -> Option<u32> {
@@ -265,6 +291,7 @@ impl State {
             | Self::Preparing { .. }
             | Self::Clearing { .. }
             | Self::Exited { .. }
+            | Self::Restarting { .. }
             | Self::Removing { .. }
             | Self::Dead { .. }
             | Self::Removed => None,
@@ -283,6 +310,7 @@ impl State {
             | Self::Starting { .. }
             | Self::Clearing { .. }
             | Self::Exited { .. }
+            | Self::Restarting { .. }
             | Self::Removing { .. }
             | Self::Dead { .. }
             | Self::Removed => self.ended().and_then(|ended| ended.started_at),
@@ -294,7 +322,7 @@ impl State {
         match self {
             Self::Preparing { last, .. } | Self::Prepared { last, .. } | Self::Starting { last, .. } => last.as_ref(),
             Self::Clearing { ended, .. } | Self::Removing { ended } | Self::Dead { ended, .. } => ended.as_ref(),
-            Self::Exited { ended } => Some(ended),
+            Self::Exited { ended } | Self::Restarting { ended } => Some(ended),
             Self::Created
             | Self::Running { .. }
             | Self::Pausing { .. }

@@ -9,6 +9,7 @@ use crate::network::Networks;
 use crate::records;
 use crate::registry::Registry;
 use crate::tasks::{Furniture, Room};
+use crate::volume::Volumes;
 use crate::{Config, Parts, host};
 use gantry_core::container::ContainerRecord;
 use gantry_core::spec::{Defaults, HostFacts};
@@ -18,6 +19,8 @@ use gantry_store::{SnapshotStore, Store};
 use gantry_task::Shims;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use tokio::sync::watch;
 use tracing::warn;
 
 pub struct Context {
@@ -33,6 +36,7 @@ pub struct Context {
     pub exchange: Exchange,
     pub meta: Meta,
     pub(crate) networks: Arc<Networks>,
+    pub(crate) volumes: Arc<Volumes>,
     /// What runs for clients of the containerd API.
     pub(crate) tasks: Arc<Room>,
     pub(crate) sandboxes: Arc<crate::sandboxes::Room>,
@@ -40,6 +44,10 @@ pub struct Context {
     pub defaults: Defaults,
     pub collector: Arc<gantry_store::Collector>,
     pub(crate) background: Background,
+    /// Everything was found again: containers may be started.
+    pub(crate) opened: watch::Sender<bool>,
+    /// The daemon is on its way out: what ends now is not run again.
+    pub(crate) closing: AtomicBool,
 }
 
 impl Context {
@@ -65,8 +73,15 @@ impl Context {
         );
         let global_id = parts.config.global_id();
         let networks = blocking(move || Networks::open(network, store, &exec_root, global_id)).await?;
+        let (store, data_root, exec_root) = (
+            parts.store.clone(),
+            parts.config.data_root.clone(),
+            parts.config.exec_root.clone(),
+        );
+        let volumes = blocking(move || Volumes::open(store, &data_root, &exec_root)).await?;
         Ok(Self {
             networks: Arc::new(networks),
+            volumes: Arc::new(volumes),
             sandboxes,
             defaults: host::defaults(&parts.config),
             config: parts.config,
@@ -84,6 +99,8 @@ impl Context {
             facts,
             collector: parts.collector,
             background: Background::new(),
+            opened: watch::channel(false).0,
+            closing: AtomicBool::new(false),
         })
     }
 

@@ -3,7 +3,7 @@
 //! Mounts as the daemon's own snapshotters make them are worked on by their directories, without mounting; all others are
 //! mounted where only the worker sees them.
 
-mod place;
+pub(crate) mod place;
 #[cfg(test)]
 mod tests;
 

@@ -22,6 +22,14 @@ impl Accounts {
     pub fn resolve(&self, spec: &str) -> Result<ResolvedUser> {
         user::resolve(spec, self.passwd.as_deref(), self.group.as_deref())
     }
+
+    /// Groups by name or number.
+    pub fn groups(&self, names: &[String]) -> Result<Vec<u32>> {
+        names
+            .iter()
+            .map(|name| user::group(name, self.group.as_deref()))
+            .collect()
+    }
 }
 
 /// Reads the accounts from the layers; mounts the tree only if the layers leave a doubt.

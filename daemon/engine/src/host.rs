@@ -2,13 +2,15 @@
 
 mod facts;
 mod hooks;
+pub mod shared;
 
 use crate::Config;
 use crate::context::Context;
-use gantry_core::container::ContainerRecord;
+use gantry_core::container::{BindMount, ContainerRecord, HostConfig};
 use gantry_core::spec::security::Seccomp;
 use gantry_core::spec::user::ResolvedUser;
-use gantry_core::spec::{self, Defaults, EtcFiles, Network, SpecInput};
+use gantry_core::spec::{self, Defaults, EtcFiles, Network, Shared, SpecInput};
+use gantry_core::volume::MountKind;
 use gantry_core::{ContainerId, Error, Result};
 use oci_spec::runtime::Spec;
 use std::collections::BTreeMap;
@@ -16,23 +18,32 @@ use std::path::PathBuf;
 
 pub use facts::{filesystem_name, gather, os_name, total_memory, warnings};
 
+/// What a container has around it on the host.
+pub struct Around {
+    pub network: Network,
+    pub binds: Vec<BindMount>,
+    pub shared: Shared,
+}
+
 /// The spec of a container and what was left out of it.
 pub fn spec(
     context: &Context,
     record: &ContainerRecord,
     user: ResolvedUser,
-    network: Network,
+    around: Around,
 ) -> Result<(Spec, Vec<String>)> {
     let hooks = hooks::of(context, record)?;
     let dir = context.state_dir(&record.id);
-    let (spec, mut warnings) = spec::build(
+    let host = placed(record, around.binds);
+    spec::build(
         &SpecInput {
             id: &record.id,
             args: &record.args,
             config: &record.config,
-            host: &record.host,
+            host: &host,
             user,
-            network,
+            network: around.network,
+            shared: around.shared,
             etc: EtcFiles {
                 hostname: Some(dir.join("hostname")),
                 hosts: Some(dir.join("hosts")),
@@ -44,14 +55,25 @@ pub fn spec(
             defaults: &context.defaults,
         },
         &context.facts,
-    )?;
-    if !record.config.volumes.is_empty() {
-        warnings.push(format!(
-            "anonymous volumes are not built yet: {} of the image is kept in the container's own layer",
-            record.config.volumes.join(", ")
-        ));
+    )
+}
+
+/// What cgroups are to keep of a container, as JSON, and what of it was left out.
+pub fn resources(context: &Context, record: &ContainerRecord) -> Result<(Vec<u8>, Vec<String>)> {
+    let (resources, warnings) = spec::resources::update(&record.host, &context.facts)?;
+    let text =
+        serde_json::to_vec(&resources).map_err(|error| Error::internal(format!("encode the limits: {error}")))?;
+    Ok((text, warnings))
+}
+
+/// The configuration with every mount as it is on the host now.
+fn placed(record: &ContainerRecord, binds: Vec<BindMount>) -> HostConfig {
+    let mut host = record.host.clone();
+    host.binds = binds;
+    for point in record.mounts.iter().filter(|point| point.kind == MountKind::Tmpfs) {
+        host.tmpfs.insert(point.target.clone(), point.options.clone());
     }
-    Ok((spec, warnings))
+    host
 }
 
 /// The spec a running container was made with.

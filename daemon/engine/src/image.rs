@@ -4,9 +4,10 @@ mod archive;
 mod find;
 mod history;
 mod list;
+mod prune;
 mod pull;
 mod remove;
-mod tag;
+pub(crate) mod tag;
 
 pub use archive::{ImportImage, LoadEvent, LoadStream};
 pub use history::HistoryEntry;
@@ -14,6 +15,7 @@ pub use list::{ImageSummary, ListImages};
 pub use pull::{PullEvent, PullImage, PullStream, Pulled};
 pub use remove::RemovedImage;
 
+use gantry_core::container::HealthCheck;
 use gantry_core::{Digest, Error, Labels, Result};
 use gantry_image::{Descriptor, ImageConfig};
 use serde::{Deserialize, Serialize};
@@ -113,6 +115,19 @@ impl Image {
         };
         let value = serde_json::to_value(&self.config.config).map_err(bad)?;
         serde_json::from_value(value).map(Some).map_err(bad)
+    }
+
+    /// How its config asks whether a container of it is well.
+    pub(crate) fn healthcheck(&self) -> Option<HealthCheck> {
+        let check = self.config.config.healthcheck.as_ref()?;
+        Some(HealthCheck {
+            test: check.test.clone(),
+            interval: check.interval,
+            timeout: check.timeout,
+            start_period: check.start_period,
+            start_interval: check.start_interval,
+            retries: check.retries,
+        })
     }
 
     /// Chain id of its topmost layer; empty for an image without layers.

@@ -8,17 +8,21 @@ pub(crate) use effects::ended_from;
 
 mod actor;
 pub(crate) mod effects;
+mod probe;
 mod recover;
 
 use crate::context::Context;
 
-use gantry_core::container::{ContainerRecord, Ended};
+use crate::records::Course;
+use gantry_core::container::{ContainerRecord, Ended, Tally};
+use gantry_core::health::{Health, Probe};
 use gantry_core::lifecycle::{Event, Request, State};
 use gantry_core::{ContainerId, Error, Result};
 use gantry_task::Shim;
 use parking_lot::RwLock;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Requests and news a keeper can hold before senders wait.
@@ -36,6 +40,10 @@ pub struct View {
     pub ended: Option<Ended>,
     /// The shim that holds the container now.
     pub shim: Option<Shim>,
+    /// What its policy did.
+    pub tally: Tally,
+    /// What its probes said, if it has any.
+    pub health: Option<Health>,
 }
 
 /// The handle to a container's keeper.
@@ -44,6 +52,8 @@ pub struct Keeper {
     record: RwLock<Arc<ContainerRecord>>,
     view: watch::Receiver<View>,
     inbox: mpsc::Sender<Message>,
+    /// When it is removed, its anonymous volumes go too.
+    volumes: AtomicBool,
 }
 
 /// What comes into the inbox.
@@ -56,39 +66,46 @@ pub(crate) enum Message {
     Deleted(Vec<crate::events::Event>),
     /// The shim made the container.
     Made { shim: Shim, pid: u32 },
+    /// Somebody stops it: no policy is to run it again.
+    Stopped,
+    /// What a probe of the run that began then came to.
+    Probed(SystemTime, Probe),
     /// A restart is under way: do not remove the container between its two halves.
     Hold(bool),
 }
 
 impl Keeper {
     /// Starts the keeper of a new container.
-    pub fn begin(context: Arc<Context>, record: Arc<ContainerRecord>, state: State) -> Arc<Self> {
-        let (keeper, actor) = Self::pair(context, record, state);
+    pub(crate) fn begin(context: Arc<Context>, record: Arc<ContainerRecord>, course: Course) -> Arc<Self> {
+        let (keeper, actor) = Self::pair(context, record, course);
         tokio::spawn(actor.run());
         keeper
     }
 
     /// Starts the keeper of a container found in the store: the kernel is compared with the record before anything else.
-    pub fn resume(context: Arc<Context>, record: Arc<ContainerRecord>, state: State) -> Arc<Self> {
-        let (keeper, actor) = Self::pair(context, record, state);
+    pub(crate) fn resume(context: Arc<Context>, record: Arc<ContainerRecord>, course: Course) -> Arc<Self> {
+        let (keeper, actor) = Self::pair(context, record, course);
         tokio::spawn(actor.recover());
         keeper
     }
 
-    fn pair(context: Arc<Context>, record: Arc<ContainerRecord>, state: State) -> (Arc<Self>, actor::Actor) {
+    fn pair(context: Arc<Context>, record: Arc<ContainerRecord>, course: Course) -> (Arc<Self>, actor::Actor) {
         let (inbox, messages) = mpsc::channel(INBOX);
-        let ended = state.ended().cloned();
+        let ended = course.state.ended().cloned();
         let (publish, view) = watch::channel(View {
-            state,
+            state: course.state,
             exits: 0,
             ended,
             shim: None,
+            tally: course.tally,
+            health: course.health,
         });
         let keeper = Arc::new(Self {
             id: record.id.clone(),
             record: RwLock::new(record),
             view,
             inbox: inbox.clone(),
+            volumes: AtomicBool::new(false),
         });
         let actor = actor::Actor::new(context, keeper.clone(), inbox, messages, publish);
         (keeper, actor)
@@ -144,6 +161,28 @@ impl Keeper {
         }
     }
 
+    /// Notes that somebody stops it.
+    pub(crate) async fn stopped(&self) {
+        // A keeper that is gone runs nothing again.
+        let _ = self.inbox.send(Message::Stopped).await;
+    }
+
+    /// What a removal from now on takes along.
+    pub(crate) fn take_volumes(&self, on: bool) {
+        self.volumes.store(on, Ordering::Relaxed);
+    }
+
+    pub(crate) fn takes_volumes(&self) -> bool {
+        self.volumes.load(Ordering::Relaxed)
+    }
+
+    /// Runs it at the daemon's own start, as its policy wants.
+    pub(crate) async fn start_at_boot(&self) {
+        if let Err(error) = self.ask(Event::Start, Request::Start).await {
+            tracing::warn!(container = %self.id, err = %error, "the container could not be started again");
+        }
+    }
+
     pub(crate) async fn hold(&self, on: bool) {
         // A keeper that is gone needs no holding.
         let _ = self.inbox.send(Message::Hold(on)).await;
@@ -167,6 +206,16 @@ impl Keeper {
         let mut view = self.view.clone();
         let _ = view.wait_for(|view| view.state == State::Removed).await;
     }
+}
+
+/// Whether a starting daemon runs it, as it was found.
+pub(crate) fn starts_at_boot(record: &ContainerRecord, course: &Course) -> bool {
+    let State::Exited { ended } = &course.state else {
+        return false;
+    };
+    let tally = &course.tally;
+    let policy = &record.host.restart;
+    ended.started_at.is_some() && !record.host.auto_remove && policy.at_boot(ended.code, tally.stopped, tally.restarts)
 }
 
 /// An end that is not the user's program's doing.

@@ -31,6 +31,7 @@ mod strangers;
 mod system;
 pub mod tasks;
 mod transfer;
+mod volume;
 
 pub use config::{Config, NamedRuntime};
 pub use container::start::{AttachEndpoint, Started};
@@ -41,6 +42,7 @@ pub use exchange::{Envelopes, Exchange};
 pub use exec::{CreateExec, CreatedExec, ExecView};
 pub use failpoint::FAILPOINTS;
 pub use filters::Filters;
+pub use gantry_core::volume::{NewVolume, VolumeRecord};
 pub use gantry_task::{NewSandbox, SandboxEnd, SandboxMetric, SandboxPlatform, SandboxStarted, SandboxState};
 pub use image::*;
 pub use keeper::{Keeper, View};
@@ -50,12 +52,13 @@ pub use network::{
     NetworkView,
 };
 pub use sandboxes::{RunningSandbox, SandboxView, Sandboxes};
-pub use system::{EventStream, Info};
+pub use system::{ContainerUsage, EventStream, ImageUsage, Info, Usage};
 pub use tasks::{
     Blob, Deleted, Endpoint, Metric, NewCheckpoint, NewExec, NewTask, Pid, Process, ProcessExit, ProcessStatus, Stdio,
     TaskUpdate, Tasks,
 };
 pub use transfer::{FromStore, MoreNames, ReadArchive, ToStore};
+pub use volume::{Pruned, VolumeView};
 
 use context::Context;
 use gantry_core::{Error, Result};
@@ -89,11 +92,21 @@ impl Engine {
         tokio::task::spawn_blocking(move || worker.networks.bring_up());
         let worker = context.clone();
         let found = gate::blocking(move || records::load(&worker)).await?;
-        let mut keepers = Vec::with_capacity(found.len());
-        for (record, state) in found {
-            let keeper = Keeper::resume(context.clone(), Arc::new(record), state);
+        let worker = context.clone();
+        let found = gate::blocking(move || {
+            worker.volumes.compare(&found);
+            Ok(found)
+        })
+        .await?;
+        context.volumes.bury(&context);
+        let mut again = Vec::new();
+        for (record, course) in found {
+            let starts = keeper::starts_at_boot(&record, &course);
+            let keeper = Keeper::resume(context.clone(), Arc::new(record), course);
             context.registry.insert(keeper.clone());
-            keepers.push(keeper);
+            if starts {
+                again.push(keeper);
+            }
         }
         context.networks.sweep(&context);
         context.networks.follow(&context);
@@ -102,6 +115,10 @@ impl Engine {
         context.sandboxes.recover().await?;
         let engine = Self { context };
         engine.sweep_strangers().await?;
+        engine.context.opened.send_replace(true);
+        for keeper in again {
+            tokio::spawn(async move { keeper.start_at_boot().await });
+        }
         Ok(engine)
     }
 
@@ -124,6 +141,7 @@ impl Engine {
 
     /// Stops every running container, at most `limit` in all (`live-restore: false`).
     pub async fn stop_all(&self, limit: std::time::Duration) {
+        self.context.closing.store(true, std::sync::atomic::Ordering::Relaxed);
         let seconds = i32::try_from(limit.as_secs()).unwrap_or(i32::MAX);
         let mut tasks = tokio::task::JoinSet::new();
         for keeper in self.context.registry.all() {
@@ -135,7 +153,7 @@ impl Engine {
                     timeout: Some(timeout),
                     signal: String::new(),
                 };
-                if let Err(error) = engine.stop(keeper.id().as_str(), options).await {
+                if let Err(error) = engine.stop_as(&keeper, options, false).await {
                     tracing::warn!(container = %keeper.id(), err = %error, "the container could not be stopped");
                 }
             });

@@ -5,8 +5,10 @@ use crate::events::Event;
 use crate::exchange;
 use crate::exec::{ExecRecord, ExecState};
 use crate::image::ImageRecord;
-use gantry_core::container::ContainerRecord;
+use crate::volume::{Brought, Going};
+use gantry_core::container::{ContainerRecord, Tally};
 use gantry_core::gc::{Facts, Node};
+use gantry_core::health::Health;
 use gantry_core::lifecycle::State;
 use gantry_core::meta::Happening;
 use gantry_core::{ContainerId, Error, ErrorKind, ExecId, Labels, Namespace, Result};
@@ -27,9 +29,25 @@ type ContainerKey = (Namespace, ContainerId);
 struct Container(ContainerRecord);
 
 /// Where it is in its life; apart from what it is, since this changes often and is small.
-#[derive(Serialize, Deserialize)]
-#[serde(transparent)]
-struct ContainerState(State);
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Course {
+    #[serde(flatten)]
+    pub state: State,
+    #[serde(default)]
+    pub tally: Tally,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+}
+
+impl Course {
+    pub fn new(state: State) -> Self {
+        Self {
+            state,
+            tally: Tally::default(),
+            health: None,
+        }
+    }
+}
 
 /// Whose a name is.
 #[derive(Serialize, Deserialize)]
@@ -71,7 +89,7 @@ impl Record for Container {
     }
 }
 
-impl Record for ContainerState {
+impl Record for Course {
     type Key = ContainerKey;
     const TABLE: &'static str = "container_states";
     const VERSION: u16 = 1;
@@ -197,16 +215,18 @@ pub fn claim_image(store: &Store, (ns, name): &(Namespace, String)) -> Result<(C
 }
 
 /// Every container with its state.
-pub fn load(context: &Context) -> Result<Vec<(ContainerRecord, State)>> {
+pub fn load(context: &Context) -> Result<Vec<(ContainerRecord, Course)>> {
     let mut found = Vec::new();
     for (key, Container(record)) in context.store.scan::<Container>(&context.namespace)? {
-        let state = context.store.get::<ContainerState>(&key)?.map(|state| state.0);
+        let course = context.store.get::<Course>(&key)?;
         // A state that was lost with a damaged record: whatever it held is looked for and cleared.
-        let state = state.unwrap_or(State::Clearing {
-            ended: None,
-            start: false,
+        let course = course.unwrap_or_else(|| {
+            Course::new(State::Clearing {
+                ended: None,
+                start: false,
+            })
         });
-        found.push((record, state));
+        found.push((record, course));
     }
     Ok(found)
 }
@@ -232,12 +252,21 @@ pub fn claim_name(context: &Context, record: &ContainerRecord) -> Result<Claim> 
     }
 }
 
-/// Writes a new container and its layer; its name must be claimed.
-pub fn create(context: &Context, record: &ContainerRecord, mut layer: Made, events: Vec<Event>) -> Result<Vec<Event>> {
+/// Writes a new container, its layer and its volumes; its name must be claimed. Answers what holds its volumes until it is known.
+pub fn create(
+    context: &Context,
+    record: &ContainerRecord,
+    mut layer: Made,
+    brought: Brought,
+    mut events: Vec<Event>,
+) -> Result<(Vec<Event>, Vec<Claim>)> {
     let mut batch = Batch::new();
     layer.record_in(&mut batch)?;
+    let mut told = brought.record_in(&mut batch)?;
+    told.append(&mut events);
+    let events = told;
     batch.put(&key(context, &record.id), &Container(record.clone()))?;
-    batch.put(&key(context, &record.id), &ContainerState(State::Created))?;
+    batch.put(&key(context, &record.id), &Course::new(State::Created))?;
     batch.put(
         &(context.namespace.clone(), record.name.clone()),
         &Name {
@@ -246,7 +275,7 @@ pub fn create(context: &Context, record: &ContainerRecord, mut layer: Made, even
     )?;
     let told = commit(context, batch, events)?;
     layer.keep();
-    Ok(told)
+    Ok((told, brought.keep()))
 }
 
 pub fn rename(context: &Context, id: &ContainerId, new: &str) -> Result<(ContainerRecord, Vec<Event>)> {
@@ -270,6 +299,24 @@ pub fn rename(context: &Context, id: &ContainerId, new: &str) -> Result<(Contain
     Ok((record, told))
 }
 
+/// Writes what of a container's configuration has changed.
+pub fn set_host(
+    context: &Context,
+    record: &ContainerRecord,
+    events: Vec<Event>,
+) -> Result<(ContainerRecord, Vec<Event>)> {
+    let Some(Container(now)) = context.store.get::<Container>(&key(context, &record.id))? else {
+        return Err(Error::not_found(format!("No such container: {}", record.id)));
+    };
+    let record = ContainerRecord {
+        host: record.host.clone(),
+        ..now
+    };
+    let mut batch = Batch::new();
+    batch.put(&key(context, &record.id), &Container(record.clone()))?;
+    Ok((record, commit(context, batch, events)?))
+}
+
 /// Writes which networks a container is to be in.
 pub fn set_networks(context: &Context, record: &ContainerRecord, events: Vec<Event>) -> Result<Vec<Event>> {
     let Some(Container(now)) = context.store.get::<Container>(&key(context, &record.id))? else {
@@ -285,9 +332,9 @@ pub fn set_networks(context: &Context, record: &ContainerRecord, events: Vec<Eve
 }
 
 /// Writes where a container is now.
-pub fn write_state(context: &Context, id: &ContainerId, state: &State, events: Vec<Event>) -> Result<Vec<Event>> {
+pub fn write_course(context: &Context, id: &ContainerId, course: &Course, events: Vec<Event>) -> Result<Vec<Event>> {
     let mut batch = Batch::new();
-    match state {
+    match &course.state {
         // Nothing is touched in it before the batch that deletes the records: a daemon that dies finds the container as it was.
         State::Removing { .. } => {}
         // The records are gone.
@@ -295,8 +342,7 @@ pub fn write_state(context: &Context, id: &ContainerId, state: &State, events: V
         // On its way to run, nothing of it outlives a boot: it is written before anything is made, and a killed daemon finds it, but
         // the disk is not waited for.
         State::Preparing { .. } | State::Prepared { .. } | State::Starting { .. } if events.is_empty() => {
-            batch.put(&key(context, id), &ContainerState(state.clone()))?;
-            context.store.commit_unsynced(batch)?;
+            note_course(context, id, course)?;
             return Ok(events);
         }
         State::Created
@@ -309,18 +355,35 @@ pub fn write_state(context: &Context, id: &ContainerId, state: &State, events: V
         | State::Resuming { .. }
         | State::Clearing { .. }
         | State::Exited { .. }
-        | State::Dead { .. } => batch.put(&key(context, id), &ContainerState(state.clone()))?,
+        | State::Restarting { .. }
+        | State::Dead { .. } => batch.put(&key(context, id), course)?,
     }
     commit(context, batch, events)
 }
 
-/// Deletes all records of a container, its layer's and its execs' too. Answers the events, and the layer's directory, to be removed.
+/// The same, and a kill does not lose it, but the disk is not waited for.
+pub fn note_course(context: &Context, id: &ContainerId, course: &Course) -> Result<()> {
+    if matches!(course.state, State::Removing { .. } | State::Removed) {
+        return Ok(());
+    }
+    let mut batch = Batch::new();
+    batch.put(&key(context, id), course)?;
+    context.store.commit_unsynced(batch)?;
+    Ok(())
+}
+
+/// Deletes all records of a container, its layer's and its execs' too, and writes down that volumes go with it. Answers the events, and
+/// the layer's directory, to be removed.
 pub fn delete(
     context: &Context,
     record: &ContainerRecord,
-    events: Vec<Event>,
+    going: Option<&Going>,
+    mut events: Vec<Event>,
 ) -> Result<(Vec<Event>, Option<Remains>)> {
     let mut batch = Batch::new();
+    if let Some(going) = going {
+        events.extend(going.record_in(&mut batch)?);
+    }
     let layer = context
         .snapshots
         .forget_in(
@@ -337,7 +400,7 @@ pub fn delete(
         ),
     };
     batch.delete::<Container>(&key(context, &record.id));
-    batch.delete::<ContainerState>(&key(context, &record.id));
+    batch.delete::<Course>(&key(context, &record.id));
     let current = context
         .store
         .get::<Container>(&key(context, &record.id))?

@@ -108,8 +108,4 @@ impl Registry {
             .find(|id| id.as_str().starts_with(name))
             .cloned()
     }
-
-    pub fn count(&self) -> usize {
-        self.inner.read().by_id.len()
-    }
 }

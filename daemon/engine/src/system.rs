@@ -11,7 +11,21 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 use tokio::sync::{broadcast, mpsc};
 
-const KNOWN: &[&str] = &["container", "event", "image", "label", "type"];
+mod usage;
+
+pub use usage::{ContainerUsage, ImageUsage, Usage};
+
+const KNOWN: &[&str] = &[
+    "container",
+    "daemon",
+    "event",
+    "image",
+    "label",
+    "network",
+    "scope",
+    "type",
+    "volume",
+];
 /// Events under way to one subscriber; when full, the subscriber's own pace holds and the bus counts what it misses.
 const STREAM: usize = 256;
 
@@ -160,6 +174,14 @@ fn matches(event: &Event, filters: &Filters) -> bool {
             true => image == value || image.split(':').next() == Some(value),
             false => event.actor == value || name == value || event.actor.split(':').next() == Some(value),
         })
+        && filters.any("volume", |value| event.kind == "volume" && event.actor == value)
+        && filters.any("network", |value| {
+            event.kind == "network" && (name == value || event.actor.starts_with(value))
+        })
+        && filters.any("daemon", |value| {
+            event.kind == "daemon" && (name == value || event.actor == value)
+        })
+        && filters.any("scope", |value| value == "local")
         && filters.labels(&event.attributes)
 }
 

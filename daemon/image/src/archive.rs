@@ -13,6 +13,7 @@ mod pipe;
 mod save;
 mod scan;
 
+pub(crate) use docker::put_manifest;
 pub use export::{ExportItem, ExportOptions};
 pub use import::ImportOptions;
 pub use index::{Archive, ArchiveOptions};

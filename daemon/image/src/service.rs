@@ -3,6 +3,7 @@
 mod apart;
 mod below;
 mod changes;
+mod commit;
 mod content;
 mod fetch;
 mod layers;
@@ -13,6 +14,7 @@ mod select;
 mod unpack;
 
 pub use changes::DiffLayer;
+pub use commit::{Commit, CommitOf};
 pub use content::{FetchOptions, Fetched, UnpackAt};
 pub use pull::{PullOptions, Pulled};
 pub use push::PushOptions;

@@ -2,11 +2,33 @@
 
 use super::container::{CONTAINER, CONTAINER_UNBUILT};
 use super::{BASE, DETACH_KEYS, SIG_PROXY, STOP_SIGNAL, TIMEOUT};
-use crate::cli::flag::Takes::{Bool, Env, List, Text};
-use crate::cli::flag::{flag, long, unbuilt, unbuilt_switch};
-use crate::cli::verb::Arity::{AtLeast, Exactly};
+use crate::cli::flag::Takes::{Bool, Bytes, Cpus, Env, Int, List, Restart, Swap, Text};
+use crate::cli::flag::{Flag, flag, long, unbuilt, unbuilt_switch};
+use crate::cli::verb::Arity::{AtLeast, Between, Exactly};
 use crate::cli::verb::Verb;
 use crate::cmd;
+
+/// Flags of `update`.
+const UPDATE: &[Flag] = &[
+    long("cpu-period", Int, "Limit CPU CFS (Completely Fair Scheduler) period"),
+    long("cpu-quota", Int, "Limit CPU CFS (Completely Fair Scheduler) quota"),
+    flag("cpu-shares", 'c', Int, "CPU shares (relative weight)"),
+    long("cpus", Cpus, "Number of CPUs"),
+    long("cpuset-cpus", Text, "CPUs in which to allow execution (0-3, 0,1)"),
+    long("cpuset-mems", Text, "MEMs in which to allow execution (0-3, 0,1)"),
+    flag("memory", 'm', Bytes, "Memory limit"),
+    long("memory-reservation", Bytes, "Memory soft limit"),
+    long(
+        "memory-swap",
+        Swap,
+        "Swap limit equal to memory plus swap: -1 to enable unlimited swap",
+    ),
+    long("pids-limit", Int, "Tune container pids limit (set -1 for unlimited)"),
+    long("restart", Restart, "Restart policy to apply when a container exits"),
+    unbuilt("blkio-weight"),
+    unbuilt("cpu-rt-period"),
+    unbuilt("cpu-rt-runtime"),
+];
 
 pub(super) const VERBS: &[Verb] = &[
     Verb {
@@ -134,6 +156,52 @@ pub(super) const VERBS: &[Verb] = &[
         ..BASE
     },
     Verb {
+        name: "update",
+        names: &["update"],
+        about: "Update configuration of one or more containers",
+        usage: &["[OPTIONS] CONTAINER [CONTAINER...]"],
+        examples: &[
+            "gantry update --memory 128m --memory-swap 128m web",
+            "gantry update --restart unless-stopped web db",
+        ],
+        arity: AtLeast(1),
+        flags: &[UPDATE],
+        run: |daemon, parsed| Box::pin(cmd::update::run(daemon, parsed)),
+        ..BASE
+    },
+    Verb {
+        name: "commit",
+        names: &["commit"],
+        about: "Create a new image from a container's changes",
+        usage: &["[OPTIONS] CONTAINER [REPOSITORY[:TAG]]"],
+        examples: &["gantry commit -m 'with tools' -c 'CMD [\"sh\"]' web mine:1"],
+        arity: Between(1, 2),
+        flags: &[&[
+            flag(
+                "author",
+                'a',
+                Text,
+                "Author (e.g., \"John Hannibal Smith <hannibal@a-team.com>\")",
+            ),
+            flag("change", 'c', List, "Apply Dockerfile instruction to the created image"),
+            flag("message", 'm', Text, "Commit message"),
+            flag("pause", 'p', Bool(true), "Pause container during commit").default("true"),
+        ]],
+        run: |daemon, parsed| Box::pin(cmd::commit::commit(daemon, parsed)),
+        ..BASE
+    },
+    Verb {
+        name: "export",
+        names: &["export"],
+        about: "Export a container's filesystem as a tar archive",
+        usage: &["[OPTIONS] CONTAINER"],
+        examples: &["gantry export -o web.tar web", "gantry export web | tar t"],
+        arity: Exactly(1),
+        flags: &[&[flag("output", 'o', Text, "Write to a file, instead of STDOUT")]],
+        run: |daemon, parsed| Box::pin(cmd::commit::export(daemon, parsed)),
+        ..BASE
+    },
+    Verb {
         name: "rename",
         names: &["rename"],
         about: "Rename a container",
@@ -168,8 +236,14 @@ pub(super) const VERBS: &[Verb] = &[
         names: &["wait"],
         about: "Block until one or more containers stop, then print their exit codes",
         usage: &["CONTAINER [CONTAINER...]"],
-        examples: &["gantry wait job"],
+        examples: &["gantry wait job", "gantry wait --condition removed job"],
         arity: AtLeast(1),
+        flags: &[&[long(
+            "condition",
+            Text,
+            "What to wait for (\"not-running\", \"next-exit\", \"removed\")",
+        )
+        .default("\"not-running\"")]],
         run: |daemon, parsed| Box::pin(cmd::simple::wait(daemon, parsed)),
         ..BASE
     },

@@ -5,7 +5,9 @@ mod image;
 mod lifecycle;
 mod look;
 mod network;
+mod prune;
 mod system;
+mod volume;
 
 use crate::cli::flag::Takes::{Bool, Filter, Int, Text};
 use crate::cli::flag::{Flag, flag, long, unbuilt};
@@ -17,6 +19,7 @@ pub(crate) const GROUPS: &[(&str, &str)] = &[
     ("image", "Manage images"),
     ("network", "Manage networks"),
     ("system", "Manage gantry"),
+    ("volume", "Manage volumes"),
 ];
 
 /// Flags before the command.
@@ -78,7 +81,9 @@ pub(crate) fn verbs() -> impl Iterator<Item = &'static Verb> {
         look::VERBS,
         image::VERBS,
         network::VERBS,
+        prune::VERBS,
         system::VERBS,
+        volume::VERBS,
     ]
     .into_iter()
     .flatten()

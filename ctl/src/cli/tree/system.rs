@@ -1,12 +1,31 @@
 //! Commands of the daemon itself.
 
 use super::{BASE, FILTER};
-use crate::cli::flag::Takes::Text;
+use crate::cli::flag::Takes::{Bool, Text};
 use crate::cli::flag::{flag, long};
 use crate::cli::verb::Verb;
 use crate::cmd;
 
 pub(super) const VERBS: &[Verb] = &[
+    Verb {
+        name: "system df",
+        top: false,
+        group: "system",
+        names: &["df"],
+        about: "Show disk usage",
+        usage: &["[OPTIONS]"],
+        examples: &["gantry system df", "gantry system df -v"],
+        flags: &[&[
+            long(
+                "format",
+                Text,
+                "Format output using a custom template: 'table' (default), 'table TEMPLATE', 'json', or a Go TEMPLATE",
+            ),
+            flag("verbose", 'v', Bool(false), "Show detailed information on space usage"),
+        ]],
+        run: |daemon, parsed| Box::pin(cmd::df::run(daemon, parsed)),
+        ..BASE
+    },
     Verb {
         name: "events",
         group: "system",

@@ -54,6 +54,14 @@ fn comment(config: &ImageConfig) -> String {
 
 fn run_config(config: &RunConfig) -> wire::ContainerConfig {
     wire::ContainerConfig {
+        healthcheck: config.healthcheck.clone().map(|check| wire::HealthCheck {
+            test: check.test,
+            interval: check.interval,
+            timeout: check.timeout,
+            start_period: check.start_period,
+            start_interval: check.start_interval,
+            retries: check.retries,
+        }),
         user: config.user.clone(),
         env: config.env.clone(),
         cmd: config.cmd.clone().unwrap_or_default(),

@@ -2,7 +2,7 @@
 
 use super::{Effect, Event, Refusal, Request, State};
 use crate::ErrorKind;
-use Effect::{Abort, Clear, Delete, Done, ExpireLater, Refuse, RetryLater, Signal};
+use Effect::{Abort, AgainLater, Clear, Delete, Done, ExpireLater, Refuse, RetryLater, Signal};
 
 type Next = (State, Vec<Effect>);
 
@@ -26,6 +26,9 @@ pub fn step(state: State, event: Event) -> Next {
         Event::Stuck { reason } => stuck(state, reason),
         Event::Expired => expired(state),
         Event::Retry => retry(state),
+        Event::Backoff => backoff(state),
+        Event::Again => again(state),
+        Event::GiveUp => give_up(state),
     }
 }
 
@@ -47,7 +50,7 @@ fn prepare(state: State) -> Next {
             },
             vec![Effect::Prepare],
         ),
-        State::Exited { ended } => (
+        State::Exited { ended } | State::Restarting { ended } => (
             State::Preparing {
                 start: false,
                 last: Some(ended),
@@ -79,7 +82,7 @@ fn start(state: State) -> Next {
             },
             vec![Effect::Prepare],
         ),
-        State::Exited { ended } => (
+        State::Exited { ended } | State::Restarting { ended } => (
             State::Preparing {
                 start: true,
                 last: Some(ended),
@@ -123,6 +126,7 @@ fn kill(state: State, signal: i32) -> Next {
         | State::Created
         | State::Clearing { .. }
         | State::Exited { .. }
+        | State::Restarting { .. }
         | State::Removing { .. }
         | State::Dead { .. }
         | State::Removed => refuse(state, Request::Kill, Refusal::NotRunning),
@@ -135,6 +139,7 @@ fn pause(state: State) -> Next {
     match state {
         State::Running { pid, started_at } => (State::Pausing { pid, started_at }, vec![Effect::Pause]),
         State::Pausing { .. } => stale(state),
+        State::Restarting { .. } => refuse(state, Request::Pause, Refusal::Restarting),
         State::Paused { .. } => refuse(state, Request::Pause, Refusal::AlreadyPaused),
         State::Resuming { .. } => refuse(state, Request::Pause, Refusal::Busy("being resumed")),
         State::Removing { .. } | State::Dead { .. } | State::Removed => {
@@ -163,7 +168,8 @@ fn resume(state: State) -> Next {
         | State::Prepared { .. }
         | State::Starting { .. }
         | State::Clearing { .. }
-        | State::Exited { .. } => refuse(state, Request::Resume, Refusal::NotPaused),
+        | State::Exited { .. }
+        | State::Restarting { .. } => refuse(state, Request::Resume, Refusal::NotPaused),
     }
 }
 
@@ -173,6 +179,7 @@ fn remove(state: State) -> Next {
         State::Exited { ended } => (State::Removing { ended: Some(ended) }, vec![Delete]),
         State::Dead { ended, .. } => (State::Removing { ended }, vec![Delete]),
         State::Removing { .. } => stale(state),
+        State::Restarting { .. } => refuse(state, Request::Remove, Refusal::NotWhileRestarting),
         State::Removed => (state, vec![Done(Request::Remove)]),
         State::Clearing { .. } => refuse(
             state,
@@ -206,6 +213,7 @@ fn prepared(state: State, pid: u32) -> Next {
         | State::Resuming { .. }
         | State::Clearing { .. }
         | State::Exited { .. }
+        | State::Restarting { .. }
         | State::Removing { .. }
         | State::Dead { .. }
         | State::Removed => stale(state),
@@ -235,6 +243,7 @@ fn failed(state: State, ended: Ended, kind: ErrorKind) -> Next {
         | State::Resuming { .. }
         | State::Clearing { .. }
         | State::Exited { .. }
+        | State::Restarting { .. }
         | State::Removing { .. }
         | State::Dead { .. }
         | State::Removed => stale(state),
@@ -253,6 +262,7 @@ fn started(state: State, at: std::time::SystemTime) -> Next {
         | State::Resuming { .. }
         | State::Clearing { .. }
         | State::Exited { .. }
+        | State::Restarting { .. }
         | State::Removing { .. }
         | State::Dead { .. }
         | State::Removed => stale(state),
@@ -275,6 +285,7 @@ fn pause_done(state: State, ok: bool) -> Next {
         | State::Resuming { .. }
         | State::Clearing { .. }
         | State::Exited { .. }
+        | State::Restarting { .. }
         | State::Removing { .. }
         | State::Dead { .. }
         | State::Removed => stale(state),
@@ -297,6 +308,7 @@ fn resume_done(state: State, ok: bool) -> Next {
         | State::Paused { .. }
         | State::Clearing { .. }
         | State::Exited { .. }
+        | State::Restarting { .. }
         | State::Removing { .. }
         | State::Dead { .. }
         | State::Removed => stale(state),
@@ -352,6 +364,7 @@ fn exit(state: State, ended: Ended) -> Next {
         State::Created
         | State::Clearing { .. }
         | State::Exited { .. }
+        | State::Restarting { .. }
         | State::Removing { .. }
         | State::Dead { .. }
         | State::Removed => stale(state),
@@ -384,6 +397,7 @@ fn cleared(state: State) -> Next {
         | State::Paused { .. }
         | State::Resuming { .. }
         | State::Exited { .. }
+        | State::Restarting { .. }
         | State::Removing { .. }
         | State::Dead { .. }
         | State::Removed => stale(state),
@@ -403,6 +417,7 @@ fn gone(state: State) -> Next {
         | State::Resuming { .. }
         | State::Clearing { .. }
         | State::Exited { .. }
+        | State::Restarting { .. }
         | State::Dead { .. }
         | State::Removed => stale(state),
     }
@@ -427,6 +442,7 @@ fn stuck(state: State, reason: String) -> Next {
         | State::Resuming { .. }
         | State::Clearing { .. }
         | State::Exited { .. }
+        | State::Restarting { .. }
         | State::Dead { .. }
         | State::Removed => stale(state),
     }
@@ -450,6 +466,7 @@ fn expired(state: State) -> Next {
         | State::Resuming { .. }
         | State::Clearing { .. }
         | State::Exited { .. }
+        | State::Restarting { .. }
         | State::Removing { .. }
         | State::Dead { .. }
         | State::Removed => stale(state),
@@ -469,7 +486,71 @@ fn retry(state: State) -> Next {
         | State::Resuming { .. }
         | State::Clearing { .. }
         | State::Exited { .. }
+        | State::Restarting { .. }
         | State::Removing { .. }
+        | State::Removed => stale(state),
+    }
+}
+
+fn backoff(state: State) -> Next {
+    match state {
+        State::Exited { ended } => (State::Restarting { ended }, vec![AgainLater]),
+        State::Created
+        | State::Preparing { .. }
+        | State::Prepared { .. }
+        | State::Starting { .. }
+        | State::Running { .. }
+        | State::Pausing { .. }
+        | State::Paused { .. }
+        | State::Resuming { .. }
+        | State::Clearing { .. }
+        | State::Restarting { .. }
+        | State::Removing { .. }
+        | State::Dead { .. }
+        | State::Removed => stale(state),
+    }
+}
+
+fn again(state: State) -> Next {
+    match state {
+        State::Restarting { ended } => (
+            State::Preparing {
+                start: true,
+                last: Some(ended),
+            },
+            vec![Effect::Prepare],
+        ),
+        State::Created
+        | State::Preparing { .. }
+        | State::Prepared { .. }
+        | State::Starting { .. }
+        | State::Running { .. }
+        | State::Pausing { .. }
+        | State::Paused { .. }
+        | State::Resuming { .. }
+        | State::Clearing { .. }
+        | State::Exited { .. }
+        | State::Removing { .. }
+        | State::Dead { .. }
+        | State::Removed => stale(state),
+    }
+}
+
+fn give_up(state: State) -> Next {
+    match state {
+        State::Restarting { ended } => (State::Exited { ended }, Vec::new()),
+        State::Created
+        | State::Preparing { .. }
+        | State::Prepared { .. }
+        | State::Starting { .. }
+        | State::Running { .. }
+        | State::Pausing { .. }
+        | State::Paused { .. }
+        | State::Resuming { .. }
+        | State::Clearing { .. }
+        | State::Exited { .. }
+        | State::Removing { .. }
+        | State::Dead { .. }
         | State::Removed => stale(state),
     }
 }

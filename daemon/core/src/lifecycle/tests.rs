@@ -43,6 +43,7 @@ fn states() -> Vec<State> {
             start: false,
         },
         State::Exited { ended: ended(0) },
+        State::Restarting { ended: ended(1) },
         State::Removing { ended: None },
         State::Dead {
             ended: None,
@@ -77,6 +78,9 @@ fn events() -> Vec<Event> {
         Event::Stuck { reason: "busy".into() },
         Event::Expired,
         Event::Retry,
+        Event::Backoff,
+        Event::Again,
+        Event::GiveUp,
     ]
 }
 

@@ -1,7 +1,7 @@
 //! An image's configuration under a user's, by Docker's rules.
 
 use super::env;
-use crate::container::ContainerConfig;
+use crate::container::{ContainerConfig, HealthCheck};
 use crate::{Error, Result, signal};
 use oci_spec::image::Config;
 
@@ -32,6 +32,50 @@ pub fn merge(user: ContainerConfig, image: Option<&Config>) -> Result<ContainerC
     }
     check(&merged)?;
     Ok(merged)
+}
+
+/// The user's check of health with the image's where the user said nothing.
+pub fn merge_health(user: &mut Option<HealthCheck>, image: Option<HealthCheck>) {
+    let (Some(own), Some(image)) = (user.as_mut(), image.as_ref()) else {
+        *user = user.take().or(image);
+        return;
+    };
+    if own.test.is_empty() {
+        own.test = image.test.clone();
+    }
+    for (own, preset) in [
+        (&mut own.interval, image.interval),
+        (&mut own.timeout, image.timeout),
+        (&mut own.start_period, image.start_period),
+        (&mut own.start_interval, image.start_interval),
+        (&mut own.retries, image.retries),
+    ] {
+        if *own == 0 {
+            *own = preset;
+        }
+    }
+}
+
+/// What is wrong with a check, in Docker's words.
+pub fn check_health(check: &HealthCheck) -> Result<()> {
+    const MILLISECOND: i64 = 1_000_000;
+    for (name, value) in [
+        ("Interval", check.interval),
+        ("Timeout", check.timeout),
+        ("StartPeriod", check.start_period),
+        ("StartInterval", check.start_interval),
+    ] {
+        if value != 0 && value < MILLISECOND {
+            return Err(Error::invalid(format!("{name} in Healthcheck cannot be less than 1ms")));
+        }
+    }
+    if check.retries < 0 {
+        return Err(Error::invalid("Retries in Healthcheck cannot be negative"));
+    }
+    match check.test.first().map(String::as_str) {
+        None | Some("" | "NONE" | "CMD" | "CMD-SHELL") => Ok(()),
+        Some(other) => Err(Error::invalid(format!("unknown type of health check: {other}"))),
+    }
 }
 
 /// An entrypoint of the user's puts the image's command aside too; `[""]` stands for no entrypoint.

@@ -9,10 +9,11 @@
 pub mod caps;
 mod env;
 pub mod hooks;
+mod kernel;
 pub mod merge;
 mod mounts;
 mod process;
-mod resources;
+pub mod resources;
 mod rlimits;
 pub mod seccomp;
 pub mod security;
@@ -26,7 +27,8 @@ pub use user::ResolvedUser;
 use crate::container::{ContainerConfig, HostConfig, Ulimit};
 use crate::{ContainerId, Error, Result};
 use oci_spec::runtime::{
-    Hooks, Linux, LinuxDevice, LinuxNamespace, LinuxNamespaceType, LinuxResources, Root, Spec, VERSION,
+    Hooks, Linux, LinuxDevice, LinuxDeviceCgroup, LinuxNamespace, LinuxNamespaceType, LinuxResources, Root, Spec,
+    VERSION,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -46,6 +48,8 @@ pub struct SpecInput<'a> {
     /// Who runs it ([`user::resolve`]).
     pub user: ResolvedUser,
     pub network: Network,
+    /// What of the host or of other containers it shares.
+    pub shared: Shared,
     /// Files of the host that are put over `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf`.
     pub etc: EtcFiles,
     /// `/gantry/<id>`, or with the instance's name.
@@ -67,6 +71,39 @@ pub enum Network {
     /// One that was made before.
     Path(PathBuf),
 }
+
+/// A namespace other than that of the network.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Share {
+    /// A new one.
+    #[default]
+    Private,
+    /// The host's.
+    Host,
+    /// Another container's.
+    Path(PathBuf),
+}
+
+/// What a container has of the host or of other containers, found by whoever builds its spec.
+#[derive(Debug, Clone, Default)]
+pub struct Shared {
+    pub pid: Share,
+    pub ipc: Share,
+    pub uts: Share,
+    /// A directory that is to be `/dev/shm`.
+    pub shm: Option<PathBuf>,
+    /// `/dev/shm` is not there at all.
+    pub no_shm: bool,
+    /// `--device`, as found on the host.
+    pub devices: Vec<LinuxDevice>,
+    /// What of them may be done, with `--device-cgroup-rule`.
+    pub device_rules: Vec<LinuxDeviceCgroup>,
+    /// The host's program that reaps for the user's.
+    pub init: Option<PathBuf>,
+}
+
+/// Where the init program is in the container.
+pub const INIT: &str = "/sbin/docker-init";
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EtcFiles {
@@ -148,8 +185,12 @@ pub fn build(input: &SpecInput<'_>, facts: &HostFacts) -> Result<(Spec, Vec<Warn
     spec.set_root(Some(root));
     spec.set_process(Some(process));
     spec.set_mounts(Some(mounts));
-    spec.set_hostname(Some(hostname(input)));
-    spec.set_domainname(Some(input.config.domainname.clone()).filter(|name| !name.is_empty()));
+    if input.shared.uts == Share::Private {
+        spec.set_hostname(Some(hostname(input)));
+        spec.set_domainname(Some(input.config.domainname.clone()).filter(|name| !name.is_empty()));
+    } else {
+        spec.set_hostname(None);
+    }
     spec.set_hooks(input.hooks.clone());
     let annotations: HashMap<_, _> = input.host.annotations.clone().into_iter().collect();
     spec.set_annotations(Some(annotations).filter(|all| !all.is_empty()));
@@ -174,14 +215,16 @@ fn linux(
     warnings: &mut Vec<Warning>,
 ) -> Result<Linux> {
     let privileged = input.host.privileged;
-    let mut resources: LinuxResources = resources::build(input, facts, warnings)?;
-    resources.set_devices(Some(resources::device_rules(privileged)));
+    let mut resources: LinuxResources = resources::build(input.host, facts, warnings)?;
+    let mut rules = resources::device_rules(privileged);
+    rules.extend(input.shared.device_rules.iter().cloned());
+    resources.set_devices(Some(rules));
     let mut linux = Linux::default();
     linux.set_resources(Some(resources));
     linux.set_cgroups_path(Some(input.cgroups_path.clone()));
     linux.set_namespaces(Some(namespaces(input, facts)?));
-    linux.set_devices(privileged.then(|| facts.devices.clone()).filter(|all| !all.is_empty()));
-    linux.set_sysctl(sysctls(&input.network));
+    linux.set_devices(Some(devices(input, facts)).filter(|all| !all.is_empty()));
+    linux.set_sysctl(kernel::sysctls(input)?);
     linux.set_seccomp(seccomp_of(privileged, security, facts, caps, warnings)?);
     linux.set_rootfs_propagation(mounts::rootfs_propagation(&input.host.binds));
     let (masked, readonly) = if privileged || security.unmasked {
@@ -196,12 +239,18 @@ fn linux(
 
 fn namespaces(input: &SpecInput<'_>, facts: &HostFacts) -> Result<Vec<LinuxNamespace>> {
     let new = |typ| namespace(typ, None);
-    let mut all = vec![
-        new(LinuxNamespaceType::Mount),
-        new(LinuxNamespaceType::Uts),
-        new(LinuxNamespaceType::Ipc),
-        new(LinuxNamespaceType::Pid),
-    ];
+    let mut all = vec![new(LinuxNamespaceType::Mount)];
+    for (typ, share) in [
+        (LinuxNamespaceType::Uts, &input.shared.uts),
+        (LinuxNamespaceType::Ipc, &input.shared.ipc),
+        (LinuxNamespaceType::Pid, &input.shared.pid),
+    ] {
+        match share {
+            Share::Private => all.push(new(typ)),
+            Share::Path(path) => all.push(namespace(typ, Some(path.clone()))),
+            Share::Host => {}
+        }
+    }
     match &input.network {
         Network::Private => all.push(new(LinuxNamespaceType::Network)),
         Network::Path(path) => all.push(namespace(LinuxNamespaceType::Network, Some(path.clone()))),
@@ -225,14 +274,16 @@ fn namespace(typ: LinuxNamespaceType, path: Option<PathBuf>) -> LinuxNamespace {
     namespace
 }
 
-/// What a container of its own network namespace may do without capabilities: bind low ports and ping.
-fn sysctls(network: &Network) -> Option<HashMap<String, String>> {
-    (*network != Network::Host).then(|| {
-        HashMap::from([
-            ("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned()),
-            ("net.ipv4.ping_group_range".to_owned(), "0 2147483647".to_owned()),
-        ])
-    })
+/// All of the host's for a privileged container, and those asked for, which may bear names of their own.
+fn devices(input: &SpecInput<'_>, facts: &HostFacts) -> Vec<LinuxDevice> {
+    let asked = &input.shared.devices;
+    let mut all = Vec::new();
+    if input.host.privileged {
+        let free = |device: &&LinuxDevice| !asked.iter().any(|own| own.path() == device.path());
+        all.extend(facts.devices.iter().filter(free).cloned());
+    }
+    all.extend(asked.iter().cloned());
+    all
 }
 
 fn seccomp_of(

@@ -1,6 +1,6 @@
 //! What is mounted in a container, and what of it is hidden or read-only.
 
-use super::{Cgroup, HostFacts, SpecInput};
+use super::{Cgroup, HostFacts, INIT, SpecInput};
 use crate::container::BindMount;
 use crate::{Error, Result};
 use oci_spec::runtime::Mount;
@@ -40,7 +40,7 @@ fn defaults(input: &SpecInput<'_>, facts: &HostFacts) -> Result<Vec<Mount>> {
     if facts.cgroup != Cgroup::V2 {
         cgroup.push("relatime");
     }
-    Ok(vec![
+    let mut mounts = vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
         mount(
             "/dev",
@@ -56,14 +56,25 @@ fn defaults(input: &SpecInput<'_>, facts: &HostFacts) -> Result<Vec<Mount>> {
         ),
         mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", rw]),
         mount("/sys/fs/cgroup", "cgroup", "cgroup", &cgroup),
-        mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
-        mount(
+    ];
+    // Of whichever IPC namespace it is in.
+    mounts.push(mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]));
+    match &input.shared.shm {
+        _ if input.shared.no_shm => {}
+        Some(dir) => mounts.push(mount(
+            "/dev/shm",
+            "bind",
+            &dir.to_string_lossy(),
+            &["rbind", "rprivate"],
+        )),
+        None => mounts.push(mount(
             "/dev/shm",
             "tmpfs",
             "shm",
             &["nosuid", "noexec", "nodev", "mode=1777", &shm],
-        ),
-    ])
+        )),
+    }
+    Ok(mounts)
 }
 
 fn mount(target: &str, typ: &str, source: &str, options: &[&str]) -> Mount {
@@ -99,6 +110,9 @@ fn asked(input: &SpecInput<'_>, facts: &HostFacts) -> Result<Vec<Mount>> {
             mounts.push(mount(target, "bind", &source.to_string_lossy(), &["rbind", "rprivate"]));
         }
     }
+    if let Some(init) = &input.shared.init {
+        mounts.push(mount(INIT, "bind", &init.to_string_lossy(), &["bind", "ro"]));
+    }
     mounts.sort_by_key(|mount| mount.destination().components().count());
     Ok(mounts)
 }
@@ -128,11 +142,11 @@ fn bind_mount(bind: &BindMount, facts: &HostFacts) -> Result<Mount> {
             )));
         }
     };
-    let mut options = vec!["rbind", propagation];
+    let mut options = vec![if bind.non_recursive { "bind" } else { "rbind" }, propagation];
     if bind.read_only {
         options.push("ro");
         // Mounts below it too, where the kernel has mount_setattr(2).
-        if facts.kernel_at_least(5, 12) {
+        if facts.kernel_at_least(5, 12) && !bind.non_recursive && !bind.shallow_read_only {
             options.push("rro");
         }
     }

@@ -17,7 +17,11 @@ pub(super) fn build(
         return Err(Error::invalid("no command specified"));
     }
     let config = input.config;
-    let mut process = bare(input.args, &config.working_dir, config.tty);
+    let mut args = input.args.to_vec();
+    if input.shared.init.is_some() {
+        args.splice(0..0, [super::INIT.to_owned(), "--".to_owned()]);
+    }
+    let mut process = bare(&args, &config.working_dir, config.tty);
     process.set_user(user(&input.user, input.umask));
     process.set_env(Some(env::build(
         &full_hostname(&super::hostname(input), &config.domainname),

@@ -1,9 +1,11 @@
 //! Limits that cgroups keep, checked as Docker checks them.
 
-use super::{HostFacts, SpecInput, Warning};
+use super::{Cgroup, HostFacts, Warning};
 use crate::container::HostConfig;
 use crate::{Error, Result};
-use oci_spec::runtime::{LinuxCpu, LinuxDeviceCgroup, LinuxDeviceType, LinuxMemory, LinuxPids, LinuxResources};
+use oci_spec::runtime::{
+    LinuxCpu, LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType, LinuxMemory, LinuxPids, LinuxResources,
+};
 use std::collections::BTreeSet;
 
 /// Docker's least memory: 6 MiB.
@@ -11,8 +13,7 @@ pub const MIN_MEMORY: i64 = 6 * 1024 * 1024;
 /// Microseconds over which a share of CPU time is counted.
 const PERIOD: u64 = 100_000;
 
-pub(super) fn build(input: &SpecInput<'_>, facts: &HostFacts, warnings: &mut Vec<Warning>) -> Result<LinuxResources> {
-    let host = input.host;
+pub(super) fn build(host: &HostConfig, facts: &HostFacts, warnings: &mut Vec<Warning>) -> Result<LinuxResources> {
     if host.kernel_memory != 0 {
         warnings.push(
             "the kernel memory limit is ignored: such limits are unstable and gone from newer kernels, --memory counts kernel memory too"
@@ -51,10 +52,41 @@ fn memory(host: &HostConfig, facts: &HostFacts, warnings: &mut Vec<Warning>) -> 
     if limit > 0 && reservation > limit {
         return invalid("Minimum memory limit can not be less than memory reservation limit, see usage");
     }
-    if limit == 0 && reservation == 0 {
-        return Ok(None);
-    }
     let mut memory = LinuxMemory::default();
+    let swappiness = host.memory_swappiness.filter(|value| *value != -1);
+    if let Some(value) = swappiness {
+        let Some(percent) = u64::try_from(value).ok().filter(|value| *value <= 100) else {
+            return Err(Error::invalid(format!(
+                "Invalid value: {value}, valid memory swappiness range is 0-100"
+            )));
+        };
+        match facts.cgroup {
+            Cgroup::V2 => warnings.push(
+                "Your kernel does not support memory swappiness capabilities or the cgroup is not mounted. Memory swappiness discarded."
+                    .to_owned(),
+            ),
+            Cgroup::V1 | Cgroup::Hybrid => drop(memory.set_swappiness(Some(percent))),
+        }
+    }
+    if host.oom_kill_disable {
+        match facts.cgroup {
+            Cgroup::V2 => {
+                warnings.push("Your kernel does not support OomKillDisable. OomKillDisable discarded.".to_owned())
+            }
+            Cgroup::V1 | Cgroup::Hybrid => {
+                if limit == 0 {
+                    warnings.push(
+                        "OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources."
+                            .to_owned(),
+                    );
+                }
+                memory.set_disable_oom_killer(Some(true));
+            }
+        }
+    }
+    if limit == 0 && reservation == 0 {
+        return Ok(Some(memory).filter(|memory| *memory != LinuxMemory::default()));
+    }
     memory.set_limit((limit > 0).then_some(limit));
     memory.set_reservation((reservation > 0).then_some(reservation));
     if limit > 0 {
@@ -79,6 +111,7 @@ fn cpu(host: &HostConfig, facts: &HostFacts) -> Result<Option<LinuxCpu>> {
             facts.cpus
         )));
     }
+    quota(host)?;
     if host.cpu_shares < 0 {
         return Err(Error::invalid(format!(
             "invalid CPU shares ({}): value must be a positive integer",
@@ -88,6 +121,8 @@ fn cpu(host: &HostConfig, facts: &HostFacts) -> Result<Option<LinuxCpu>> {
     within("cpuset cpus", "CPUs", &host.cpuset_cpus, &facts.cpuset_cpus)?;
     within("cpuset mems", "memory nodes", &host.cpuset_mems, &facts.cpuset_mems)?;
     let mut cpu = LinuxCpu::default();
+    cpu.set_period(u64::try_from(host.cpu_period).ok().filter(|period| *period > 0));
+    cpu.set_quota((host.cpu_quota != 0).then_some(host.cpu_quota));
     if host.nano_cpus > 0 {
         cpu.set_period(Some(PERIOD));
         cpu.set_quota(Some(host.nano_cpus / (1_000_000_000 / PERIOD.cast_signed())));
@@ -97,6 +132,73 @@ fn cpu(host: &HostConfig, facts: &HostFacts) -> Result<Option<LinuxCpu>> {
     cpu.set_cpus(Some(host.cpuset_cpus.clone()).filter(|text| !text.is_empty()));
     cpu.set_mems(Some(host.cpuset_mems.clone()).filter(|text| !text.is_empty()));
     Ok(Some(cpu).filter(|cpu| *cpu != LinuxCpu::default()))
+}
+
+fn quota(host: &HostConfig) -> Result<()> {
+    let invalid = |text: &str| Err(Error::invalid(text));
+    let (period, quota) = (host.cpu_period, host.cpu_quota);
+    if host.nano_cpus > 0 && period > 0 {
+        return invalid("Conflicting options: Nano CPUs and CPU Period cannot both be set");
+    }
+    if host.nano_cpus > 0 && quota > 0 {
+        return invalid("Conflicting options: Nano CPUs and CPU Quota cannot both be set");
+    }
+    if period != 0 && !(1_000..=1_000_000).contains(&period) {
+        return invalid("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)");
+    }
+    if quota > 0 && quota < 1_000 {
+        return invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)");
+    }
+    Ok(())
+}
+
+/// What cgroups keep of a container, for one that runs.
+pub fn update(host: &HostConfig, facts: &HostFacts) -> Result<(LinuxResources, Vec<Warning>)> {
+    let mut warnings = Vec::new();
+    Ok((build(host, facts, &mut warnings)?, warnings))
+}
+
+/// Reads `c 42:* rmw`.
+pub fn device_rule(text: &str) -> Result<LinuxDeviceCgroup> {
+    let bad = || Error::invalid(format!("invalid device cgroup rule format: '{text}'"));
+    let words: Vec<&str> = text.split(' ').collect();
+    let [typ, numbers, access] = words.as_slice() else {
+        return Err(bad());
+    };
+    let typ = match *typ {
+        "a" => LinuxDeviceType::A,
+        "b" => LinuxDeviceType::B,
+        "c" => LinuxDeviceType::C,
+        _ => return Err(bad()),
+    };
+    let number = |text: &str| match text {
+        "*" => Ok(None),
+        text => text
+            .parse::<u32>()
+            .map(|number| Some(i64::from(number)))
+            .map_err(|_| bad()),
+    };
+    let (major, minor) = numbers.split_once(':').ok_or_else(bad)?;
+    let (major, minor) = (number(major)?, number(minor)?);
+    let odd = access.is_empty() || access.len() > 3 || access.chars().any(|c| !"rwm".contains(c));
+    if odd {
+        return Err(bad());
+    }
+    Ok(rule(true, typ, major, minor, access))
+}
+
+/// Leave to use a device of the host.
+pub fn device_leave(device: &LinuxDevice, permissions: &str) -> Result<LinuxDeviceCgroup> {
+    if permissions.is_empty() || permissions.chars().any(|c| !"rwm".contains(c)) {
+        return Err(Error::invalid(format!("invalid device permissions: {permissions}")));
+    }
+    Ok(rule(
+        true,
+        device.typ(),
+        Some(device.major()),
+        Some(device.minor()),
+        permissions,
+    ))
 }
 
 /// Checks a list such as `0-2,5` against what there is.

@@ -57,6 +57,7 @@ impl Case {
                 NetworkMode::Host => Network::Host,
                 _ => Network::Private,
             },
+            shared: Shared::default(),
             etc: EtcFiles {
                 hosts: Some("/h/hosts".into()),
                 ..EtcFiles::default()

@@ -27,6 +27,17 @@ impl ResolvedUser {
     }
 }
 
+/// A group by name or number, as `--group-add` names it.
+pub fn group(name: &str, groups: Option<&str>) -> Result<u32> {
+    if let Some(entry) = group_entries(groups).into_iter().find(|entry| entry.name == name) {
+        return Ok(entry.gid);
+    }
+    name.parse::<u32>()
+        .ok()
+        .filter(|gid| u64::from(*gid) <= MAX_ID)
+        .ok_or_else(|| Error::invalid(format!("Unable to find group {name}")))
+}
+
 struct PasswdEntry<'a> {
     name: &'a str,
     uid: u32,

@@ -6,6 +6,7 @@ mod write;
 
 use super::rootfs;
 use crate::Engine;
+use crate::difference::place::Place as Shown;
 use bytes::Bytes;
 use gantry_core::{Error, Result};
 use rustix::fs::{AtFlags, FileType, OFlags, Stat};
@@ -79,6 +80,39 @@ impl Engine {
         }
     }
 
+    /// The whole tree of a container as a tar stream, without what is mounted in it.
+    pub async fn export(&self, name: &str) -> Result<TarStream> {
+        let keeper = self.find(name)?;
+        let record = keeper.record();
+        let mounts = self.mounts_of(&record).await?;
+        let at = self.context.mount_point();
+        let (chunks, stream) = mpsc::channel(CHUNKS);
+        self.context
+            .tell(vec![self.context.container_event(
+                &record,
+                "export",
+                Default::default(),
+            )])
+            .await;
+        tokio::spawn(async move {
+            let failure = chunks.clone();
+            let work = move |root: BorrowedFd<'_>| read::archive(root, &locate(root, "/.", false)?, chunks);
+            let written = crate::gate::blocking(move || match Shown::to_read(&mounts) {
+                Shown::Mounts(mounts) => rootfs::with(&at, &mounts, work),
+                Shown::Directory(dir) | Shown::Overlay { upper: dir, .. } => {
+                    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                    let root = rustix::fs::openat(rustix::fs::CWD, &dir, flags, rustix::fs::Mode::empty())
+                        .map_err(|errno| Error::internal(format!("open {}: {errno}", dir.display())))?;
+                    work(root.as_fd())
+                }
+            });
+            if let Err(error) = written.await {
+                let _ = failure.send(Err(error)).await;
+            }
+        });
+        Ok(stream)
+    }
+
     /// Extracts a tar stream into an existing directory of the container; bytes of file content written.
     pub async fn copy_to(&self, name: &str, path: &str, options: CopyTo, tar: mpsc::Receiver<Bytes>) -> Result<u64> {
         let keeper = self.find(name)?;
@@ -95,8 +129,7 @@ impl Engine {
 
     fn in_writable_bind(&self, record: &gantry_core::container::ContainerRecord, path: &str) -> bool {
         record
-            .host
-            .binds
+            .mounts
             .iter()
             .any(|bind| !bind.read_only && std::path::Path::new(path).starts_with(&bind.target))
     }

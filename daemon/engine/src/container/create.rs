@@ -4,13 +4,16 @@ use crate::context::Context;
 use crate::gate::blocking;
 use crate::image::Image;
 use crate::keeper::Keeper;
+use crate::records::Course;
 use crate::{Engine, failpoint, host, names, records};
-use gantry_core::container::{ContainerConfig, ContainerRecord, HostConfig, NetworkMode};
+use gantry_core::container::{ContainerConfig, ContainerRecord, HostConfig, NetworkMode, RestartName};
 use gantry_core::lifecycle::State;
 use gantry_core::network::EndpointSettings;
 use gantry_core::snapshot::SnapshotOptions;
 use gantry_core::spec::Network;
+use gantry_core::volume::NewVolume;
 use gantry_core::{ContainerId, Error, ErrorKind, Result, error::io_kind, spec};
+use gantry_store::Claim;
 use std::collections::BTreeMap;
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
@@ -64,7 +67,7 @@ impl Engine {
         self.ensure_unpacked(&image).await?;
         let context = self.context.clone();
         let id = self.fresh_id();
-        let draft = blocking(move || draft(&context, id, image, request)).await?;
+        let (draft, wanted) = blocking(move || draft(&context, id, image, request)).await?;
         for attempt in 0.. {
             let mut record = draft.clone();
             record.name = if name.is_empty() {
@@ -73,9 +76,15 @@ impl Engine {
                 name.clone()
             };
             let context = self.context.clone();
-            let attempted = blocking(move || build(&context, record)).await;
+            let wanted = wanted.clone();
+            let attempted = blocking(move || build(&context, record, &wanted)).await;
             match attempted {
-                Ok((record, told)) => return Ok(self.begin(record, told)),
+                Ok((record, (told, claims))) => {
+                    let created = self.begin(record, told);
+                    // Its volumes are known to be used from here on.
+                    drop(claims);
+                    return Ok(created);
+                }
                 Err(error) if error.kind() == ErrorKind::Conflict && name.is_empty() && attempt < 20 => {}
                 Err(error) => return Err(error),
             }
@@ -90,7 +99,7 @@ impl Engine {
             id: record.id.clone(),
             warnings: record.warnings.clone(),
         };
-        let keeper = Keeper::begin(self.context.clone(), Arc::new(record), State::Created);
+        let keeper = Keeper::begin(self.context.clone(), Arc::new(record), Course::new(State::Created));
         self.context.registry.insert(keeper);
         self.context.bus.publish(told);
         created
@@ -116,11 +125,25 @@ impl Engine {
 }
 
 /// Merges image and request and checks all that can be checked before anything is made.
-fn draft(context: &Arc<Context>, id: ContainerId, image: Image, request: Asked) -> Result<ContainerRecord> {
+fn draft(
+    context: &Arc<Context>,
+    id: ContainerId,
+    image: Image,
+    request: Asked,
+) -> Result<(ContainerRecord, Vec<NewVolume>)> {
     let Asked { config, host, networks } = request;
     let chain_id = image.chain_id();
     let preset = image.preset()?;
-    let merged = spec::merge::merge(config, preset.as_ref())?;
+    let mut merged = spec::merge::merge(config, preset.as_ref())?;
+    spec::merge::merge_health(&mut merged.healthcheck, image.healthcheck());
+    if let Some(check) = &merged.healthcheck {
+        spec::merge::check_health(check)?;
+    }
+    if host.auto_remove && host.restart.name != RestartName::No {
+        return Err(Error::invalid(
+            "can't create 'AutoRemove' container with restart policy",
+        ));
+    }
     let args = spec::merge::command(&merged)?;
     let mut record = ContainerRecord {
         id: id.clone(),
@@ -135,45 +158,36 @@ fn draft(context: &Arc<Context>, id: ContainerId, image: Image, request: Asked) 
         snapshot_key: id.to_string(),
         warnings: Vec::new(),
         networks,
+        mounts: Vec::new(),
     };
     context.runtime(&record.host.runtime)?;
     super::make::log_config(context, &record)?;
-    check_binds(&record)?;
+    let plan = crate::volume::plan::plan(context, &record)?;
+    record.mounts = plan.mounts;
+    let shared = host::shared::check(context, &mut record)?;
     let warned = super::networking::check(context, &mut record)?;
     let network = match record.host.network_mode {
         NetworkMode::Host => Network::Host,
         _ => Network::Private,
     };
     // The same spec that a start will build, for its errors and warnings; who the user is can wait.
-    let (_, warnings) = host::spec(context, &record, spec::user::ResolvedUser::root(), network)?;
+    let around = host::Around {
+        network,
+        binds: context.volumes.shown(&record),
+        shared,
+    };
+    let (_, warnings) = host::spec(context, &record, spec::user::ResolvedUser::root(), around)?;
     record.warnings = warned;
     record.warnings.extend(warnings);
-    Ok(record)
-}
-
-fn check_binds(record: &ContainerRecord) -> Result<()> {
-    for bind in &record.host.binds {
-        if !bind.target.starts_with('/') || bind.target == "/" {
-            return Err(Error::invalid(format!(
-                "invalid volume specification: '{}:{}': the destination must be an absolute path other than \"/\"",
-                bind.source, bind.target
-            )));
-        }
-        if !bind.source.starts_with('/') {
-            return Err(Error::new(
-                ErrorKind::Unimplemented,
-                format!(
-                    "named volumes are not built yet: \"{}\" is not an absolute path of the host",
-                    bind.source
-                ),
-            ));
-        }
-    }
-    Ok(())
+    Ok((record, plan.wanted))
 }
 
 /// Makes the writable layer, the directory, and then in one batch their records; takes back what was made if a later step fails.
-fn build(context: &Arc<Context>, record: ContainerRecord) -> Result<(ContainerRecord, Vec<crate::events::Event>)> {
+fn build(
+    context: &Arc<Context>,
+    record: ContainerRecord,
+    wanted: &[NewVolume],
+) -> Result<(ContainerRecord, (Vec<crate::events::Event>, Vec<Claim>))> {
     let claim = records::claim_name(context, &record)?;
     failpoint!("engine::create::claimed");
     let parent = (!record.chain_id.is_empty()).then_some(record.chain_id.as_str());
@@ -187,9 +201,10 @@ fn build(context: &Arc<Context>, record: ContainerRecord) -> Result<(ContainerRe
     failpoint!("engine::create::snapshot");
     let written = make_dir(context, &record).and_then(|()| {
         failpoint!("engine::create::files");
+        let brought = context.volumes.bring(context, &record, wanted, &layer)?;
         let event = context.container_event(&record, "create", Default::default());
         // A layer that is not recorded takes itself away.
-        records::create(context, &record, layer, vec![event])
+        records::create(context, &record, layer, brought, vec![event])
     });
     failpoint!("engine::create::recorded");
     drop(claim);

@@ -4,6 +4,7 @@ use crate::Engine;
 use crate::keeper::View;
 use gantry_core::container::ContainerRecord;
 use gantry_core::snapshot::SnapshotService;
+use gantry_core::volume::MountPoint;
 use gantry_core::{Mount, Result};
 use gantry_task::attach::AttachState;
 use std::path::PathBuf;
@@ -25,6 +26,8 @@ pub struct Inspected {
     pub attached: Option<AttachState>,
     pub size: Option<(u64, u64)>,
     pub networks: crate::ContainerNetworks,
+    /// What is mounted in it, with the directories of volumes.
+    pub points: Vec<MountPoint>,
 }
 
 impl Engine {
@@ -58,6 +61,7 @@ impl Engine {
             attached,
             size,
             networks: self.context.networks.of_container(&keeper.record()),
+            points: self.context.volumes.points(&keeper.record()),
         })
     }
 

@@ -17,11 +17,22 @@ impl Engine {
         } else {
             signal::parse(signal)?
         };
+        if ends(number, &keeper.record().config.stop_signal) {
+            keeper.stopped().await;
+        }
         keeper.ask(Event::Kill { signal: number }, Request::Kill).await?;
         if number == nix::libc::SIGKILL {
             // As Docker does: who kills for good finds it dead.
             keeper.until(Some(SEEN_DEAD), |view| !view.state.is_running()).await;
         }
         Ok(())
+    }
+}
+
+/// Whether who sends this signal wants the container to stay away: any does, unless it has a signal of its own for that.
+fn ends(number: i32, stop_signal: &str) -> bool {
+    match signal::parse(stop_signal) {
+        Ok(own) => number == own || number == nix::libc::SIGKILL,
+        Err(_) => true,
     }
 }

@@ -5,13 +5,16 @@ use crate::filters::Filters;
 use crate::gate::blocking;
 use crate::keeper::Keeper;
 use gantry_core::container::ContainerRecord;
+use gantry_core::health::HealthStatus;
 use gantry_core::lifecycle::State;
 use gantry_core::snapshot::SnapshotService;
+use gantry_core::volume::MountPoint;
 use gantry_core::{Error, Result};
 use std::sync::Arc;
 
 const KNOWN: &[&str] = &[
-    "ancestor", "before", "exited", "expose", "id", "label", "name", "network", "publish", "since", "status", "volume",
+    "ancestor", "before", "exited", "expose", "health", "id", "label", "name", "network", "publish", "since", "status",
+    "volume",
 ];
 
 #[derive(Debug, Clone, Default)]
@@ -28,6 +31,9 @@ pub struct ListContainers {
 pub struct Summary {
     pub record: Arc<ContainerRecord>,
     pub state: State,
+    pub health: Option<HealthStatus>,
+    /// What is mounted in it, with the directories of volumes.
+    pub points: Vec<MountPoint>,
     /// Bytes of the writable layer and of the whole tree.
     pub size: Option<(u64, u64)>,
     pub networks: crate::ContainerNetworks,
@@ -49,14 +55,22 @@ impl Engine {
         keepers.sort_by_key(|keeper| std::cmp::Reverse(keeper.record().created_at));
         let mut rows = Vec::new();
         for keeper in keepers {
-            let state = keeper.state();
+            let view = keeper.view();
+            let state = view.state;
             let record = keeper.record();
-            let shown = (everything || state.is_running()) && state != State::Removed;
-            if shown && self.matches(&record, &state, &request.filters, &bounds) {
+            let alive = state.is_running() || matches!(state, State::Restarting { .. });
+            let health = view.health.filter(|_| state.is_running()).map(|health| health.status);
+            let shown = (everything || alive) && state != State::Removed;
+            let well = request
+                .filters
+                .any("health", |value| value == health.map_or("none", HealthStatus::name));
+            if shown && well && self.matches(&record, &state, &request.filters, &bounds) {
                 rows.push(Summary {
                     networks: self.context.networks.of_container(&record),
+                    points: self.context.volumes.points(&record),
                     record,
                     state,
+                    health,
                     size: None,
                 });
             }
@@ -88,7 +102,7 @@ impl Engine {
         let code = state.ended().map(|ended| ended.code);
         let exited = matches!(
             state,
-            State::Exited { .. } | State::Clearing { .. } | State::Dead { .. }
+            State::Exited { .. } | State::Restarting { .. } | State::Clearing { .. } | State::Dead { .. }
         );
         filters.any("id", |value| record.id.as_str().starts_with(value))
             && filters.any("name", |value| name_matches(&record.name, value))
@@ -100,10 +114,9 @@ impl Engine {
             && filters.any("ancestor", |value| self.descends(record, value))
             && filters.any("volume", |value| {
                 record
-                    .host
-                    .binds
+                    .mounts
                     .iter()
-                    .any(|bind| bind.source == value || bind.target == value)
+                    .any(|point| point.name == value || point.source == value || point.target == value)
             })
             && filters.labels(&record.config.labels)
             && bounds

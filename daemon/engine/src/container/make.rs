@@ -40,8 +40,15 @@ fn outfit(context: &Arc<Context>, record: &ContainerRecord) -> Result<(Vec<Mount
     files::write(context, record, &entered.texts)?;
     // From here on an exit record is this run's.
     gantry_task::forget_exits(&context.state_dir(&record.id))?;
-    let user = files::accounts(context, &mounts)?.resolve(&record.config.user)?;
-    let (spec, _) = host::spec(context, record, user, entered.network)?;
+    let accounts = files::accounts(context, &mounts)?;
+    let mut user = accounts.resolve(&record.config.user)?;
+    user.additional_gids.extend(accounts.groups(&record.host.group_add)?);
+    let around = host::Around {
+        network: entered.network,
+        binds: context.volumes.enter(context, record)?,
+        shared: host::shared::find(context, record)?,
+    };
+    let (spec, _) = host::spec(context, record, user, around)?;
     let config = serde_json::to_vec(&spec).map_err(|error| Error::internal(format!("encode the OCI spec: {error}")))?;
     Ok((mounts, config))
 }

@@ -9,12 +9,23 @@ use gantry_core::{ErrorKind, Result};
 /// How often a forced removal kills again what was started meanwhile.
 const TRIES: usize = 5;
 
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RemoveOptions {
+    /// Kill it first if it runs.
+    pub force: bool,
+    /// Its anonymous volumes too.
+    pub volumes: bool,
+}
+
 impl Engine {
-    pub async fn remove(&self, name: &str, force: bool) -> Result<()> {
+    pub async fn remove(&self, name: &str, options: RemoveOptions) -> Result<()> {
         let keeper = self.find(name)?;
+        let RemoveOptions { force, volumes } = options;
         crate::finish(async move {
+            keeper.take_volumes(volumes);
             for attempt in 1.. {
                 if force {
+                    keeper.stopped().await;
                     kill_until_over(&keeper).await?;
                 }
                 settle(&keeper).await;

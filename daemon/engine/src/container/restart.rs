@@ -12,7 +12,7 @@ impl Engine {
         let context = self.context.clone();
         let work = async move {
             keeper.hold(true).await;
-            let stopped = stop(&keeper, &options).await;
+            let stopped = stop(&keeper, &options, false).await;
             let started = match stopped {
                 Ok(_) => match keeper.ask(Event::Start, Request::Start).await {
                     Err(error) if error.kind() == ErrorKind::NotModified => Ok(()),

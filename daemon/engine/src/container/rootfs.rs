@@ -3,6 +3,7 @@
 use crate::Engine;
 use crate::gate::blocking;
 use crate::keeper::Keeper;
+use gantry_core::container::BindMount;
 use gantry_core::error::io_kind;
 use gantry_core::{Error, Mount, Result};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
@@ -89,7 +90,8 @@ impl Engine {
         }
         let record = keeper.record();
         let mut mounts = self.mounts_of(&record).await?;
-        for bind in &record.host.binds {
+        let there = |bind: &BindMount| Path::new(&bind.source).exists();
+        for bind in self.context.volumes.shown(&record).into_iter().filter(there) {
             let access = if bind.read_only { "ro" } else { "rw" };
             mounts.push(Mount {
                 kind: "bind".to_owned(),

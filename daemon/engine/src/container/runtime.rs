@@ -65,7 +65,7 @@ fn program(path: PathBuf, args: Vec<String>) -> Result<Runtime> {
     })
 }
 
-fn on_path(name: &str) -> Option<PathBuf> {
+pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
     if name.contains('/') {
         return Some(PathBuf::from(name)).filter(|path| executable(path));
     }

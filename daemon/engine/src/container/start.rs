@@ -56,6 +56,10 @@ impl Engine {
                     .await;
                 self.endpoint(&keeper).await
             }
+            State::Restarting { .. } => Err(gantry_core::Error::conflict(format!(
+                "container {} is restarting, wait until the container is running before attach",
+                keeper.id()
+            ))),
             State::Created
             | State::Preparing { .. }
             | State::Clearing { .. }

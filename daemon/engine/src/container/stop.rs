@@ -24,7 +24,12 @@ impl Engine {
     /// Whether it ran.
     pub async fn stop(&self, name: &str, options: StopOptions) -> Result<bool> {
         let keeper = self.find(name)?;
-        let ran = stop(&keeper, &options).await?;
+        self.stop_as(&keeper, options, true).await
+    }
+
+    /// `by_hand`: whatever its policy says, it is not run again until somebody starts it.
+    pub(crate) async fn stop_as(&self, keeper: &Arc<Keeper>, options: StopOptions, by_hand: bool) -> Result<bool> {
+        let ran = stop(keeper, &options, by_hand).await?;
         if ran {
             self.context
                 .tell(vec![self.context.container_event(
@@ -48,7 +53,18 @@ fn over(view: &View) -> bool {
 }
 
 /// Stops it and answers whether there was something to stop. It answers when the process has ended.
-pub(super) async fn stop(keeper: &Arc<Keeper>, options: &StopOptions) -> Result<bool> {
+pub(super) async fn stop(keeper: &Arc<Keeper>, options: &StopOptions, by_hand: bool) -> Result<bool> {
+    let waits = matches!(keeper.state(), State::Restarting { .. });
+    if by_hand && (waits || !over(&keeper.view())) {
+        keeper.stopped().await;
+    }
+    if waits && by_hand {
+        let back = |view: &View| !matches!(view.state, State::Restarting { .. });
+        keeper.until(Some(AFTER_KILL), back).await;
+        if over(&keeper.view()) {
+            return Ok(true);
+        }
+    }
     if over(&keeper.view()) {
         return Ok(false);
     }

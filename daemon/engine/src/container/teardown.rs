@@ -5,6 +5,7 @@ use crate::container::make;
 use crate::context::Context;
 use crate::events::Event;
 use crate::gate::blocking;
+use crate::volume::Going;
 use crate::{failpoint, records};
 use gantry_core::container::ContainerRecord;
 use gantry_core::{ContainerId, Error, Result, error::io_kind};
@@ -19,7 +20,15 @@ const SIGKILL: u32 = 9;
 pub(crate) async fn clear(context: &Arc<Context>, id: &ContainerId, shim: Option<Shim>) -> Result<()> {
     clear_task(context, id, shim).await?;
     context.networks.leave(id);
-    Ok(())
+    let (context, id) = (context.clone(), id.clone());
+    blocking(move || {
+        let keeper = context.registry.get(&id);
+        context
+            .volumes
+            .leave(&id, keeper.map(|keeper| keeper.record()).as_deref());
+        Ok(())
+    })
+    .await
 }
 
 async fn clear_task(context: &Arc<Context>, id: &ContainerId, shim: Option<Shim>) -> Result<()> {
@@ -68,17 +77,22 @@ pub(crate) async fn cleanup(context: &Arc<Context>, id: &ContainerId) -> Result<
 /// Takes a container that does not run out of the books, all of it in one batch, and has its files deleted in the background: its
 /// id is never given again, so nobody looks for them under their names. Whatever is mounted among them is noticed before
 /// anything is touched. Answers what is to be told.
-pub(crate) async fn delete(context: &Arc<Context>, record: &Arc<ContainerRecord>) -> Result<Vec<Event>> {
+pub(crate) async fn delete(context: &Arc<Context>, record: &Arc<ContainerRecord>, volumes: bool) -> Result<Vec<Event>> {
     let (worker, subject) = (context.clone(), record.clone());
-    let (told, remains) = blocking(move || {
+    let (told, remains, jobs) = blocking(move || {
         let context = worker;
         refuse_mounted(&context.state_dir(&subject.id)).map_err(from_path)?;
         failpoint!("engine::delete::records");
         let destroyed = context.container_event(&subject, "destroy", Default::default());
-        records::delete(&context, &subject, vec![destroyed])
+        let going = volumes.then(|| context.volumes.going(&context, &subject)).transpose()?;
+        let (told, remains) = records::delete(&context, &subject, going.as_ref(), vec![destroyed])?;
+        failpoint!("engine::delete::recorded");
+        Ok((told, remains, going.map(Going::finish).unwrap_or_default()))
     })
     .await?;
-    failpoint!("engine::delete::recorded");
+    for job in jobs {
+        context.background.hand(job).await;
+    }
     let (dir, what) = (
         context.state_dir(&record.id),
         format!("deleting the files of container {}", record.id),

@@ -24,9 +24,15 @@ impl Engine {
     pub async fn wait(&self, name: &str, condition: WaitFor) -> Result<Waited> {
         let keeper = self.find(name)?;
         let first = keeper.view();
-        let running = |view: &View| view.state.is_running() || matches!(view.state, State::Starting { .. });
+        let busy = |state: &State| matches!(state, State::Starting { .. } | State::Restarting { .. });
+        let running = |view: &View| view.state.is_running() || busy(&view.state);
         let reached = match condition {
-            WaitFor::NotRunning => keeper.until(None, |view| !running(view)).await,
+            // The end of a run is an end, though another follows.
+            WaitFor::NotRunning => {
+                keeper
+                    .until(None, |view| !running(view) || view.exits > first.exits)
+                    .await
+            }
             WaitFor::NextExit => {
                 keeper
                     .until(None, |view| view.exits > first.exits || view.state == State::Removed)

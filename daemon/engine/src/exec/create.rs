@@ -43,6 +43,12 @@ impl Engine {
                 keeper.id()
             )));
         }
+        if matches!(keeper.state(), State::Restarting { .. }) {
+            return Err(Error::conflict(format!(
+                "Container {} is restarting, wait until the container is running",
+                keeper.id()
+            )));
+        }
         let shim = keeper.shim().await?;
         let record = keeper.record();
         let mounts = self.mounts_of(&record).await?;

@@ -87,7 +87,7 @@ fn go_arch(arch: &str) -> &str {
 }
 
 /// Every device node below `/dev`, as `--privileged` gives them; not terminals and not what a container has of its own.
-fn devices(dir: &Path) -> Vec<LinuxDevice> {
+pub(super) fn devices(dir: &Path) -> Vec<LinuxDevice> {
     let mut found = Vec::new();
     let Ok(entries) = fs::read_dir(dir) else { return found };
     for entry in entries.flatten() {
@@ -116,7 +116,7 @@ fn devices(dir: &Path) -> Vec<LinuxDevice> {
     found
 }
 
-fn device(path: &Path, kind: LinuxDeviceType, meta: &fs::Metadata) -> Option<LinuxDevice> {
+pub(super) fn device(path: &Path, kind: LinuxDeviceType, meta: &fs::Metadata) -> Option<LinuxDevice> {
     let (major, minor) = (nix::sys::stat::major(meta.rdev()), nix::sys::stat::minor(meta.rdev()));
     LinuxDeviceBuilder::default()
         .path(path)

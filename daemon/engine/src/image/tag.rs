@@ -29,7 +29,7 @@ impl Engine {
     }
 }
 
-pub(super) fn image_event(action: &str, id: &Digest, name: &str) -> Event {
+pub(crate) fn image_event(action: &str, id: &Digest, name: &str) -> Event {
     let familiar = Reference::parse(name).map_or_else(|_| id.to_string(), |reference| reference.familiar());
     Event::new(
         "image",

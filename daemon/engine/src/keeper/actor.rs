@@ -4,14 +4,16 @@ use super::{Keeper, Message, View};
 use crate::context::Context;
 use crate::events::Event as Told;
 use crate::gate::blocking;
-use crate::records;
-use gantry_core::container::Ended;
+use crate::records::{self, Course};
+use gantry_core::container::{Ended, Tally};
+use gantry_core::health::{Health, HealthStatus, Probe, Schedule};
 use gantry_core::lifecycle::{Effect, Event, Refusal, Request, State, step};
 use gantry_core::{Labels, Result};
 use gantry_task::Shim;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{Instrument, Span, error, info_span};
 
@@ -31,6 +33,11 @@ pub(crate) struct Actor {
     waiting: HashMap<Request, Vec<oneshot::Sender<Result<()>>>>,
     hold: bool,
     retry: Duration,
+    tally: Tally,
+    health: Option<Health>,
+    /// What waits to run it again, and what asks it whether it is well; broken off when they no longer matter.
+    again: Option<tokio::task::AbortHandle>,
+    probing: Option<tokio::task::AbortHandle>,
     /// What is being done beside the actor; dropped (and so broken off) with it.
     pub(super) making: Option<tokio::task::AbortHandle>,
 }
@@ -43,6 +50,10 @@ impl Actor {
         messages: mpsc::Receiver<Message>,
         publish: watch::Sender<View>,
     ) -> Self {
+        let (tally, health) = {
+            let view = publish.borrow();
+            (view.tally, view.health.clone())
+        };
         Self {
             context,
             keeper,
@@ -53,6 +64,10 @@ impl Actor {
             waiting: HashMap::new(),
             hold: false,
             retry: RETRY_FIRST,
+            tally,
+            health,
+            again: None,
+            probing: None,
             making: None,
         }
     }
@@ -72,6 +87,7 @@ impl Actor {
         while let Some(message) = self.messages.recv().await {
             match message {
                 Message::Ask(event, request, reply) => {
+                    self.asked(&event);
                     self.waiting.entry(request).or_default().push(reply);
                     self.apply(event).await;
                 }
@@ -84,6 +100,8 @@ impl Actor {
                     self.shim = Some(shim);
                     self.apply(Event::Prepared { pid }).await;
                 }
+                Message::Stopped => self.stopped().await,
+                Message::Probed(run, probe) => self.probed(run, probe).await,
                 Message::Hold(on) => {
                     self.hold = on;
                     self.remove_if_done().await;
@@ -103,19 +121,28 @@ impl Actor {
     pub(super) async fn apply(&mut self, event: Event) {
         let before = self.state();
         let event = with_beginning(&before, event);
+        let kept = (self.tally, self.health.clone());
         let (mut next, mut effects) = step(before.clone(), event.clone());
         if next != before {
             let told = self.told(&before, &event, &next);
-            if self.is_done(&next) {
-                let (removing, more) = step(next, Event::Remove);
-                next = removing;
+            self.count(&before, &event);
+            let follows = match &next {
+                _ if self.is_done(&next) => Some(Event::Remove),
+                State::Exited { ended } if self.is_wanted(ended) => Some(Event::Backoff),
+                _ => None,
+            };
+            if let Some(follows) = follows {
+                let (further, more) = step(next, follows);
+                next = further;
                 effects.extend(more);
             }
             self.clear_early(&event, &mut effects);
             if let Err(refused) = self.persist(&next, told).await {
+                (self.tally, self.health) = kept;
                 return self.could_not_write(event, refused);
             }
             self.show(&before, next);
+            self.probe_or_not();
         } else {
             self.tell_signal(&effects).await;
         }
@@ -151,7 +178,7 @@ impl Actor {
             || matches!((before, &next), (State::Starting { .. }, State::Clearing { .. }));
         let idle = matches!(
             next,
-            State::Created | State::Exited { .. } | State::Removing { .. } | State::Removed
+            State::Created | State::Exited { .. } | State::Restarting { .. } | State::Removing { .. } | State::Removed
         );
         if idle {
             self.shim = None;
@@ -160,8 +187,9 @@ impl Actor {
             // First, so that who hears of it finds the name free.
             self.context.registry.remove(self.keeper.id());
         }
-        let shim = self.shim.clone();
+        let (shim, tally, health) = (self.shim.clone(), self.tally, self.health.clone());
         self.publish.send_modify(|view| {
+            (view.tally, view.health) = (tally, health);
             view.exits += u64::from(ended);
             if let Some(end) = next.ended() {
                 view.ended = Some(end.clone());
@@ -187,12 +215,21 @@ impl Actor {
             error!(err = %refused, "the container's state could not be written; it is shown as found");
         }
         self.show(&before, next);
+        self.probe_or_not();
+    }
+
+    pub(super) fn course(&self, state: &State) -> Course {
+        Course {
+            state: state.clone(),
+            tally: self.tally,
+            health: self.health.clone(),
+        }
     }
 
     async fn persist(&self, state: &State, told: Vec<Told>) -> Result<()> {
-        let (context, id, state) = (self.context.clone(), self.keeper.id().clone(), state.clone());
+        let (context, id, course) = (self.context.clone(), self.keeper.id().clone(), self.course(state));
         let bus = self.context.clone();
-        let told = blocking(move || records::write_state(&context, &id, &state, told)).await?;
+        let told = blocking(move || records::write_course(&context, &id, &course, told)).await?;
         bus.bus.publish(told);
         Ok(())
     }
@@ -217,14 +254,12 @@ impl Actor {
         let starting = matches!(before, State::Starting { .. });
         match (event, next) {
             (Event::Started { .. }, State::Running { .. }) => {
-                told.extend(self.context.networks.told(self.keeper.id(), "connect"));
-                told.push(self.event("start", []));
+                told.extend(self.beginning());
             }
             (Event::PauseDone { ok: true }, State::Paused { .. }) => told.push(self.event("pause", [])),
             (Event::ResumeDone { ok: true }, State::Running { .. }) => told.push(self.event("unpause", [])),
             (Event::Exit { ended }, State::Clearing { .. }) if starting => {
-                told.extend(self.context.networks.told(self.keeper.id(), "connect"));
-                told.push(self.event("start", []));
+                told.extend(self.beginning());
                 told.extend(self.death(ended));
             }
             (Event::Exit { ended }, State::Clearing { .. }) if before.is_running() => told.extend(self.death(ended)),
@@ -232,6 +267,13 @@ impl Actor {
             (Event::Kill { signal }, _) => told.push(self.event("kill", [("signal".to_owned(), signal.to_string())])),
             _ => {}
         }
+        told
+    }
+
+    fn beginning(&self) -> Vec<Told> {
+        let mut told = self.context.volumes.told(&self.keeper.record(), "mount");
+        told.extend(self.context.networks.told(self.keeper.id(), "connect"));
+        told.push(self.event("start", []));
         told
     }
 
@@ -249,7 +291,142 @@ impl Actor {
         }
         told.push(self.context.container_event(&self.keeper.record(), "die", attributes));
         told.extend(self.context.networks.told(self.keeper.id(), "disconnect"));
+        if ended.started_at.is_some() {
+            told.extend(self.context.volumes.told(&self.keeper.record(), "unmount"));
+        }
         told
+    }
+
+    /// Who starts it begins anew, whatever its policy did before.
+    fn asked(&mut self, event: &Event) {
+        let rests = matches!(
+            self.state(),
+            State::Created | State::Exited { .. } | State::Restarting { .. } | State::Clearing { .. }
+        );
+        if rests && matches!(event, Event::Start | Event::Prepare) {
+            self.tally = Tally::default();
+        }
+    }
+
+    /// Keeps count of runs, and begins and ends the account of a run's health.
+    fn count(&mut self, before: &State, event: &Event) {
+        match event {
+            Event::Started { .. } => {
+                let check = &self.keeper.record().config.healthcheck;
+                self.health = check
+                    .as_ref()
+                    .filter(|check| check.is_some())
+                    .map(|_| Health::default());
+            }
+            Event::Exit { ended } if before.is_running() || matches!(before, State::Starting { .. }) => {
+                let ran = ended
+                    .started_at
+                    .and_then(|began| ended.finished_at.duration_since(began).ok());
+                self.tally.ended(ran.unwrap_or_default());
+                if let Some(health) = &mut self.health {
+                    health.status = HealthStatus::Unhealthy;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether its policy wants another run after one that ended so; if it does, that is counted.
+    fn is_wanted(&mut self, ended: &Ended) -> bool {
+        let record = self.keeper.record();
+        let policy = &record.host.restart;
+        let wanted = ended.started_at.is_some()
+            && !self.hold
+            && !self.context.closing.load(Ordering::Relaxed)
+            && policy.again(ended.code, self.tally.stopped, self.tally.restarts);
+        self.tally.restarts += u32::from(wanted);
+        wanted
+    }
+
+    /// Somebody stops it. A kill of the daemon does not lose that.
+    async fn stopped(&mut self) {
+        self.tally.stopped = true;
+        if matches!(self.state(), State::Restarting { .. }) {
+            return self.apply(Event::GiveUp).await;
+        }
+        self.note().await;
+    }
+
+    /// Writes down what is known of it beside its state, and shows it.
+    pub(super) async fn note(&mut self) {
+        let (context, id, course) = (
+            self.context.clone(),
+            self.keeper.id().clone(),
+            self.course(&self.state()),
+        );
+        if let Err(error) = blocking(move || records::note_course(&context, &id, &course)).await {
+            error!(err = %error, "what is known of the container could not be written");
+        }
+        let (tally, health) = (self.tally, self.health.clone());
+        self.publish
+            .send_modify(|view| (view.tally, view.health) = (tally, health));
+    }
+
+    /// Takes what a probe said, unless it was of a former run.
+    async fn probed(&mut self, run: SystemTime, probe: Probe) {
+        let state = self.state();
+        let (Some(began), Some(health)) = (state.started_at().filter(|_| state.is_running()), &mut self.health) else {
+            return;
+        };
+        if began != run {
+            return;
+        }
+        let ran = probe.end.duration_since(began).unwrap_or_default();
+        let record = self.keeper.record();
+        let Some(check) = &record.config.healthcheck else {
+            return;
+        };
+        let changed = health.take(probe, &Schedule::of(check), ran);
+        let status = health.status.name();
+        self.note().await;
+        if changed {
+            let told = self.event(&format!("health_status: {status}"), []);
+            self.context.tell(vec![told]).await;
+        }
+    }
+
+    /// Asks a running container whether it is well; leaves any other alone.
+    pub(super) fn probe_or_not(&mut self) {
+        let state = self.state();
+        let runs = matches!(state, State::Running { .. });
+        if !runs {
+            if let Some(probing) = self.probing.take() {
+                probing.abort();
+            }
+            return;
+        }
+        let record = self.keeper.record();
+        let check = record.config.healthcheck.as_ref().filter(|check| check.is_some());
+        if let (Some(check), Some(began), None) = (check, state.started_at(), &self.probing) {
+            if self.health.is_none() {
+                self.health = Some(Health::default());
+            }
+            let (engine, keeper, inbox) = (self.context.clone(), self.keeper.clone(), self.inbox.clone());
+            let work = super::probe::watch(engine, keeper, inbox, check.clone(), began);
+            self.probing = Some(tokio::spawn(work.in_current_span()).abort_handle());
+        }
+    }
+
+    /// Has it run again after the pause that its last runs have come to.
+    pub(super) fn again_later(&mut self) {
+        if let Some(again) = self.again.take() {
+            again.abort();
+        }
+        let (inbox, pause) = (self.inbox.clone(), Duration::from_millis(self.tally.pause));
+        let mut opened = self.context.opened.subscribe();
+        let wait = async move {
+            tokio::time::sleep(pause).await;
+            // It ends with the engine, and nothing is started then.
+            if opened.wait_for(|opened| *opened).await.is_ok() {
+                let _ = inbox.send(Message::News(Event::Again)).await;
+            }
+        };
+        self.again = Some(tokio::spawn(wait).abort_handle());
     }
 
     pub(super) fn answer(&mut self, request: Request, result: &Result<(), Refusal>) {
@@ -330,6 +507,9 @@ fn request_of(event: &Event) -> Option<Request> {
         | Event::Gone
         | Event::Stuck { .. }
         | Event::Expired
-        | Event::Retry => None,
+        | Event::Retry
+        | Event::Backoff
+        | Event::Again
+        | Event::GiveUp => None,
     }
 }

@@ -27,6 +27,7 @@ impl Actor {
             Effect::Delete => self.delete(),
             Effect::RetryLater => self.retry_later(),
             Effect::ExpireLater => self.expire_later(),
+            Effect::AgainLater => self.again_later(),
             Effect::Done(request) => self.answer(request, &Ok(())),
             Effect::Refuse(request, why) => self.answer(request, &Err(why)),
         }
@@ -178,9 +179,10 @@ impl Actor {
 
     fn delete(&self) {
         let (context, record) = (self.context.clone(), self.keeper.record());
+        let volumes = self.keeper.takes_volumes() || record.host.auto_remove;
         self.beside(async move {
             failpoint!("engine::delete");
-            match teardown::delete(&context, &record).await {
+            match teardown::delete(&context, &record, volumes).await {
                 Ok(told) => Message::Deleted(told),
                 Err(error) => {
                     warn!(err = %error, "the container could not be removed yet");

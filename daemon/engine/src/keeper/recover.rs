@@ -18,6 +18,8 @@ impl Actor {
             if state.may_hold_resources() {
                 let (shim, event) = self.look(&state).await;
                 self.recovered(shim, event).await;
+            } else if matches!(state, State::Restarting { .. }) {
+                self.perform(Effect::AgainLater);
             }
         };
         found.instrument(span).await;
@@ -36,6 +38,7 @@ impl Actor {
             | State::Paused { .. }
             | State::Resuming { .. }
             | State::Exited { .. }
+            | State::Restarting { .. }
             | State::Removed => {}
         }
         match make::reunion(&self.context, self.keeper.id()).await {
@@ -85,6 +88,7 @@ impl Actor {
             | State::Paused { .. }
             | State::Resuming { .. }
             | State::Exited { .. }
+            | State::Restarting { .. }
             | State::Removed => {}
         }
     }

@@ -44,6 +44,7 @@ fn status(state: &State) -> Option<ProcessStatus> {
         | State::Preparing { .. }
         | State::Clearing { ended: None, .. }
         | State::Exited { .. }
+        | State::Restarting { .. }
         | State::Removing { .. }
         | State::Dead { .. }
         | State::Removed => None,

@@ -92,7 +92,7 @@ fn image(
 }
 
 /// Stores a manifest of our making.
-pub(super) fn put_manifest(blobs: &Blobs, manifest: Manifest) -> Result<Descriptor> {
+pub(crate) fn put_manifest(blobs: &Blobs, manifest: Manifest) -> Result<Descriptor> {
     let bytes = serde_json::to_vec(&manifest).expect("maps have text keys, so it serialises");
     let digest = Hasher::of(Algorithm::Sha256, &bytes);
     let target = Descriptor::new(media::OCI_MANIFEST, digest, bytes.len() as u64);

@@ -12,7 +12,8 @@ use crate::error::Result;
 use crate::record::Batch;
 use gantry_core::meta::Happening;
 use gantry_core::snapshot::{SnapshotKind, SnapshotOptions, Usage};
-use gantry_core::{LeaseId, Namespace};
+use gantry_core::{LeaseId, Mount, Namespace};
+use gantry_snapshots_api::Access;
 use std::sync::Arc;
 
 impl SnapshotStore {
@@ -114,6 +115,15 @@ impl Made {
 
     pub(super) fn parents(&self) -> &[u64] {
         &self.layer.parents
+    }
+
+    /// Mounts that show it, before it is recorded.
+    pub fn mounts(&self) -> Result<Vec<Mount>> {
+        let options = self.snapshot.options().map_err(failed("mount", &self.key))?;
+        self.inner
+            .backend(&self.snapshotter)?
+            .mounts(self.snapshot.id, &self.layer.parents, Access::ReadWrite, &options)
+            .map_err(failed("mount", &self.key))
     }
 
     /// Puts the rows of the snapshot into a batch.

@@ -3,10 +3,13 @@
 
 mod containers;
 mod images;
+mod lent;
 mod networks;
+mod pruning;
 mod registry;
 mod shared;
 mod stage;
+mod volumes;
 
 use serde_json::Value;
 use stage::{Case, Stage};
@@ -88,6 +91,8 @@ fn every_command_and_flag_succeeds_and_fails() {
     cases.extend(containers::cases());
     cases.extend(images::cases());
     cases.extend(networks::cases());
+    cases.extend(pruning::cases());
+    cases.extend(volumes::cases());
 
     let all = listed(&stage);
     let of = |succeeds: bool| keys(cases.iter().filter(|case| case.succeeds == succeeds));

@@ -1,10 +1,11 @@
 //! The flags that `create` and `run` share: every case is run through both.
 
+use crate::lent;
 use crate::stage::{Case, IMAGE, LIMIT, Stage, bad, good};
 use gantry_e2e::eventually;
 
 /// What a flag's effect is seen by.
-enum See {
+pub enum See {
     /// The script in the container prints this.
     Inside(&'static str, &'static str),
     /// The template says this of the container.
@@ -13,7 +14,7 @@ enum See {
 }
 use See::{By, Inside, Told};
 
-struct Row {
+pub struct Row {
     flag: &'static str,
     set: &'static [&'static str],
     see: See,
@@ -21,7 +22,7 @@ struct Row {
     says: &'static str,
 }
 
-const fn row(
+pub const fn row(
     flag: &'static str,
     set: &'static [&'static str],
     see: See,
@@ -38,8 +39,8 @@ const fn row(
 }
 
 const CAPS: &str = "grep CapEff /proc/self/status | tr -d ' \\t'";
-const BOOL: &str = "strconv.ParseBool: parsing \"x\": invalid syntax";
-const INT: &str = "strconv.ParseInt: parsing \"x\": invalid syntax";
+pub const BOOL: &str = "strconv.ParseBool: parsing \"x\": invalid syntax";
+pub const INT: &str = "strconv.ParseInt: parsing \"x\": invalid syntax";
 const SIZE: &str = "invalid size: 'x'";
 
 static ROWS: &[Row] = &[
@@ -403,7 +404,7 @@ const VERBS: [&str; 2] = ["create", "run"];
 pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for verb in VERBS {
-        for row in ROWS {
+        for row in ROWS.iter().chain(lent::ROWS) {
             cases.push(good(verb, row.flag, move |stage| sees(stage, verb, row)));
             cases.push(wrong(verb, row));
         }
@@ -444,7 +445,7 @@ fn wrong(verb: &'static str, row: &'static Row) -> Case {
     args.extend(row.wrong);
     args.extend([IMAGE, "true"]);
     // What is no value at all: 125 for both; what the daemon refuses: 125 for `run` and 1 for `create`, as docker.
-    let code = if verb == "run" || PARSED.contains(&row.flag) {
+    let code = if verb == "run" || (PARSED.contains(&row.flag) || lent::PARSED.contains(&row.flag)) {
         125
     } else {
         1

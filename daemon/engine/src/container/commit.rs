@@ -1,0 +1,136 @@
+//! Commit: a container's changes and configuration become an image.
+
+use crate::gate::blocking;
+use crate::image::ImageRecord;
+use crate::image::tag::image_event;
+use crate::{Engine, records};
+use gantry_core::container::{ContainerConfig, ContainerRecord};
+use gantry_core::lifecycle::{Event, Request, State};
+use gantry_core::reference::Reference;
+use gantry_core::{Digest, Error, Labels, Result};
+use gantry_image::{Commit, CommitOf, Healthcheck, RunConfig};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use tracing::warn;
+
+#[derive(Debug, Clone, Default)]
+pub struct CommitContainer {
+    pub container: String,
+    /// Empty = no name.
+    pub reference: String,
+    pub author: String,
+    pub message: String,
+    /// Dockerfile instructions.
+    pub changes: Vec<String>,
+    /// Freeze it meanwhile, if it runs.
+    pub pause: bool,
+    /// What the image presets; `None` = as the container has it.
+    pub config: Option<ContainerConfig>,
+}
+
+impl Engine {
+    /// The id of the new image.
+    pub async fn commit(&self, request: CommitContainer) -> Result<Digest> {
+        let keeper = self.find(&request.container)?;
+        let reference = match request.reference.as_str() {
+            "" => None,
+            text => Some(named(text)?),
+        };
+        let record = keeper.record();
+        if matches!(
+            keeper.state(),
+            State::Removing { .. } | State::Dead { .. } | State::Removed
+        ) {
+            return Err(Error::conflict(format!(
+                "You cannot commit container {} which is being removed",
+                keeper.id()
+            )));
+        }
+        let engine = self.clone();
+        crate::finish(async move {
+            let pause = request.pause && matches!(keeper.state(), State::Running { .. });
+            if pause {
+                keeper.ask(Event::Pause, Request::Pause).await?;
+            }
+            let made = engine.commit_of(&record, &request).await;
+            if pause && let Err(error) = keeper.ask(Event::Resume, Request::Resume).await {
+                warn!(container = %keeper.id(), err = %error, "the container stays frozen after its commit");
+            }
+            let image = made?;
+            let name = match &reference {
+                Some(reference) => ImageRecord::new(reference.to_string(), image.target.clone()),
+                None => ImageRecord::dangling(image.target.clone()),
+            };
+            let mut extra = Labels::from([("imageID".to_owned(), image.id.to_string())]);
+            if let Some(reference) = &reference {
+                extra.insert("imageRef".to_owned(), reference.familiar());
+            }
+            let mut events = Vec::new();
+            if reference.is_some() {
+                events.push(image_event("tag", &image.id, &name.name));
+            }
+            events.push(engine.context.container_event(&record, "commit", extra));
+            let context = engine.context.clone();
+            let told = blocking(move || records::name_image(&context, name, events)).await?;
+            engine.context.bus.publish(told);
+            Ok(image.id)
+        })
+        .await
+    }
+
+    async fn commit_of(&self, record: &ContainerRecord, request: &CommitContainer) -> Result<gantry_image::Pulled> {
+        let base = self.image(&record.image_id.to_string()).await?;
+        let of = CommitOf {
+            base: base.target.clone(),
+            snapshotter: record.snapshotter.clone(),
+            snapshot: record.snapshot_key.clone(),
+            parent: (!record.chain_id.is_empty()).then(|| record.chain_id.clone()),
+        };
+        let preset = request.config.as_ref().unwrap_or(&record.config);
+        let commit = Commit {
+            author: request.author.clone(),
+            message: request.message.clone(),
+            created_by: record.args.join(" "),
+            config: preset_of(preset, &base.config.config),
+            changes: request.changes.clone(),
+        };
+        self.context.images.commit(&self.context.namespace, of, commit).await
+    }
+}
+
+fn named(text: &str) -> Result<Reference> {
+    let reference = Reference::parse(text)?;
+    if reference.digest().is_some() {
+        return Err(Error::invalid("cannot import digest reference"));
+    }
+    Ok(reference.or_latest())
+}
+
+/// A container's configuration as an image presets it.
+fn preset_of(config: &ContainerConfig, base: &RunConfig) -> RunConfig {
+    let set =
+        |paths: &[String]| -> BTreeMap<String, Value> { paths.iter().map(|path| (path.clone(), json!({}))).collect() };
+    RunConfig {
+        user: config.user.clone(),
+        exposed_ports: set(&config.exposed_ports),
+        env: config.env.clone(),
+        entrypoint: config.entrypoint.clone(),
+        cmd: Some(config.cmd.clone()).filter(|cmd| !cmd.is_empty()),
+        volumes: set(&config.volumes),
+        working_dir: config.working_dir.clone(),
+        labels: config.labels.clone(),
+        stop_signal: config.stop_signal.clone(),
+        stop_timeout: config.stop_timeout.map(i64::from),
+        healthcheck: config.healthcheck.as_ref().map(|check| Healthcheck {
+            test: check.test.clone(),
+            interval: check.interval,
+            timeout: check.timeout,
+            start_period: check.start_period,
+            start_interval: check.start_interval,
+            retries: check.retries,
+        }),
+        on_build: base.on_build.clone(),
+        shell: base.shell.clone(),
+        other: base.other.clone(),
+    }
+}

@@ -1,0 +1,195 @@
+//! What a container has of the host or of other containers: namespaces, memory, devices, the init program.
+
+use super::facts;
+use crate::container::runtime::on_path;
+use crate::context::Context;
+use gantry_core::container::{ContainerRecord, DeviceMapping};
+use gantry_core::spec::resources::{device_leave, device_rule};
+use gantry_core::spec::{Share, Shared};
+use gantry_core::{Error, Result};
+use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+/// The program that reaps for the user's, as Docker calls it.
+const INIT: &str = "docker-init";
+/// Docker's `/dev/shm`.
+const SHM_SIZE: i64 = 64 << 20;
+
+/// Checks what is asked for, puts ids for names of containers, and answers what a spec needs to be tried.
+pub fn check(context: &Context, record: &mut ContainerRecord) -> Result<Shared> {
+    for mode in [&mut record.host.pid_mode, &mut record.host.ipc_mode] {
+        if let Some(name) = mode.strip_prefix("container:") {
+            let other = context.registry.find(name)?;
+            *mode = format!("container:{}", other.id());
+        }
+    }
+    let host = &record.host;
+    let mut shared = Shared {
+        pid: mode("PID", &host.pid_mode, &["private"])?,
+        ipc: mode("IPC", &host.ipc_mode, &["private", "shareable", "none"])?,
+        uts: mode("UTS", &host.uts_mode, &[])?,
+        no_shm: host.ipc_mode == "none",
+        ..Shared::default()
+    };
+    if matches!(shared.uts, Share::Path(_)) {
+        return Err(Error::invalid(format!("invalid UTS mode: {}", host.uts_mode)));
+    }
+    if shared.uts == Share::Host && !(record.config.hostname.is_empty() && record.config.domainname.is_empty()) {
+        return Err(Error::invalid("conflicting options: hostname and the UTS mode"));
+    }
+    for rule in &host.device_cgroup_rules {
+        shared.device_rules.push(device_rule(rule)?);
+    }
+    for device in &host.devices {
+        let permissions = permissions(device);
+        if permissions.chars().any(|c| !"rwm".contains(c)) {
+            return Err(Error::invalid(format!("invalid device permissions: {permissions}")));
+        }
+    }
+    if host.init == Some(true) {
+        shared.init = Some(init()?);
+    }
+    Ok(shared)
+}
+
+fn mode(what: &str, text: &str, known: &[&str]) -> Result<Share> {
+    match text {
+        "" => Ok(Share::Private),
+        "host" => Ok(Share::Host),
+        text if known.contains(&text) => Ok(Share::Private),
+        text => match text.strip_prefix("container:") {
+            Some(id) if !id.is_empty() => Ok(Share::Path(PathBuf::from(id))),
+            _ => Err(Error::invalid(format!("invalid {what} mode: {text}"))),
+        },
+    }
+}
+
+/// What is there at this moment, for a container that is about to be made.
+pub fn find(context: &Context, record: &ContainerRecord) -> Result<Shared> {
+    let host = &record.host;
+    let mut shared = Shared {
+        pid: joined(context, "PID", "pid", mode("PID", &host.pid_mode, &["private"])?)?,
+        uts: mode("UTS", &host.uts_mode, &[])?,
+        no_shm: host.ipc_mode == "none",
+        ..Shared::default()
+    };
+    let ipc = mode("IPC", &host.ipc_mode, &["private", "shareable", "none"])?;
+    match (&ipc, host.ipc_mode.as_str()) {
+        (Share::Host, _) => shared.shm = Some(PathBuf::from("/dev/shm")),
+        (Share::Path(id), _) => shared.shm = Some(memory_of(context, id)?),
+        (Share::Private, "shareable") => {
+            let size = [host.shm_size, context.config.shm_size, SHM_SIZE]
+                .into_iter()
+                .find(|size| *size > 0);
+            shared.shm = Some(context.volumes.shared_memory(&record.id, size.unwrap_or(SHM_SIZE))?);
+        }
+        (Share::Private, _) => {}
+    }
+    shared.ipc = joined(context, "IPC", "ipc", ipc)?;
+    for rule in &host.device_cgroup_rules {
+        shared.device_rules.push(device_rule(rule)?);
+    }
+    for mapping in &host.devices {
+        for device in devices(mapping)? {
+            shared.device_rules.push(device_leave(&device, permissions(mapping))?);
+            shared.devices.push(device);
+        }
+    }
+    if host.init == Some(true) {
+        shared.init = Some(init()?);
+    }
+    Ok(shared)
+}
+
+/// The namespace of another container, that must run.
+fn joined(context: &Context, what: &str, file: &str, share: Share) -> Result<Share> {
+    let Share::Path(id) = share else { return Ok(share) };
+    let id = id.to_string_lossy();
+    let state = context.registry.find(&id)?.state();
+    match state.pid().filter(|_| state.is_running()) {
+        Some(pid) => Ok(Share::Path(PathBuf::from(format!("/proc/{pid}/ns/{file}")))),
+        None => Err(Error::conflict(format!(
+            "cannot join {what} of a non running container: {id}"
+        ))),
+    }
+}
+
+fn memory_of(context: &Context, id: &Path) -> Result<PathBuf> {
+    let id = id.to_string_lossy();
+    let other = context.registry.find(&id)?;
+    match other.record().host.ipc_mode.as_str() {
+        "host" => return Ok(PathBuf::from("/dev/shm")),
+        "shareable" => {}
+        _ => {
+            return Err(Error::conflict(format!(
+                "can't join IPC of container {id}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)"
+            )));
+        }
+    }
+    context
+        .volumes
+        .memory_of(other.id())
+        .ok_or_else(|| Error::conflict(format!("cannot join IPC of a non running container: {id}")))
+}
+
+fn permissions(mapping: &DeviceMapping) -> &str {
+    match mapping.permissions.as_str() {
+        "" => "rwm",
+        given => given,
+    }
+}
+
+/// The device that is meant, or all of a directory.
+fn devices(mapping: &DeviceMapping) -> Result<Vec<LinuxDevice>> {
+    let failed = |why: &dyn std::fmt::Display| {
+        Error::invalid(format!(
+            "error gathering device information while adding custom device \"{}\": {why}",
+            mapping.host
+        ))
+    };
+    let path = std::fs::canonicalize(&mapping.host).map_err(|_| failed(&"no such file or directory"))?;
+    let place = match mapping.container.as_str() {
+        "" => mapping.host.as_str(),
+        other => other,
+    };
+    let meta = std::fs::symlink_metadata(&path).map_err(|error| failed(&error))?;
+    let kind = meta.file_type();
+    let found = if kind.is_dir() {
+        facts::devices(&path)
+    } else {
+        let typ = match (kind.is_block_device(), kind.is_char_device()) {
+            (true, _) => LinuxDeviceType::B,
+            (_, true) => LinuxDeviceType::C,
+            _ => return Err(failed(&"not a device node")),
+        };
+        facts::device(&path, typ, &meta).into_iter().collect()
+    };
+    if found.is_empty() {
+        return Err(failed(&"not a device node"));
+    }
+    Ok(found
+        .into_iter()
+        .map(|mut device| {
+            let below = device
+                .path()
+                .strip_prefix(&path)
+                .map(Path::to_owned)
+                .unwrap_or_default();
+            let inside = match below.as_os_str().is_empty() {
+                true => PathBuf::from(place),
+                false => Path::new(place).join(below),
+            };
+            device.set_path(inside);
+            device
+        })
+        .collect())
+}
+
+fn init() -> Result<PathBuf> {
+    on_path(INIT).and_then(|path| path.canonicalize().ok()).ok_or_else(|| {
+        Error::invalid(format!(
+            "no init program: {INIT} is not found on the daemon's PATH; install tini, or leave --init out"
+        ))
+    })
+}
