@@ -55,6 +55,7 @@ impl pb::containers_server::Containers for Fake {
     type LogsStream = tokio_stream::Iter<std::vec::IntoIter<Result<pb::LogEntry, Status>>>;
     type StatsStream = tokio_stream::Iter<std::vec::IntoIter<Result<pb::StatsSample, Status>>>;
     type CopyFromStream = tokio_stream::Iter<std::vec::IntoIter<Result<pb::CopyFromResponse, Status>>>;
+    type ExportStream = tokio_stream::Iter<std::vec::IntoIter<Result<pb::ExportChunk, Status>>>;
 
     async fn create(&self, request: Request<pb::CreateContainerRequest>) -> Answer<pb::CreateContainerResponse> {
         let image = request.into_inner().config.unwrap_or_default().image;
@@ -108,6 +109,10 @@ impl pb::containers_server::Containers for Fake {
         Err(Status::unimplemented("stats"))
     }
 
+    async fn export(&self, _: Request<pb::ExportContainerRequest>) -> Answer<Self::ExportStream> {
+        Err(Status::unimplemented("export"))
+    }
+
     async fn copy_from(&self, _: Request<pb::CopyFromRequest>) -> Answer<Self::CopyFromStream> {
         let mut archive = tar::Builder::new(Vec::new());
         let mut header = tar::Header::new_gnu();
@@ -146,6 +151,9 @@ impl pb::containers_server::Containers for Fake {
         ports(pb::PortsRequest) -> pb::PortsResponse;
         stat_path(pb::StatPathRequest) -> pb::PathStat;
         copy_to(tonic::Streaming<pb::CopyToRequest>) -> pb::CopyToResponse;
+        update(pb::UpdateContainerRequest) -> pb::UpdateContainerResponse;
+        commit(pb::CommitContainerRequest) -> pb::CommitContainerResponse;
+        prune(pb::PruneContainersRequest) -> pb::Pruned;
     }
 }
 
@@ -204,6 +212,7 @@ impl pb::images_server::Images for Fake {
         history(pb::HistoryRequest) -> pb::HistoryResponse;
         tag(pb::TagImageRequest) -> pb::TagImageResponse;
         remove(pb::RemoveImageRequest) -> pb::RemoveImageResponse;
+        prune(pb::PruneImagesRequest) -> pb::PruneImagesResponse;
     }
 }
 

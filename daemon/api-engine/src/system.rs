@@ -118,7 +118,7 @@ fn info(engine: &Engine, found: Info) -> wire::InfoResponse {
         warnings: found.warnings,
         labels: config.labels.clone(),
         insecure_registries: config.insecure_registries.clone(),
-        log_drivers: vec!["json-file".to_owned(), "none".to_owned()],
+        log_drivers: vec!["json-file".to_owned(), "local".to_owned(), "none".to_owned()],
         system_time: Some(time::out(SystemTime::now())),
     }
 }

@@ -71,7 +71,13 @@ impl Volumes {
     }
 
     fn claim(&self, name: &str) -> Result<Claim> {
-        Ok(self.store.claim(claim_key(name), CLAIM)?)
+        Ok(self.store.claim(format!("volume/{name}"), CLAIM)?)
+    }
+
+    /// Several at once, in one order for everybody.
+    fn claim_each<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<Vec<Claim>> {
+        let names: BTreeSet<&str> = names.collect();
+        names.into_iter().map(|name| self.claim(name)).collect()
     }
 
     pub fn get(&self, name: &str) -> Option<Arc<VolumeRecord>> {
@@ -114,10 +120,6 @@ impl Volumes {
             crate::container::teardown::remove_tree(&aside)
         })
     }
-}
-
-fn claim_key(name: &str) -> String {
-    format!("volume/{name}")
 }
 
 fn make_dir(path: &Path, mode: u32) -> Result<()> {

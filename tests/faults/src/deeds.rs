@@ -13,9 +13,38 @@ pub(crate) const LOADED: &str = "loaded:1";
 /// A run whose shim is killed.
 const ORPHANED: [&str; 7] = ["run", "-d", "--name", CONTAINER, "busybox", "sleep", "2000"];
 
+/// A volume that is mounted while it is used.
+const MEMORY: [&str; 9] = [
+    "volume",
+    "create",
+    "-o",
+    "type=tmpfs",
+    "-o",
+    "device=tmpfs",
+    "-o",
+    "o=size=1m",
+    "memory",
+];
+/// A run with volumes of every kind: one that is filled, a part of it, one that is mounted, one without a name.
+const LADEN: [&str; 13] = [
+    "run",
+    "-d",
+    "--name",
+    CONTAINER,
+    "--mount",
+    "type=volume,source=cargo,target=/etc",
+    "--mount",
+    "type=volume,source=cargo,target=/part,volume-subpath=passwd",
+    "--volume=memory:/memory",
+    "--volume=/anonymous",
+    "busybox",
+    "sleep",
+    "1000",
+];
+
 /// Everything, with no mind to what fails; ends as soon as the daemon has. Whether it has.
 pub fn life(house: &mut House, props: &Props) -> bool {
-    let steps: [(&[&str], &[u8]); 13] = [
+    let steps: [(&[&str], &[u8]); 18] = [
         (&["import", "-", IMPORTED], busybox_tar()),
         (&["load"], &props.archive),
         (&["pull", &props.remote], b""),
@@ -28,6 +57,11 @@ pub fn life(house: &mut House, props: &Props) -> bool {
         (&["rm", "-f", CONTAINER], b""),
         (&ORPHANED, b""),
         (&["rm", "-f", CONTAINER], b""),
+        (&MEMORY, b""),
+        (&LADEN, b""),
+        (&["rm", "-fv", CONTAINER], b""),
+        (&["volume", "rm", "cargo"], b""),
+        (&["volume", "rm", "memory"], b""),
         (&["rmi", IMPORTED, LOADED, &props.remote], b""),
     ];
     for (args, input) in steps {
@@ -83,13 +117,17 @@ pub fn repeat(house: &House, props: &Props) {
             runs_once(house, CONTAINER);
             gantry.ok(&["stop", "-t", "0", CONTAINER]);
         }
-        gantry.ok(&["rm", "-f", CONTAINER]);
+        gantry.ok(&["rm", "-fv", CONTAINER]);
     }
     gantry.ok(&["create", "--name", CONTAINER, "busybox", "sleep", "1000"]);
     gantry.ok(&["start", CONTAINER]);
     runs_once(house, CONTAINER);
     gantry.ok(&["stop", "-t", "0", CONTAINER]);
     gantry.ok(&["rm", CONTAINER]);
+    gantry.ok(&MEMORY);
+    gantry.ok(&LADEN);
+    gantry.ok(&["rm", "-fv", CONTAINER]);
+    gantry.ok(&["volume", "rm", "cargo", "memory"]);
     gantry.feed(&["import", "-", IMPORTED], busybox_tar()).exits(0);
     gantry.feed(&["load"], &props.archive).exits(0);
     gantry.ok(&["pull", &props.remote]);

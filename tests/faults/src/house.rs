@@ -73,8 +73,14 @@ fn programs() -> PathBuf {
 }
 
 /// How much of everything there is on the disk: with busybox alone, what a house begins and must end with.
-pub fn holdings(house: &House) -> [(&'static str, usize); 3] {
-    ["snapshotters/overlayfs/snapshots", "containers", "content/blobs/sha256"].map(|dir| (dir, count(house, dir)))
+pub fn holdings(house: &House) -> [(&'static str, usize); 4] {
+    [
+        "snapshotters/overlayfs/snapshots",
+        "containers",
+        "content/blobs/sha256",
+        "volumes",
+    ]
+    .map(|dir| (dir, count(house, dir)))
 }
 
 /// Blobs that were cut short in their making. The store keeps one for a day, for whoever tries again; an import has other bytes

@@ -222,7 +222,12 @@ fn prepared(state: State, pid: u32) -> Next {
 
 fn failed(state: State, ended: Ended, kind: ErrorKind) -> Next {
     match state {
-        State::Preparing { .. } | State::Starting { .. } => {
+        State::Preparing { last, .. } | State::Starting { last, .. } => {
+            // One that ran before has ended, and is not as if it had never been.
+            let ended = Ended {
+                started_at: last.and_then(|last| last.started_at),
+                ..ended
+            };
             let why = Refusal::Failed(kind, ended.error.clone());
             let replies = [Request::Prepare, Request::Start].map(|request| Refuse(request, why.clone()));
             let mut effects = Vec::from(replies);

@@ -39,7 +39,7 @@ impl Engine {
         let keeper = self.find(name)?;
         let record = keeper.record();
         let driver = self.context.log(&record).0;
-        if driver != "json-file" {
+        let Some(path) = super::make::log_path(&self.context, &record) else {
             return Err(Error::new(
                 ErrorKind::Unimplemented,
                 format!(
@@ -47,7 +47,7 @@ impl Engine {
                     keeper.id()
                 ),
             ));
-        }
+        };
         if !query.stdout && !query.stderr {
             return Err(Error::invalid("Bad parameters: you must choose at least one stream"));
         }
@@ -70,10 +70,7 @@ impl Engine {
             });
         }
         let mut entries = logs::read(logs::LogQuery {
-            path: self
-                .context
-                .state_dir(&record.id)
-                .join(format!("{}-json.log", record.id)),
+            path,
             since: query.since,
             until: query.until,
             tail: query.tail,

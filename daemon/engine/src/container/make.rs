@@ -9,6 +9,7 @@ use gantry_core::snapshot::SnapshotService;
 use gantry_core::{ContainerId, Error, Mount, Result};
 use gantry_task::{CreateTask, HeldStdin, LogConfig, Lookup, Reunion, Rotation, Shim, StartShim};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Makes it and answers the shim and the pid of the waiting process.
@@ -70,6 +71,24 @@ fn task(context: &Context, record: &ContainerRecord, rootfs: Vec<Mount>) -> Resu
     })
 }
 
+/// What `local` does unless it is told otherwise, as Docker's.
+const LOCAL: Rotation = Rotation::At {
+    size: 20 << 20,
+    files: 5,
+    compress: true,
+};
+
+/// The file that a container's output is read back from; none if its driver keeps none.
+pub(crate) fn log_path(context: &Context, record: &ContainerRecord) -> Option<PathBuf> {
+    let dir = context.state_dir(&record.id);
+    match context.log(record).0 {
+        "json-file" => Some(dir.join(format!("{}-json.log", record.id))),
+        // The format is our own affair, and the name says so.
+        "local" => Some(dir.join("local.log")),
+        _ => None,
+    }
+}
+
 /// What the shim does with the output, from the container's log options or else the daemon's.
 pub(crate) fn log_config(context: &Context, record: &ContainerRecord) -> Result<LogConfig> {
     let (driver, options) = context.log(record);
@@ -86,13 +105,21 @@ pub(crate) fn log_config(context: &Context, record: &ContainerRecord) -> Result<
             )?;
             Ok(LogConfig::JsonFile {
                 path: None,
-                rotation: rotation(options)?,
+                rotation: rotation(options, Rotation::default())?,
                 attrs: attributes(record, options)?,
+            })
+        }
+        "local" => {
+            refuse_options(driver, options.keys(), &["max-size", "max-file", "compress"])?;
+            Ok(LogConfig::JsonFile {
+                path: log_path(context, record),
+                rotation: rotation(options, LOCAL)?,
+                attrs: BTreeMap::new(),
             })
         }
         other => Err(Error::new(
             gantry_core::ErrorKind::Unimplemented,
-            format!("logger: no log driver named '{other}' is built; json-file and none are"),
+            format!("logger: no log driver named '{other}' is built; json-file, local and none are"),
         )),
     }
 }
@@ -108,13 +135,13 @@ fn refuse_options<'a>(driver: &str, given: impl Iterator<Item = &'a String>, kno
     Ok(())
 }
 
-fn rotation(options: &BTreeMap<String, String>) -> Result<Rotation> {
+fn rotation(options: &BTreeMap<String, String>, preset: Rotation) -> Result<Rotation> {
     let bad = |name: &str, value: &str| Error::invalid(format!("invalid value for log opt {name}: \"{value}\""));
     let Rotation::At {
         mut size,
         mut files,
         mut compress,
-    } = Rotation::default()
+    } = preset
     else {
         return Ok(Rotation::Never);
     };
@@ -144,7 +171,7 @@ fn rotation(options: &BTreeMap<String, String>) -> Result<Rotation> {
 pub(crate) fn log_options(driver: &str, told: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let mut options = told.clone();
     if driver == "json-file"
-        && let Ok(Rotation::At { size, files, compress }) = rotation(told)
+        && let Ok(Rotation::At { size, files, compress }) = rotation(told, Rotation::default())
     {
         let mib = 1 << 20;
         let size = if size % mib == 0 {

@@ -2,6 +2,7 @@
 
 use crate::keeper::{Keeper, View};
 use crate::{Engine, failpoint};
+use gantry_core::container::RestartName;
 use gantry_core::lifecycle::{Event, Request, State};
 use gantry_core::{Error, ErrorKind, Result, signal};
 use std::sync::Arc;
@@ -54,7 +55,12 @@ fn over(view: &View) -> bool {
 
 /// Stops it and answers whether there was something to stop. It answers when the process has ended.
 pub(super) async fn stop(keeper: &Arc<Keeper>, options: &StopOptions, by_hand: bool) -> Result<bool> {
-    let waits = matches!(keeper.state(), State::Restarting { .. });
+    let policy = keeper.record().host.restart.name;
+    let waits = match keeper.state() {
+        State::Restarting { .. } => true,
+        State::Clearing { .. } => policy != RestartName::No,
+        _ => false,
+    };
     if by_hand && (waits || !over(&keeper.view())) {
         keeper.stopped().await;
     }

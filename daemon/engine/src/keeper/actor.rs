@@ -318,6 +318,8 @@ impl Actor {
                     .filter(|check| check.is_some())
                     .map(|_| Health::default());
             }
+            // A start that fails is not tried again until somebody asks for it.
+            Event::Failed { .. } => self.tally.stopped = true,
             Event::Exit { ended } if before.is_running() || matches!(before, State::Starting { .. }) => {
                 let ran = ended
                     .started_at

@@ -1,7 +1,7 @@
 //! Making volumes: written down, made, written down as made; by themselves or along with a container.
 
 use super::fill::Source;
-use super::{DATA, Volumes, claim_key, event, failed, make_dir, records};
+use super::{DATA, Volumes, event, failed, make_dir, records};
 use crate::context::Context;
 use crate::events::Event;
 use crate::gate::blocking;
@@ -147,12 +147,11 @@ impl Volumes {
         wanted: &[NewVolume],
         layer: &Made,
     ) -> Result<Brought> {
-        let keys = record.volumes().map(claim_key);
         let mut brought = Brought {
             volumes: self.clone(),
             made: Vec::new(),
             kept: false,
-            claims: self.store.claims().claim_all(keys)?,
+            claims: self.claim_each(record.volumes())?,
         };
         for new in wanted.iter().filter(|new| self.get(&new.name).is_none()) {
             let draft = draft(new)?;

@@ -1,7 +1,7 @@
 //! Removing volumes: written down, put aside under another name, deleted when there is time for it.
 
 use super::list::{in_use, measure};
-use super::{GONE, Volumes, claim_key, event, records};
+use super::{GONE, Volumes, event, records};
 use crate::background::Job;
 use crate::context::Context;
 use crate::events::Event;
@@ -109,7 +109,7 @@ impl Volumes {
             .filter(|point| point.anonymous)
             .filter_map(|point| point.volume())
             .collect();
-        let claims = self.store.claims().claim_all(own.iter().map(|name| claim_key(name)))?;
+        let claims = self.claim_each(own.iter().copied())?;
         let mut records = Vec::new();
         for name in own {
             let others = context.volume_users(name);

@@ -341,8 +341,8 @@ fn log(reader: &mut Reader) -> Result<LogConfig> {
         name if name.is_empty() => "json-file".to_owned(),
         name => name,
     };
-    if !matches!(driver.as_str(), "json-file" | "none") {
-        let instead = "use json-file or none".to_owned();
+    if !matches!(driver.as_str(), "json-file" | "local" | "none") {
+        let instead = "use json-file, local or none".to_owned();
         return Err(Error::Unbuilt {
             option: "--log-driver".to_owned(),
             value: driver,
