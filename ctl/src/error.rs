@@ -57,6 +57,11 @@ impl Error {
         }
     }
 
+    /// It is the image that is not there, and not something else that was asked for.
+    pub(crate) fn is_no_image(&self) -> bool {
+        self.is_not_found() && self.to_string().contains("No such image")
+    }
+
     pub(crate) fn is_not_found(&self) -> bool {
         self.kind() == "not-found"
     }

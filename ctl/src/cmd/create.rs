@@ -77,7 +77,7 @@ pub(super) async fn make(daemon: &Daemon, parsed: &Parsed, wanted: Wanted) -> Re
         networks: wanted.networks,
     };
     let mut created = daemon.take(daemon.containers().create(request.clone()).await);
-    if policy == Policy::Missing && created.as_ref().is_err_and(Error::is_not_found) {
+    if policy == Policy::Missing && created.as_ref().is_err_and(Error::is_no_image) {
         if show == Show::OnStderr {
             out::warn(format!("Unable to find image '{}' locally", pull::with_tag(&image)));
         }

@@ -74,7 +74,8 @@ fn state(it: &pb::ContainerState) -> Struct {
         );
     match &it.health {
         Some(health) => out.with("Health", self::health(health)),
-        None => out,
+        // Templates may ask for it all the same.
+        None => out.json_as("Health", None, Value::Null),
     }
 }
 

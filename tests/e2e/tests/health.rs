@@ -127,7 +127,15 @@ fn the_images_check_is_used_unless_the_user_says_otherwise() {
         "1000",
     ]);
     assert_eq!(gantry.ok(&["inspect", "-f", "{{json .State.Health}}", "left"]), "null");
-    gantry.ok(&["create", "--name", "mixed", "--health-retries", "9", "checked:1"]);
+    gantry.ok(&[
+        "create",
+        "--name",
+        "mixed",
+        "--health-retries",
+        "9",
+        "checked:1",
+        "true",
+    ]);
     let mixed = gantry.ok(&[
         "inspect",
         "-f",

@@ -33,8 +33,8 @@ fn containers_join_one_anothers_namespaces() {
     });
     assert_eq!(join(&["--ipc", "container:donor"], "cat /dev/shm/file").line(), "kept");
     let (own, other) = (
-        "readlink /proc/self/ns/ipc",
-        gantry.ok(&["exec", "donor", "readlink", "/proc/self/ns/ipc"]),
+        "stat -L -c %i /proc/self/ns/ipc",
+        gantry.ok(&["exec", "donor", "stat", "-L", "-c", "%i", "/proc/self/ns/ipc"]),
     );
     assert_eq!(join(&["--ipc", "container:donor"], own).line(), other);
     assert_ne!(join(&[], own).line(), other);

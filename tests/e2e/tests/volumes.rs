@@ -122,7 +122,15 @@ fn binds_are_made_refused_and_read_only() {
     sh(&house, &["-v", &bind, "--mount", "type=tmpfs,target=/b"], "true")
         .exits(125)
         .says("Duplicate mount point: /b");
-    gantry.ok(&["create", "--name", "told", "-v", &format!("{bind}:rslave"), "busybox"]);
+    gantry.ok(&[
+        "create",
+        "--name",
+        "told",
+        "-v",
+        &format!("{bind}:rslave"),
+        "busybox",
+        "true",
+    ]);
     let told = gantry.ok(&["inspect", "-f", "{{(index .Mounts 0).Propagation}}", "told"]);
     assert_eq!(told, "rslave");
     gantry.ok(&["rm", "told"]);
@@ -223,6 +231,7 @@ fn others_mounts_are_taken_along() {
         "-v",
         "/anonymous",
         "busybox",
+        "true",
     ]);
     let script = "touch /b/b /n/n /anonymous/a && echo all";
     assert_eq!(sh(&house, &["--volumes-from", "donor"], script).line(), "all");

@@ -538,7 +538,7 @@ fn mounts_of_the_users() {
         source: source.into(),
         target: target.into(),
         read_only: true,
-        propagation: String::new(),
+        ..BindMount::default()
     };
     let spec = Case::new(HostConfig {
         binds: vec![

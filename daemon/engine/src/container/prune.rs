@@ -55,7 +55,8 @@ impl Engine {
 fn rests(keeper: &Keeper) -> bool {
     matches!(
         keeper.state(),
-        State::Created | State::Exited { .. } | State::Dead { .. }
+        // What is cleared after its run is waited for.
+        State::Created | State::Clearing { start: false, .. } | State::Exited { .. } | State::Dead { .. }
     )
 }
 

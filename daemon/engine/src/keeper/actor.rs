@@ -209,7 +209,8 @@ impl Actor {
     pub(super) async fn set_state(&mut self, next: State) {
         let before = self.state();
         if before == next {
-            return;
+            // It may be one to be asked how it is, which the former daemon did.
+            return self.probe_or_not();
         }
         if let Err(refused) = self.persist(&next, Vec::new()).await {
             error!(err = %refused, "the container's state could not be written; it is shown as found");

@@ -148,7 +148,7 @@ fn system() -> Vec<Case> {
             "system df",
             "format",
             &["system", "df", "--format", "{{"],
-            64,
+            1,
             "unclosed action",
         ),
         good("system df", "verbose", |s| {

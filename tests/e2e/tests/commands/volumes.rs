@@ -157,7 +157,7 @@ fn looking() -> Vec<Case> {
             assert!(text.contains(&format!("{name}/local")), "{text}");
             drop_it(s, &name);
         }),
-        bad("volume ls", "format", &["volume", "ls", "--format", "{{"], 64, OPEN),
+        bad("volume ls", "format", &["volume", "ls", "--format", "{{"], 1, OPEN),
         good("volume ls", "quiet", |s| {
             let name = made(s, &[]);
             assert!(s.gantry.ok(&["volume", "ls", "-q"]).lines().any(|line| line == name));
