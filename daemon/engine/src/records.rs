@@ -252,6 +252,9 @@ pub fn claim_name(context: &Context, record: &ContainerRecord) -> Result<Claim> 
     }
 }
 
+/// What is to be told, and what must be held until the container is known to everybody.
+pub type Recorded = (Vec<Event>, Vec<Claim>);
+
 /// Writes a new container, its layer and its volumes; its name must be claimed. Answers what holds its volumes until it is known.
 pub fn create(
     context: &Context,
@@ -259,7 +262,7 @@ pub fn create(
     mut layer: Made,
     brought: Brought,
     mut events: Vec<Event>,
-) -> Result<(Vec<Event>, Vec<Claim>)> {
+) -> Result<Recorded> {
     let mut batch = Batch::new();
     layer.record_in(&mut batch)?;
     let mut told = brought.record_in(&mut batch)?;

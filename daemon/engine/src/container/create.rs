@@ -13,7 +13,6 @@ use gantry_core::snapshot::SnapshotOptions;
 use gantry_core::spec::Network;
 use gantry_core::volume::NewVolume;
 use gantry_core::{ContainerId, Error, ErrorKind, Result, error::io_kind, spec};
-use gantry_store::Claim;
 use std::collections::BTreeMap;
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
@@ -187,7 +186,7 @@ fn build(
     context: &Arc<Context>,
     record: ContainerRecord,
     wanted: &[NewVolume],
-) -> Result<(ContainerRecord, (Vec<crate::events::Event>, Vec<Claim>))> {
+) -> Result<(ContainerRecord, records::Recorded)> {
     let claim = records::claim_name(context, &record)?;
     failpoint!("engine::create::claimed");
     let parent = (!record.chain_id.is_empty()).then_some(record.chain_id.as_str());
