@@ -162,8 +162,11 @@ impl Membership {
         failpoint!("engine::overlay::withdrawn");
     }
 
-    /// Gives addresses back that are not written down any more.
+    /// Takes back all that was said of an endpoint that is not written down any more.
     pub fn release(&self, endpoint: &Endpoint) {
+        // An account of the whole that is being given may still name it: this comes after.
+        let _after = self.claiming.read();
+        self.withdraw(endpoint);
         for address in endpoint.addresses() {
             let said = self.say(|| self.cluster.release(&endpoint.network, address, &endpoint.id));
             if let Err(error) = said {
