@@ -56,9 +56,9 @@ pub enum Error {
         path: PathBuf,
         pid: Option<u32>,
     },
-    #[error("somebody answers on the socket {} already; stop that daemon or give this one another --address", path.display())]
+    #[error("somebody answers on the socket {} already; stop that daemon or give this one another --address (or --host, for the Docker API)", path.display())]
     SocketTaken { path: PathBuf },
-    #[error("the socket path {} is longer than the {limit} bytes that the kernel takes; give a shorter --address", path.display())]
+    #[error("the socket path {} is longer than the {limit} bytes that the kernel takes; give a shorter one", path.display())]
     SocketLong { path: PathBuf, limit: usize },
     #[error("the storage driver {driver} does not work on {}: {reason}; move the data root to another filesystem or use --storage-driver native", path.display())]
     Driver {
@@ -70,6 +70,12 @@ pub enum Error {
     Room(#[from] gantry_core::Error),
     #[error("{deed}: {source}")]
     System { deed: &'static str, source: io::Error },
+    #[error("listen on tcp://{address}: {source}")]
+    Listen { address: String, source: io::Error },
+    #[error("fd://: no sockets were handed down to this process (LISTEN_FDS)")]
+    Inherited,
+    #[error("TLS for the Docker API: {}: {reason}", path.display())]
+    Tls { path: PathBuf, reason: String },
     #[error("serve the gRPC socket: {0}")]
     Serve(#[from] tonic::transport::Error),
 }

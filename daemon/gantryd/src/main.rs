@@ -8,10 +8,12 @@
 mod called;
 mod cgroups;
 mod config;
+mod docker;
 mod driver;
 mod error;
 #[cfg(feature = "failpoints")]
 mod failpoints;
+mod inherited_unsafe;
 mod libc_unsafe;
 mod limits;
 mod lock;

@@ -1,6 +1,7 @@
 //! The daemon's life: locks, engine, socket, readiness; then signals, and the end.
 
 use crate::config::Settings;
+use crate::docker::Sockets;
 use crate::error::{Error, Result};
 use crate::lock::{self, Held};
 use crate::wiring::{self, Rooms};
@@ -12,7 +13,7 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::service::RoutesBuilder;
 use tonic::transport::Server;
@@ -110,9 +111,17 @@ pub async fn run(settings: Settings) -> Result<()> {
     let shims = UnixListener::from_std(shims).map_err(Error::path("listen on", &settings.address))?;
     // Ends with this function; what a shim could not tell, it tells the next daemon.
     let _shims = gantry_api_containerd::serve_shims(rooms.engine.clone(), shims).await?;
+    // First, so that whoever finds the gRPC socket answering finds these too.
+    let docker = Sockets::bind(&settings).await?;
     let (listener, place) = socket::bind(&settings)?;
     let listener = UnixListener::from_std(listener).map_err(Error::path("listen on", &settings.address))?;
-    let outcome = serve(&settings, listener, &rooms, &mut signals).await;
+    // Ends with this function, too.
+    let (leave, leaving) = watch::channel(false);
+    let docker = docker.serve(&rooms.engine, &leaving);
+    let outcome = serve(&settings, listener, &rooms, &mut signals, &leave).await;
+    for place in docker {
+        place.remove();
+    }
     place.remove();
     shims_place.remove();
     cgroups::remove_empty(&settings.cgroup_parent);
@@ -120,7 +129,13 @@ pub async fn run(settings: Settings) -> Result<()> {
     outcome
 }
 
-async fn serve(settings: &Settings, listener: UnixListener, rooms: &Rooms, signals: &mut Signals) -> Result<()> {
+async fn serve(
+    settings: &Settings,
+    listener: UnixListener,
+    rooms: &Rooms,
+    signals: &mut Signals,
+    leave: &watch::Sender<bool>,
+) -> Result<()> {
     let (stop, stopped) = oneshot::channel::<()>();
     let mut server = std::pin::pin!(server(rooms, listener, async move {
         // Sent or dropped, it is time.
@@ -147,6 +162,7 @@ async fn serve(settings: &Settings, listener: UnixListener, rooms: &Rooms, signa
         }
     }
     drop(stop);
+    leave.send_replace(true);
     let outcome = match tokio::time::timeout(FAREWELL, server).await {
         Ok(outcome) => outcome,
         // Streams that have no end of their own are cut here.

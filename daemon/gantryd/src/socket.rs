@@ -1,4 +1,4 @@
-//! The gRPC socket: made under another name and moved into place, so that it never answers with the wrong mode, and so that
+//! The gRPC socket and the Docker API's: made under another name and moved into place, so that it never answers with the wrong mode, and so that
 //! a stale one is replaced at one stroke.
 
 use crate::config::Settings;
@@ -53,7 +53,8 @@ pub fn for_shims(settings: &Settings) -> PathBuf {
     })
 }
 
-fn bind_at(path: &Path, uid: u32, gid: u32) -> Result<(UnixListener, Place)> {
+/// Binds a socket that this user and group may use.
+pub fn bind_at(path: &Path, uid: u32, gid: u32) -> Result<(UnixListener, Place)> {
     let fresh = beside(path);
     if fresh.as_os_str().as_bytes().len() > LIMIT {
         return Err(Error::SocketLong {

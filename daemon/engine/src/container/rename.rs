@@ -13,9 +13,9 @@ impl Engine {
         self.check_name(&new)?;
         let old = keeper.record();
         if old.name == new {
-            return Err(Error::invalid(format!(
-                "renaming a container with the same name as its current name: {new}"
-            )));
+            return Err(Error::invalid(
+                "renaming a container with the same name as its current name",
+            ));
         }
         let context = self.context.clone();
         crate::finish(async move {

@@ -11,6 +11,9 @@ use std::time::Duration;
 /// How long the remains of a former run may take to be cleared before a request gives up on them.
 pub(super) const CLEARING: Duration = Duration::from_secs(150);
 
+/// How long after an attach its start may follow.
+const FOLLOWING: Duration = Duration::from_secs(10);
+
 /// Where a client attaches to a process.
 #[derive(Debug, Clone)]
 pub struct AttachEndpoint {
@@ -69,6 +72,30 @@ impl Engine {
             | State::Removed => Err(gantry_core::Error::conflict(
                 "You cannot attach to a stopped container, start it first".to_owned(),
             )),
+        }
+    }
+
+    /// The same as [`Engine::prepare`] for a client that attaches first and starts then. A container that cannot be made is kept for
+    /// that start, `--rm` or not, for it is the start that tells why.
+    pub async fn attach_before_start(&self, name: &str) -> Result<AttachEndpoint> {
+        let keeper = self.find(name)?;
+        settle(&keeper).await;
+        keeper.hold(true).await;
+        let made = keeper.ask(Event::Prepare, Request::Prepare).await;
+        match made {
+            Ok(()) => {
+                keeper.hold(false).await;
+                self.attach(name).await
+            }
+            Err(error) => {
+                tokio::spawn(async move {
+                    let first = keeper.view().ended;
+                    let tried = |view: &View| view.state.is_running() || view.ended != first;
+                    keeper.until(Some(FOLLOWING), tried).await;
+                    keeper.hold(false).await;
+                });
+                Err(error)
+            }
         }
     }
 

@@ -1,9 +1,11 @@
 //! Stats: one sample, or one a second.
 
+use super::traffic::{self, Traffic};
 use crate::Engine;
 use crate::keeper::Keeper;
 use gantry_core::Result;
 use gantry_task::stats::Stats;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
@@ -20,6 +22,8 @@ pub struct Sample {
     /// The name it has now (P19).
     pub name: String,
     pub stats: Option<Stats>,
+    /// By interface; empty for a container without interfaces of its own.
+    pub traffic: BTreeMap<String, Traffic>,
 }
 
 impl Engine {
@@ -56,10 +60,16 @@ async fn sample(keeper: &Arc<Keeper>) -> Sample {
             .and_then(std::result::Result::ok),
         Err(_) => None,
     };
+    let record = keeper.record();
+    let pid = keeper
+        .state()
+        .pid()
+        .filter(|_| stats.is_some() && record.host.network_mode.is_private());
     Sample {
+        traffic: pid.map(traffic::of).unwrap_or_default(),
         read: SystemTime::now(),
         id: keeper.id().to_string(),
-        name: keeper.record().name.clone(),
+        name: record.name.clone(),
         stats,
     }
 }

@@ -1,11 +1,11 @@
 //! Running an exec and seeing it end.
 
 use super::create::exec_attribute;
-use super::{Entry, ExecState, ExecView};
+use super::{Entry, ExecRecord, ExecState, ExecView};
 use crate::context::Context;
 use crate::gate::blocking;
 use crate::keeper::ended_by;
-use crate::{Engine, failpoint, records};
+use crate::{AttachEndpoint, Engine, failpoint, records};
 use gantry_core::container::Ended;
 use gantry_core::{Error, ErrorKind, Result};
 use gantry_task::Shim;
@@ -68,6 +68,37 @@ impl Engine {
             }
         })
         .await
+    }
+
+    /// Where to attach to an exec that is to be run.
+    pub async fn exec_attach(&self, id: &str) -> Result<AttachEndpoint> {
+        let record = self.context.execs.find(id)?.record();
+        let shim = self.shim_of(&record).await?;
+        Ok(AttachEndpoint {
+            socket: shim.attach_socket().await?,
+            container: record.container.to_string(),
+            exec: record.id.to_string(),
+            tty: record.tty,
+        })
+    }
+
+    /// Tells the terminal of a running exec its size.
+    pub async fn exec_resize(&self, id: &str, height: u16, width: u16) -> Result<()> {
+        let record = self.context.execs.find(id)?.record();
+        if !matches!(record.state, ExecState::Running { .. }) {
+            return Err(Error::conflict(format!("exec {id} is not running")));
+        }
+        let shim = self.shim_of(&record).await?;
+        Ok(shim.resize(Some(&record.id), height, width).await?)
+    }
+
+    async fn shim_of(&self, record: &ExecRecord) -> Result<Shim> {
+        let keeper = self
+            .context
+            .registry
+            .get(&record.container)
+            .ok_or_else(|| Error::not_found(format!("No such container: {}", record.container)))?;
+        keeper.shim().await
     }
 
     pub async fn exec_inspect(&self, id: &str) -> Result<ExecView> {

@@ -1,6 +1,7 @@
 //! The command line: dockerd's flag names, and containerd's as aliases.
 
 use super::cluster::ClusterOptions;
+use super::doors::DoorOptions;
 use super::networks::NetworkOptions;
 use super::unbuilt::{self, Shape};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -36,6 +37,8 @@ pub struct Flags {
     pub networks: NetworkOptions,
     #[command(flatten)]
     pub cluster: ClusterOptions,
+    #[command(flatten)]
+    pub doors: DoorOptions,
     #[command(subcommand)]
     pub command: Option<Deed>,
 }
@@ -236,11 +239,14 @@ where
         Ok(Value::Object(map)) => map,
         Ok(_) | Err(_) => Map::new(),
     };
-    if let Ok(Value::Object(more)) = serde_json::to_value(&flags.networks) {
-        given.extend(more);
-    }
-    if let Ok(Value::Object(more)) = serde_json::to_value(&flags.cluster) {
-        given.extend(more);
+    for more in [
+        serde_json::to_value(&flags.networks),
+        serde_json::to_value(&flags.cluster),
+        serde_json::to_value(&flags.doors),
+    ] {
+        if let Ok(Value::Object(more)) = more {
+            given.extend(more);
+        }
     }
     for row in unbuilt::ALL {
         if let Some(value) = unbuilt_value(row, &matches) {
@@ -267,10 +273,7 @@ fn unbuilt_arg(command: Command, row: &'static unbuilt::Row) -> Command {
         Shape::Text => arg.value_name("TEXT"),
         Shape::List => arg.value_name("TEXT").action(ArgAction::Append),
     };
-    command.arg(match row.short {
-        Some(short) => arg.short(short),
-        None => arg,
-    })
+    command.arg(arg)
 }
 
 fn unbuilt_value(row: &unbuilt::Row, matches: &ArgMatches) -> Option<Value> {

@@ -5,6 +5,7 @@
 
 mod cluster;
 mod containerd;
+mod doors;
 mod file;
 mod flags;
 mod networks;
@@ -13,6 +14,7 @@ mod unbuilt;
 mod values;
 
 pub use containerd::{SNAPSHOTTER, default_text, dump};
+pub use doors::{Doors, Host, Tls};
 pub use flags::{CommandLine, Deed, PublishDeed, StoreDeed, parse};
 pub use settings::{Driver, LogFormat, Settings};
 pub use values::ProxyPlugin;
@@ -35,8 +37,8 @@ pub struct Places {
     pub address: Option<&'static str>,
     /// Where clients install programs; `None` = in the data root.
     opt: Option<&'static str>,
-    /// Whether there is a default network: containerd has none.
-    networks: bool,
+    /// Whether there is a default network, and a door of the Docker API: containerd has neither.
+    docker: bool,
 }
 
 pub const PLACES: Places = Places {
@@ -44,7 +46,7 @@ pub const PLACES: Places = Places {
     exec_root: DEFAULT_EXEC_ROOT,
     address: None,
     opt: None,
-    networks: true,
+    docker: true,
 };
 
 /// Of a daemon that is called containerd.
@@ -53,7 +55,7 @@ pub const CONTAINERD_PLACES: Places = Places {
     exec_root: "/run/containerd",
     address: Some("/run/containerd/containerd.sock"),
     opt: Some("/opt/containerd"),
-    networks: false,
+    docker: false,
 };
 /// Where such a one looks for its configuration; it need not be there.
 pub const CONTAINERD_FILE: &str = "/etc/containerd/config.toml";
@@ -148,6 +150,7 @@ fn flag_name(key: &str) -> String {
         "labels" => "label",
         other => networks::flag_of(other)
             .or_else(|| cluster::flag_of(other))
+            .or_else(|| doors::flag_of(other))
             .or_else(|| unbuilt::flag_of(other))
             .unwrap_or(other),
     };

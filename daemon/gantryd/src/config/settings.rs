@@ -1,6 +1,7 @@
 //! The configuration, checked and complete.
 
 use super::containerd::Tuning;
+use super::doors::{self, Doors};
 use super::values::{self, PROXY_PLUGINS, ProxyPlugin};
 use super::{DEFAULT_EXEC_ROOT, Places, cluster, networks};
 use crate::error::{Error, Result};
@@ -70,6 +71,8 @@ pub struct Settings {
     pub address: PathBuf,
     pub address_uid: u32,
     pub address_gid: u32,
+    /// Where the Docker API is served; nowhere = not at all.
+    pub doors: Doors,
     pub pidfile: PathBuf,
     pub storage_driver: Option<Driver>,
     /// Snapshots services outside.
@@ -143,8 +146,10 @@ impl Settings {
         let exec_root = reader.path("exec-root", Path::new(places.exec_root))?;
         let instance = instance(&exec_root);
         let mut network = networks::read(&mut reader.0, &instance, &mut warnings)?;
-        if !places.networks {
+        let mut doors = doors::read(&mut reader.0, &exec_root, &mut warnings)?;
+        if !places.docker {
             network.bridge = None;
+            doors.hosts.clear();
         }
         network.cluster = cluster::read(&mut reader.0)?;
         network.cni = cluster::read_cni(&mut reader.0)?;
@@ -163,6 +168,7 @@ impl Settings {
         Ok(Self {
             pidfile: reader.path("pidfile", &exec_root.join("gantryd.pid"))?,
             address,
+            doors,
             address_uid: reader.take("address-uid")?.unwrap_or(0),
             address_gid: reader.take("address-gid")?.unwrap_or(0),
             storage_driver: driver(&reader.text("storage-driver")?, &proxies)?,

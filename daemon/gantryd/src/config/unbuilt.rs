@@ -17,7 +17,6 @@ pub struct Row {
     pub key: &'static str,
     /// On the command line; `None` = the file only.
     pub flag: Option<&'static str>,
-    pub short: Option<char>,
     pub shape: Shape,
     /// The value asks for nothing that is missing.
     harmless: fn(&Value) -> bool,
@@ -26,10 +25,8 @@ pub struct Row {
 }
 
 const NETWORKS: &str = "remove it and give the options to networks when they are made";
-const TLS: &str = "TCP sockets come later: remove it and use the unix socket";
 const PROXY: &str = "remove it";
 const REMOVE: &str = "remove it";
-const HOSTS: &str = "the Docker API comes later: remove it; the gRPC socket is given by --address";
 
 fn empty(value: &Value) -> bool {
     match value {
@@ -40,10 +37,6 @@ fn empty(value: &Value) -> bool {
         Value::Number(number) => number.as_i64() == Some(0),
         Value::Bool(truth) => !truth,
     }
-}
-
-fn group(value: &Value) -> bool {
-    matches!(value.as_str(), Some("" | "docker"))
 }
 
 /// Only switches that turn on what gantry is anyway, or off what it does not have.
@@ -62,16 +55,10 @@ const fn row(
     Row {
         key,
         flag: Some(flag),
-        short: None,
         shape,
         harmless,
         instead,
     }
-}
-
-const fn short(mut row: Row, short: char) -> Row {
-    row.short = Some(short);
-    row
 }
 
 const fn in_file(mut row: Row) -> Row {
@@ -81,8 +68,6 @@ const fn in_file(mut row: Row) -> Row {
 
 /// Every one of them.
 pub const ALL: &[Row] = &[
-    short(row("hosts", "host", Shape::List, empty, HOSTS), 'H'),
-    short(row("group", "group", Shape::Text, group, HOSTS), 'G'),
     row("storage-opts", "storage-opt", Shape::List, empty, REMOVE),
     row(
         "default-network-opts",
@@ -154,11 +139,6 @@ pub const ALL: &[Row] = &[
         empty,
         "remove it; metrics come later",
     ),
-    row("tls", "tls", Shape::Truth, empty, TLS),
-    row("tlsverify", "tlsverify", Shape::Truth, empty, TLS),
-    row("tlscacert", "tlscacert", Shape::Text, empty, TLS),
-    row("tlscert", "tlscert", Shape::Text, empty, TLS),
-    row("tlskey", "tlskey", Shape::Text, empty, TLS),
     row(
         "authorization-plugins",
         "authorization-plugin",
@@ -225,7 +205,7 @@ pub const ALL: &[Row] = &[
         "min-api-version",
         Shape::Text,
         empty,
-        "the Docker API comes later: remove it",
+        "remove it; versions from 1.24 on are served",
     ),
     row("http-proxy", "http-proxy", Shape::Text, empty, PROXY),
     row("https-proxy", "https-proxy", Shape::Text, empty, PROXY),
@@ -288,14 +268,12 @@ mod tests {
 
     #[test]
     fn what_asks_for_nothing_passes_and_the_rest_is_named() {
-        assert!(verdict("tls", json!(false)).is_ok());
         assert!(verdict("init", json!(false)).is_ok());
         for (key, value) in [
             ("userns-remap", json!("default")),
             ("selinux-enabled", json!(true)),
             ("metrics-addr", json!("127.0.0.1:9323")),
             ("registry-mirrors", json!(["https://m"])),
-            ("hosts", json!(["tcp://0.0.0.0:2375"])),
         ] {
             let text = verdict(key, value).unwrap_err().to_string();
             assert!(text.contains(key) && text.contains("not built yet"), "{text}");

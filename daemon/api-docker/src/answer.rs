@@ -1,0 +1,219 @@
+//! What goes out: bodies, answers, and the one wrapper for failures.
+
+use crate::{NEWEST, call::Version};
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use gantry_core::{Error, ErrorKind};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use hyper::body::Frame;
+use serde::Serialize;
+use serde_json::json;
+use std::io;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tracing::{debug, error};
+
+pub type Body = UnsyncBoxBody<Bytes, io::Error>;
+pub type Answer = Result<Response<Body>, Failure>;
+
+pub const JSON: &str = "application/json";
+
+/// An error on its way out, with the status it is answered by.
+#[derive(Debug)]
+pub struct Failure {
+    pub status: StatusCode,
+    pub message: String,
+    fault: bool,
+}
+
+impl Failure {
+    pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            message: message.into(),
+            fault: false,
+        }
+    }
+
+    pub fn bad(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// An option that is known and not obeyed yet.
+    pub fn unbuilt(what: &str) -> Self {
+        Self::new(
+            StatusCode::NOT_IMPLEMENTED,
+            format!("{what} is not built yet: leave it out"),
+        )
+    }
+
+    /// Logged here and nowhere else.
+    pub fn response(self) -> Response<Body> {
+        if self.fault {
+            error!(err = %self.message, "request failed");
+        } else {
+            debug!(err = %self.message, status = self.status.as_u16(), "request refused");
+        }
+        if self.status == StatusCode::NOT_MODIFIED {
+            return bare(self.status);
+        }
+        json(self.status, &json!({ "message": self.message }))
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self {
+            status: status(error.kind()),
+            message: error.message().to_owned(),
+            fault: error.kind().is_fault(),
+        }
+    }
+}
+
+fn status(kind: ErrorKind) -> StatusCode {
+    StatusCode::from_u16(kind.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+pub fn empty() -> Body {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+pub fn bare(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(empty());
+    *response.status_mut() = status;
+    response
+}
+
+pub fn no_content() -> Answer {
+    Ok(bare(StatusCode::NO_CONTENT))
+}
+
+/// 200 and nothing.
+pub fn done() -> Answer {
+    Ok(bare(StatusCode::OK))
+}
+
+pub fn with_type(status: StatusCode, kind: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+pub fn text(status: StatusCode, text: &'static str) -> Response<Body> {
+    with_type(status, "text/plain; charset=utf-8", full(text))
+}
+
+/// One value and a line end, as Go's encoder writes it.
+pub fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    with_type(status, JSON, full(line(value)))
+}
+
+pub fn ok(value: &impl Serialize) -> Answer {
+    Ok(json(StatusCode::OK, value))
+}
+
+pub fn created(value: &impl Serialize) -> Answer {
+    Ok(json(StatusCode::CREATED, value))
+}
+
+pub fn line(value: &impl Serialize) -> Vec<u8> {
+    let mut bytes = go_json(value);
+    bytes.push(b'\n');
+    bytes
+}
+
+/// As Go's encoder writes it: `<`, `>`, `&` and the two line ends of Unicode are escaped.
+pub fn go_json(value: &impl Serialize) -> Vec<u8> {
+    let plain = serde_json::to_string(value).expect("our own shapes become json");
+    let mut out = String::with_capacity(plain.len() + 16);
+    for c in plain.chars() {
+        match c {
+            '<' => out.push_str("\\u003c"),
+            '>' => out.push_str("\\u003e"),
+            '&' => out.push_str("\\u0026"),
+            '\u{2028}' => out.push_str("\\u2028"),
+            '\u{2029}' => out.push_str("\\u2029"),
+            c => out.push(c),
+        }
+    }
+    out.into_bytes()
+}
+
+/// Chunks as they come; a failure breaks the connection off, for the status is said already.
+pub fn stream(kind: &'static str, chunks: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Response<Body> {
+    let body = StreamBody::new(chunks.map(|chunk| chunk.map(Frame::data)));
+    with_type(StatusCode::OK, kind, BodyExt::boxed_unsync(body))
+}
+
+/// The bytes of a tar. The first chunk is waited for, so that a failure before it is still an answer.
+pub async fn tar(mut chunks: mpsc::Receiver<gantry_core::Result<Bytes>>) -> Answer {
+    let first = chunks.recv().await.transpose()?;
+    let first = futures::stream::iter(first.map(Ok));
+    let rest = ReceiverStream::new(chunks).map(|chunk| chunk.map_err(io::Error::other));
+    Ok(stream("application/x-tar", first.chain(rest)))
+}
+
+/// Headers that every answer of a known route carries.
+pub fn dress(response: &mut Response<Body>, server: &str) {
+    let headers = response.headers_mut();
+    let mut put = |name: &'static str, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    put("api-version", NEWEST);
+    put("docker-experimental", "false");
+    put("ostype", "linux");
+    // Clients read the system from the brackets.
+    put("server", &format!("Docker/{server} (linux)"));
+}
+
+pub fn not_found() -> Response<Body> {
+    json(StatusCode::NOT_FOUND, &json!({ "message": "page not found" }))
+}
+
+/// A version that is not served.
+pub fn refuse_version(version: Version, text: &str) -> Option<Failure> {
+    if version > Version::newest() {
+        return Some(Failure::bad(format!(
+            "client version {text} is too new. Maximum supported API version is {NEWEST}"
+        )));
+    }
+    let oldest = crate::OLDEST;
+    (version < Version::oldest()).then(|| {
+        Failure::bad(format!(
+            "client version {text} is too old. Minimum supported API version is {oldest}, please upgrade your client to a newer version"
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_an_answer() {
+        for kind in ErrorKind::ALL {
+            let failure = Failure::from(Error::new(kind, "why"));
+            let status = failure.status;
+            assert_eq!(status.as_u16(), kind.http_status());
+            assert_eq!(failure.response().status(), status);
+        }
+    }
+
+    #[test]
+    fn json_is_escaped_as_gos() {
+        assert_eq!(line(&json!({ "a": "<&>" })), b"{\"a\":\"\\u003c\\u0026\\u003e\"}\n");
+    }
+}

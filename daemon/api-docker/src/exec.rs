@@ -1,0 +1,154 @@
+//! Execs.
+
+use crate::answer::{self, Answer, Failure};
+use crate::call::Call;
+use crate::create::{env, text, texts};
+use crate::hijack::{self, Course, Hijack, Wanted};
+use crate::model::asked;
+use crate::{escape, life};
+use gantry_engine::{CreateExec, ExecView};
+use serde::Serialize;
+use serde_json::json;
+use std::time::Duration;
+
+/// How long the news of an exec's end may take.
+const SETTLING: Duration = Duration::from_secs(10);
+
+pub async fn create(mut call: Call) -> Answer {
+    let asked: asked::Exec = call.must_json().await?;
+    let cmd = asked.cmd.0.unwrap_or_default();
+    if cmd.is_empty() {
+        return Err(Failure::bad("No exec command specified"));
+    }
+    escape::keys(&asked.detach_keys)?;
+    let created = call
+        .engine()
+        .exec_create(CreateExec {
+            container: call.name().to_owned(),
+            cmd: texts("Cmd", cmd)?,
+            env: env(asked.env)?,
+            user: text("User", asked.user)?,
+            working_dir: text("WorkingDir", asked.working_dir)?,
+            tty: asked.tty,
+            attach_stdin: asked.stdin,
+            attach_stdout: asked.stdout,
+            attach_stderr: asked.stderr,
+            privileged: asked.privileged,
+        })
+        .await?;
+    answer::created(&json!({ "Id": created.id.to_string() }))
+}
+
+pub async fn start(mut call: Call) -> Answer {
+    let asked: asked::ExecStart = call.json().await?;
+    let id = call.name().to_owned();
+    let seen = call.engine().exec_inspect(&id).await?;
+    if asked.detach {
+        call.engine().exec_start(&id).await?;
+        return answer::done();
+    }
+    refuse_again(&seen)?;
+    let wanted = Wanted {
+        stdin: seen.record.open_stdin,
+        stdout: true,
+        stderr: true,
+        tty: seen.record.tty,
+        detach_keys: escape::keys("")?,
+    };
+    let attached = hijack::join(call.engine().exec_attach(&id).await?, &wanted).await?;
+    let (engine, waiting, waited) = (call.engine().clone(), call.engine().clone(), id.clone());
+    let begin = async move {
+        let started = engine.exec_start(&id).await;
+        started.map(drop).map_err(|error| error.message().to_owned())
+    };
+    let hijack = Hijack::of(call, wanted.tty);
+    // Who sees the end asks for the exit code next.
+    let settled = async move {
+        let _ = tokio::time::timeout(SETTLING, waiting.exec_wait(&waited)).await;
+    };
+    let course = Course {
+        begin: Box::pin(begin),
+        settled: Box::pin(settled),
+    };
+    Ok(hijack.answer(Some(attached), wanted, hijack::nothing_before(), course))
+}
+
+/// One exec runs once.
+fn refuse_again(seen: &ExecView) -> Result<(), Failure> {
+    let id = &seen.record.id;
+    let conflict = |message: String| Failure::new(http::StatusCode::CONFLICT, message);
+    if seen.running() {
+        return Err(conflict(format!("exec command {id} is already running")));
+    }
+    match seen.exit_code() {
+        Some(_) => Err(conflict(format!("exec command {id} has already run"))),
+        None => Ok(()),
+    }
+}
+
+pub async fn resize(call: Call) -> Answer {
+    let (height, width) = life::size(&call)?;
+    call.engine().exec_resize(call.name(), height, width).await?;
+    answer::done()
+}
+
+#[derive(Serialize)]
+struct Shown {
+    #[serde(rename = "ID")]
+    id: String,
+    #[serde(rename = "Running")]
+    running: bool,
+    #[serde(rename = "ExitCode")]
+    exit_code: Option<i32>,
+    #[serde(rename = "ProcessConfig")]
+    process: Process,
+    #[serde(rename = "OpenStdin")]
+    stdin: bool,
+    #[serde(rename = "OpenStderr")]
+    stderr: bool,
+    #[serde(rename = "OpenStdout")]
+    stdout: bool,
+    #[serde(rename = "CanRemove")]
+    can_remove: bool,
+    #[serde(rename = "ContainerID")]
+    container: String,
+    #[serde(rename = "DetachKeys")]
+    detach_keys: &'static str,
+    #[serde(rename = "Pid")]
+    pid: u32,
+}
+
+#[derive(Serialize)]
+struct Process {
+    tty: bool,
+    entrypoint: String,
+    arguments: Vec<String>,
+    privileged: bool,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    user: String,
+}
+
+pub async fn inspect(call: Call) -> Answer {
+    let seen = call.engine().exec_inspect(call.name()).await?;
+    let record = &seen.record;
+    let mut words = record.cmd.iter().cloned();
+    answer::ok(&Shown {
+        id: record.id.to_string(),
+        running: seen.running(),
+        exit_code: seen.exit_code(),
+        process: Process {
+            tty: record.tty,
+            entrypoint: words.next().unwrap_or_default(),
+            arguments: words.collect(),
+            privileged: record.privileged,
+            user: record.user.clone(),
+        },
+        stdin: record.open_stdin,
+        stderr: true,
+        stdout: true,
+        can_remove: false,
+        container: record.container.to_string(),
+        detach_keys: "",
+        pid: seen.pid(),
+    })
+}

@@ -1,0 +1,246 @@
+//! Images: what there is, their names, their end.
+
+use crate::answer::{self, Answer, Failure};
+use crate::call::Call;
+use crate::list::bytes;
+use crate::model::shown;
+use crate::time;
+use gantry_core::ErrorKind;
+use gantry_core::reference::Reference;
+use gantry_engine::{HistoryEntry, Image, ImageSummary, ListImages, RemovedImage};
+use gantry_image::config::{ImageConfig, RunConfig};
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::json;
+
+const FILTERS: &[&str] = &["before", "dangling", "label", "label!", "reference", "since", "until"];
+
+pub async fn list(call: Call) -> Answer {
+    let mut filters = call.filters(FILTERS)?;
+    // Up to 1.40 a pattern came on its own.
+    if let Some(pattern) = call
+        .query
+        .given("filter")
+        .filter(|text| call.before(41) && !text.is_empty())
+    {
+        filters
+            .0
+            .entry("reference".to_owned())
+            .or_default()
+            .push(pattern.to_owned());
+    }
+    let rows = call
+        .engine()
+        .images(ListImages {
+            all: call.query.flag("all"),
+            filters,
+        })
+        .await?;
+    let counted = call.since(51);
+    let rows: Vec<shown::ImageRow> = rows.iter().map(|row| summary(&call, row, counted)).collect();
+    answer::ok(&rows)
+}
+
+/// `counted`: with how many containers it has.
+pub fn summary(call: &Call, row: &ImageSummary, counted: bool) -> shown::ImageRow {
+    let image = &row.image;
+    let names = |names: Vec<String>| match names.is_empty() && call.before(43) {
+        true => None,
+        false => Some(names),
+    };
+    let (tags, digests) = (image.repo_tags(), image.repo_digests());
+    let nameless = tags.is_empty() && call.before(43);
+    shown::ImageRow {
+        containers: match counted {
+            true => i64::try_from(row.containers).unwrap_or(i64::MAX),
+            false => -1,
+        },
+        created: time::seconds_of(image.config.created.as_deref()),
+        id: image.id.to_string(),
+        labels: Some(image.config.config.labels.clone()).filter(|labels| !labels.is_empty()),
+        parent_id: "",
+        repo_digests: match nameless && digests.is_empty() {
+            true => Some(vec!["<none>@<none>".to_owned()]),
+            false => names(digests),
+        },
+        repo_tags: match nameless {
+            true => Some(vec!["<none>:<none>".to_owned()]),
+            false => names(tags),
+        },
+        shared_size: -1,
+        size: bytes(image.size),
+        virtual_size: call.before(44).then(|| bytes(image.size)),
+    }
+}
+
+/// A missing image has words of its own here.
+async fn find(call: &Call) -> Result<Image, Failure> {
+    Ok(call.engine().image(call.name()).await?)
+}
+
+pub async fn inspect(call: Call) -> Answer {
+    let image = find(&call).await?;
+    answer::ok(&shown_image(&call, &image))
+}
+
+fn shown_image(call: &Call, image: &Image) -> shown::Image {
+    let config: &ImageConfig = &image.config;
+    let snapshotter = call.engine().config().snapshotter.clone();
+    let layers: Vec<String> = config.rootfs.diff_ids.iter().map(ToString::to_string).collect();
+    shown::Image {
+        id: image.id.to_string(),
+        repo_tags: image.repo_tags(),
+        repo_digests: image.repo_digests(),
+        parent: "",
+        comment: comment(config),
+        created: created(config.created.as_deref()),
+        container: call.before(45).then_some(""),
+        container_config: call.before(45).then(shown::Config::default),
+        docker_version: more(config, "docker_version"),
+        author: config.author.clone(),
+        config: Some(run_config(&config.config)),
+        architecture: config.architecture.clone(),
+        variant: config.variant.clone().unwrap_or_default(),
+        os: config.os.clone(),
+        size: bytes(image.size),
+        virtual_size: call.before(44).then(|| bytes(image.size)),
+        graph_driver: shown::GraphDriver {
+            data: shown::Table::new(),
+            name: snapshotter,
+        },
+        root_fs: shown::RootFs { kind: "layers", layers },
+        metadata: shown::ImageMetadata {
+            last_tag_time: time::nano_or_zero(image.last_tagged_at()),
+        },
+        descriptor: call.since(48).then(|| {
+            let target = &image.target;
+            json!({
+                "mediaType": target.media_type,
+                "digest": target.digest.to_string(),
+                "size": target.size,
+            })
+        }),
+    }
+}
+
+fn created(text: Option<&str>) -> String {
+    text.filter(|text| !text.is_empty())
+        .map_or_else(|| time::ZERO.to_owned(), str::to_owned)
+}
+
+fn more(config: &ImageConfig, key: &str) -> String {
+    let value = config.other.get(key).and_then(|value| value.as_str());
+    value.unwrap_or_default().to_owned()
+}
+
+/// The image's own, else that of its newest step.
+fn comment(config: &ImageConfig) -> String {
+    match more(config, "comment") {
+        own if !own.is_empty() => own,
+        _ => config
+            .history
+            .last()
+            .map(|line| line.comment.clone())
+            .unwrap_or_default(),
+    }
+}
+
+fn run_config(config: &RunConfig) -> shown::Config {
+    let set = |names: &shown::Table<serde_json::Value>| {
+        names
+            .keys()
+            .map(|name| (name.clone(), shown::Nothing {}))
+            .collect::<shown::Table<_>>()
+    };
+    let some = |list: &[String]| Some(list.to_vec()).filter(|list| !list.is_empty());
+    shown::Config {
+        user: config.user.clone(),
+        exposed_ports: set(&config.exposed_ports),
+        env: some(&config.env),
+        cmd: config.cmd.clone(),
+        healthcheck: config
+            .healthcheck
+            .as_ref()
+            .and_then(|health| serde_json::to_value(health).ok()),
+        volumes: Some(set(&config.volumes)).filter(|volumes| !volumes.is_empty()),
+        working_dir: config.working_dir.clone(),
+        entrypoint: config.entrypoint.clone(),
+        on_build: some(&config.on_build),
+        labels: Some(config.labels.clone()).filter(|labels| !labels.is_empty()),
+        stop_signal: config.stop_signal.clone(),
+        stop_timeout: config.stop_timeout,
+        shell: config.shell.clone(),
+        ..shown::Config::default()
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Line {
+    comment: String,
+    created: i64,
+    created_by: String,
+    id: String,
+    size: i64,
+    tags: Option<Vec<String>>,
+}
+
+pub async fn history(call: Call) -> Answer {
+    let entries = call.engine().image_history(call.name()).await?;
+    let line = |entry: HistoryEntry| Line {
+        comment: entry.comment,
+        created: time::seconds_of(entry.created.as_deref()),
+        created_by: entry.created_by,
+        id: entry.id.map_or_else(|| "<missing>".to_owned(), |id| id.to_string()),
+        size: bytes(entry.size),
+        tags: Some(entry.tags).filter(|tags| !tags.is_empty()),
+    };
+    answer::ok(&entries.into_iter().map(line).collect::<Vec<_>>())
+}
+
+pub async fn tag(call: Call) -> Answer {
+    let (repository, tag) = (call.query.text("repo"), call.query.text("tag"));
+    let mut target = Reference::parse(repository)?;
+    if target.digest().is_some() {
+        return Err(Failure::bad("refusing to create a tag with a digest reference"));
+    }
+    if !tag.is_empty() {
+        target = target.with_tag(tag).map_err(|_| Failure::bad("invalid tag format"))?;
+    }
+    call.engine().image_tag(call.name(), &target.to_string()).await?;
+    Ok(answer::bare(StatusCode::CREATED))
+}
+
+pub async fn remove(call: Call) -> Answer {
+    if call.name().trim().is_empty() {
+        return Err(Failure::bad("image name cannot be blank"));
+    }
+    let removed = call
+        .engine()
+        .image_remove(call.name(), call.query.flag("force"))
+        .await?;
+    answer::ok(&removed.into_iter().map(taken).collect::<Vec<_>>())
+}
+
+fn taken(removed: RemovedImage) -> serde_json::Value {
+    match removed {
+        RemovedImage::Untagged(name) => json!({ "Untagged": name }),
+        RemovedImage::Deleted(id) => json!({ "Deleted": id }),
+    }
+}
+
+/// Only Docker's own registry can be searched, and not by us.
+pub async fn search(call: Call) -> Answer {
+    call.filters(&["is-automated", "is-official", "stars"])?;
+    Err(Failure::from(gantry_core::Error::new(
+        ErrorKind::Unimplemented,
+        "searching a registry is not built yet",
+    )))
+}
+
+pub async fn prune(call: Call) -> Answer {
+    let filters = call.filters(&["dangling", "label", "label!", "until"])?;
+    let (removed, space) = call.engine().prune_images(filters).await?;
+    let gone: Vec<_> = removed.into_iter().map(taken).collect();
+    answer::ok(&json!({ "ImagesDeleted": Some(gone).filter(|gone| !gone.is_empty()), "SpaceReclaimed": space }))
+}

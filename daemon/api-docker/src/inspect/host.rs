@@ -1,0 +1,207 @@
+//! What the host lends to a container, as it is shown: `HostConfig`.
+
+use super::some;
+use crate::call::Call;
+use crate::list::mode;
+use crate::model::shown;
+use crate::ports;
+use gantry_core::container::{BindMount, DeviceMapping, HostConfig};
+use gantry_core::spec::{Cgroup, HostFacts};
+use gantry_core::volume::MountRequest;
+use gantry_engine::Config;
+use serde_json::{Value, json};
+
+/// Bytes of /dev/shm where nobody says otherwise.
+const SHM: i64 = 64 << 20;
+
+/// What is hidden from containers that are not privileged, and what they cannot write (OCI runtime spec, "Masked Paths").
+const MASKED: &[&str] = &[
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+];
+const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+pub fn shown(call: &Call, host: &HostConfig, config: &Config, facts: &HostFacts) -> shown::Host {
+    let hidden = |paths: &[&'static str]| match host.privileged {
+        true => None,
+        false => Some(paths.to_vec()),
+    };
+    shown::Host {
+        binds: some(host.binds.iter().map(bind).collect()),
+        container_id_file: "",
+        log_config: log(host, config),
+        network_mode: host.network_mode.to_string(),
+        port_bindings: ports::bindings(&host.port_bindings),
+        restart_policy: shown::Restart {
+            name: host.restart.name.name().to_owned(),
+            maximum_retry_count: host.restart.maximum_retries.into(),
+        },
+        auto_remove: host.auto_remove,
+        volume_driver: host.volume_driver.clone(),
+        volumes_from: some(host.volumes_from.clone()),
+        console_size: [0, 0],
+        annotations: host.annotations.clone(),
+        cap_add: some(host.cap_add.clone()),
+        cap_drop: some(host.cap_drop.clone()),
+        cgroupns_mode: match (host.cgroupns_mode.as_str(), facts.cgroup) {
+            ("", Cgroup::V2) => "private".to_owned(),
+            ("", Cgroup::V1 | Cgroup::Hybrid) => "host".to_owned(),
+            (mode, _) => mode.to_owned(),
+        },
+        dns: host.dns.iter().map(ToString::to_string).collect(),
+        dns_options: host.dns_options.clone(),
+        dns_search: host.dns_search.clone(),
+        extra_hosts: some(host.extra_hosts.clone()),
+        group_add: some(host.group_add.clone()),
+        ipc_mode: match host.ipc_mode.as_str() {
+            "" => "private".to_owned(),
+            mode => mode.to_owned(),
+        },
+        cgroup: "",
+        links: some(host.links.clone()),
+        oom_score_adj: host.oom_score_adj.unwrap_or(0),
+        pid_mode: host.pid_mode.clone(),
+        privileged: host.privileged,
+        publish_all_ports: host.publish_all_ports,
+        readonly_rootfs: host.readonly_rootfs,
+        security_opt: some(host.security_opt.clone()),
+        tmpfs: host.tmpfs.clone(),
+        uts_mode: host.uts_mode.clone(),
+        userns_mode: "",
+        shm_size: [host.shm_size, config.shm_size, SHM]
+            .into_iter()
+            .find(|size| *size > 0)
+            .unwrap_or(SHM),
+        sysctls: host.sysctls.clone(),
+        runtime: runtime(host, config),
+        isolation: "",
+        resources: resources(call, host),
+        mounts: host.mounts.iter().map(mount).collect(),
+        masked_paths: hidden(MASKED),
+        readonly_paths: hidden(READ_ONLY),
+        init: host.init,
+        hook_spec: host.hook_spec.clone(),
+    }
+}
+
+fn bind(bind: &BindMount) -> String {
+    match mode(bind).as_str() {
+        "" => format!("{}:{}", bind.source, bind.target),
+        mode => format!("{}:{}:{mode}", bind.source, bind.target),
+    }
+}
+
+/// As it was asked for.
+fn mount(asked: &MountRequest) -> Value {
+    let mut shown = json!({ "Type": asked.kind.name(), "Source": asked.source, "Target": asked.target });
+    let mut put = |key: &str, value: Value| {
+        let nothing = match &value {
+            Value::Object(map) => map.is_empty(),
+            Value::String(text) => text.is_empty(),
+            Value::Bool(truth) => !truth,
+            _ => false,
+        };
+        if !nothing {
+            shown[key] = value;
+        }
+    };
+    put("ReadOnly", asked.read_only.into());
+    put("Consistency", asked.consistency.clone().into());
+    if !asked.bind.propagation.is_empty() {
+        put("BindOptions", json!({ "Propagation": asked.bind.propagation }));
+    }
+    if asked.volume.no_copy || !asked.volume.subpath.is_empty() || !asked.volume.labels.is_empty() {
+        let volume = &asked.volume;
+        put(
+            "VolumeOptions",
+            json!({ "NoCopy": volume.no_copy, "Labels": volume.labels, "Subpath": volume.subpath }),
+        );
+    }
+    if asked.tmpfs.size != 0 || asked.tmpfs.mode != 0 {
+        put(
+            "TmpfsOptions",
+            json!({ "SizeBytes": asked.tmpfs.size, "Mode": asked.tmpfs.mode }),
+        );
+    }
+    shown
+}
+
+fn log(host: &HostConfig, config: &Config) -> shown::Log {
+    let own = !host.log.driver.is_empty();
+    let log = if own { &host.log } else { &config.log };
+    shown::Log {
+        kind: log.driver.clone(),
+        config: match host.log.options.is_empty() && !own {
+            true => config.log.options.clone(),
+            false => host.log.options.clone(),
+        },
+    }
+}
+
+fn runtime(host: &HostConfig, config: &Config) -> String {
+    let named = [&host.runtime, &config.default_runtime];
+    let named = named.into_iter().find(|name| !name.is_empty());
+    named.map_or_else(|| crate::system::RUNTIME.to_owned(), Clone::clone)
+}
+
+fn resources(call: &Call, host: &HostConfig) -> shown::Resources {
+    let swap = match (host.memory, host.memory_swap) {
+        (memory, 0) if memory > 0 => memory.saturating_mul(2),
+        (_, swap) => swap,
+    };
+    shown::Resources {
+        cpu_shares: host.cpu_shares,
+        memory: host.memory,
+        nano_cpus: host.nano_cpus,
+        cgroup_parent: String::new(),
+        blkio_weight: 0,
+        blkio_weight_device: Vec::new(),
+        blkio_device_read_bps: Vec::new(),
+        blkio_device_write_bps: Vec::new(),
+        blkio_device_read_iops: Vec::new(),
+        blkio_device_write_iops: Vec::new(),
+        cpu_period: host.cpu_period,
+        cpu_quota: host.cpu_quota,
+        cpu_realtime_period: 0,
+        cpu_realtime_runtime: 0,
+        cpuset_cpus: host.cpuset_cpus.clone(),
+        cpuset_mems: host.cpuset_mems.clone(),
+        devices: host.devices.iter().map(device).collect(),
+        device_cgroup_rules: some(host.device_cgroup_rules.clone()),
+        device_requests: None,
+        kernel_memory: call.before(42).then_some(host.kernel_memory),
+        kernel_memory_tcp: call.before(42).then_some(0),
+        memory_reservation: host.memory_reservation,
+        memory_swap: swap,
+        memory_swappiness: host.memory_swappiness,
+        oom_kill_disable: Some(host.oom_kill_disable),
+        pids_limit: Some(host.pids_limit).filter(|limit| *limit != 0),
+        ulimits: host
+            .ulimits
+            .iter()
+            .map(|limit| shown::Ulimit {
+                name: limit.name.clone(),
+                hard: limit.hard,
+                soft: limit.soft,
+            })
+            .collect(),
+        cpu_count: 0,
+        cpu_percent: 0,
+        io_iops: 0,
+        io_bandwidth: 0,
+    }
+}
+
+fn device(device: &DeviceMapping) -> Value {
+    json!({
+        "PathOnHost": device.host, "PathInContainer": device.container, "CgroupPermissions": device.permissions,
+    })
+}

@@ -1,0 +1,90 @@
+//! `GET /containers/{name}/logs`.
+
+use crate::answer::{self, Answer, Failure};
+use crate::call::Call;
+use crate::{framing, time};
+use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt};
+use gantry_engine::{LogLine, LogQuery};
+use std::io;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+const RAW: &str = "application/vnd.docker.raw-stream";
+const FRAMED: &str = "application/vnd.docker.multiplexed-stream";
+
+pub async fn logs(call: Call) -> Answer {
+    let (record, _) = call.engine().look(call.name())?;
+    let query = &call.query;
+    let (stdout, stderr) = (query.flag("stdout"), query.flag("stderr"));
+    if !stdout && !stderr {
+        return Err(Failure::bad("Bad parameters: you must choose at least one stream"));
+    }
+    let (stamped, details) = (query.flag("timestamps"), query.flag("details"));
+    let wanted = LogQuery {
+        since: time::bound(query.text("since"))?,
+        until: time::bound(query.text("until"))?,
+        // What is no number is all, as Docker has it.
+        tail: query.text("tail").parse().ok(),
+        stdout,
+        stderr,
+        follow: query.flag("follow"),
+    };
+    let framed = !record.config.tty;
+    let lines = call.engine().logs(record.id.as_str(), wanted).await?;
+    let body = ReceiverStream::new(lines).map(move |line| match line {
+        Ok(line) => Ok(written(&line, framed, stamped, details)),
+        Err(error) => Err(io::Error::other(error)),
+    });
+    let kind = match (call.since(42), framed) {
+        (true, true) => FRAMED,
+        (true, false) => RAW,
+        (false, _) => "application/octet-stream",
+    };
+    Ok(answer::stream(kind, body))
+}
+
+fn written(line: &LogLine, framed: bool, stamped: bool, details: bool) -> Bytes {
+    let stream = u8::try_from(line.stream).unwrap_or(framing::STDOUT);
+    let mut text = BytesMut::new();
+    if stamped {
+        text.extend_from_slice(time::padded(line.time).as_bytes());
+        text.extend_from_slice(b" ");
+    }
+    if details {
+        // Between the two would stand what the log's options add to each line.
+        text.extend_from_slice(b" ");
+    }
+    text.extend_from_slice(&line.line);
+    framing::piece(framed, stream, text.freeze())
+}
+
+/// Lines as they came; what cannot be read ends them.
+pub fn pieces(
+    lines: mpsc::Receiver<gantry_core::Result<LogLine>>,
+    framed: bool,
+) -> impl Stream<Item = Bytes> + Send + 'static {
+    ReceiverStream::new(lines)
+        .take_while(|line| futures::future::ready(line.is_ok()))
+        .filter_map(move |line| futures::future::ready(line.ok().map(|line| written(&line, framed, false, false))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::UNIX_EPOCH;
+
+    #[test]
+    fn lines_as_they_travel() {
+        let line = LogLine {
+            time: UNIX_EPOCH,
+            stream: 2,
+            line: Bytes::from_static(b"x\n"),
+        };
+        assert_eq!(&written(&line, true, false, false)[..], b"\x02\0\0\0\0\0\0\x02x\n");
+        assert_eq!(
+            &written(&line, false, true, true)[..],
+            b"1970-01-01T00:00:00.000000000Z  x\n"
+        );
+    }
+}
