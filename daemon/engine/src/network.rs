@@ -151,6 +151,8 @@ impl Networks {
         for (id, sandbox) in records::sandboxes(&networks.store)? {
             networks.claim(&id, sandbox);
         }
+        // Before anybody answers.
+        networks.publish_all();
         Ok(networks)
     }
 
