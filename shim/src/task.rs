@@ -322,6 +322,8 @@ impl Task for TaskService {
     async fn shutdown(&self, _: &TtrpcContext, request: ShutdownRequest) -> Answer<Empty> {
         if request.now || !self.0.has_containers() {
             self.0.shutdown.store(true, Ordering::Relaxed);
+            // What they held, ports of the host for one, is free from now on, however long clients drain.
+            self.0.with_kept(std::collections::BTreeMap::clear);
             // A successor may take the names while clients of this one still drain.
             let _ = std::fs::remove_file(&self.0.config.task_socket);
             let _ = std::fs::remove_file(&self.0.config.attach_socket);

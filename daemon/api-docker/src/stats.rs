@@ -175,20 +175,20 @@ fn shown(sample: Sample, former: &mut Former) -> Shown {
         },
         name,
         id: sample.id,
-        networks: networks(&sample.traffic),
+        networks: networks(&sample.networks),
     }
 }
 
-fn networks(traffic: &BTreeMap<String, Traffic>) -> Option<BTreeMap<String, Interface>> {
+fn networks(traffic: &[(String, Traffic)]) -> Option<BTreeMap<String, Interface>> {
     let one = |traffic: &Traffic| Interface {
-        rx_bytes: traffic.received.bytes,
-        rx_packets: traffic.received.packets,
-        rx_errors: traffic.received.errors,
-        rx_dropped: traffic.received.dropped,
-        tx_bytes: traffic.sent.bytes,
-        tx_packets: traffic.sent.packets,
-        tx_errors: traffic.sent.errors,
-        tx_dropped: traffic.sent.dropped,
+        rx_bytes: traffic.rx_bytes,
+        rx_packets: traffic.rx_packets,
+        rx_errors: traffic.rx_errors,
+        rx_dropped: traffic.rx_dropped,
+        tx_bytes: traffic.tx_bytes,
+        tx_packets: traffic.tx_packets,
+        tx_errors: traffic.tx_errors,
+        tx_dropped: traffic.tx_dropped,
     };
     let shown: BTreeMap<String, Interface> = traffic
         .iter()

@@ -247,6 +247,8 @@ pub fn sample(sample: Sample) -> wire::StatsSample {
     message.pids_limit = stats.pids.limit.unwrap_or(0);
     message.block_read = moved("read");
     message.block_write = moved("write");
+    message.network_rx = sample.networks.iter().map(|(_, traffic)| traffic.rx_bytes).sum();
+    message.network_tx = sample.networks.iter().map(|(_, traffic)| traffic.tx_bytes).sum();
     message.throttled_periods = stats.cpu.throttled_periods;
     message.throttled_time = stats.cpu.throttled;
     message

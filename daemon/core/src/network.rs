@@ -275,6 +275,19 @@ pub struct Sandbox {
     /// The file that the network namespace is bound to.
     pub key: String,
     pub endpoints: Vec<Endpoint>,
+    /// What its legacy links open to it where containers may not talk to each other.
+    pub opens: Vec<Opening>,
+    /// Ports of the host that are kept for it while none of its networks publishes.
+    pub idle: Vec<PublishedPort>,
+    /// Its endpoints were written down, and routes, rules, names and files are to follow: after a kill they may not have.
+    pub unsettled: bool,
+}
+
+/// Ports of another container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opening {
+    pub to: ContainerId,
+    pub ports: Vec<Port>,
 }
 
 /// A hardware address (EUI-48).

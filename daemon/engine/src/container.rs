@@ -23,7 +23,6 @@ mod stats;
 pub(crate) mod stop;
 pub(crate) mod teardown;
 mod top;
-mod traffic;
 mod update;
 mod wait;
 
@@ -37,6 +36,5 @@ pub use logs::{LogLine, LogQuery};
 pub use remove::RemoveOptions;
 pub use stats::Sample;
 pub use stop::StopOptions;
-pub use traffic::{Flow, Traffic};
 pub use update::UpdateContainer;
 pub use wait::{WaitFor, Waited};

@@ -49,7 +49,7 @@ pub use keeper::{Keeper, View};
 pub use meta::Meta;
 pub use network::{
     Attachment, BridgeConfig, ClusterConfig, CniConfig, Connect, ContainerNetworks, Firewall, Member, NetworkConfig,
-    NetworkView,
+    NetworkView, Traffic,
 };
 pub use sandboxes::{RunningSandbox, SandboxView, Sandboxes};
 pub use system::{ContainerUsage, EventStream, ImageUsage, Info, Usage};

@@ -19,6 +19,7 @@ mod leaving;
 mod list;
 mod live;
 mod names;
+pub(crate) mod options;
 pub(crate) mod plan;
 mod predefined;
 mod records;
@@ -27,11 +28,12 @@ mod rules;
 
 pub use config::{BridgeConfig, ClusterConfig, CniConfig, Firewall, NetworkConfig};
 pub(crate) use descriptors::{hand_over, take_up};
+pub use gantry_network::netlink::Statistics as Traffic;
 pub use list::{Attachment, ContainerNetworks, Member, NetworkView};
 pub use live::Connect;
 
 use crate::events::Event;
-use gantry_core::network::{NetworkId, NetworkRecord, Sandbox};
+use gantry_core::network::{NetworkId, NetworkRecord, PublishedPort, Sandbox};
 use gantry_core::{ContainerId, Error, ErrorKind, Result};
 use gantry_network::Instance;
 use gantry_network::driver::{Bridge, Cni, Driver, Host, Ipvlan, Macvlan, Null};
@@ -96,8 +98,9 @@ impl Networks {
     ) -> Result<Self> {
         let instance = Instance::new(config.instance.clone());
         let dir = exec_root.join("netns");
+        let linking = config.firewall.judges_bridged(&instance);
         let mut drivers: Vec<Box<dyn Driver>> = vec![
-            Box::new(Bridge::new(instance.clone(), config.ip_forward)),
+            Box::new(Bridge::new(instance.clone(), config.ip_forward).linking(linking)),
             Box::new(Macvlan::new(instance.clone())),
             Box::new(Ipvlan::new(instance.clone())),
             Box::new(Cni::new(
@@ -148,6 +151,8 @@ impl Networks {
         for (id, sandbox) in records::sandboxes(&networks.store)? {
             networks.claim(&id, sandbox);
         }
+        // Before anybody answers.
+        networks.publish_all();
         Ok(networks)
     }
 
@@ -167,6 +172,11 @@ impl Networks {
                 }
             }
         }
+        if let Err(error) = self.ports.claim(&ports_of(&sandbox)) {
+            warn!(container = %id, err = %error, "a port that was published before cannot be claimed");
+        }
+        // Whether it runs is still to be seen.
+        self.leaving.begin(id);
         self.shown.write().insert(id.clone(), Arc::new(sandbox.clone()));
         self.slot(id).lock().sandbox = Some(sandbox);
     }
@@ -174,11 +184,13 @@ impl Networks {
     /// Makes what networks have in the kernel, or mends it. A network that cannot be made is complained of, and made again when it
     /// is needed.
     pub fn bring_up(&self) {
+        let _alone = self.defining.lock();
         // The default bridge of a daemon beside the plain one is made when somebody joins it.
-        let wanted = |record: &&Arc<NetworkRecord>| {
+        let wanted = |record: &Arc<NetworkRecord>| {
             record.name != "bridge" || self.config.instance.is_none() || self.is_used(&record.id)
         };
-        let all: Vec<_> = self.records.read().values().filter(wanted).cloned().collect();
+        let mut all = self.all();
+        all.retain(wanted);
         for record in &all {
             let made = self
                 .driver(&record.driver)
@@ -202,6 +214,7 @@ impl Networks {
             cluster.close();
         }
         self.leaving.wait(leave::PATIENCE);
+        let _alone = self.defining.lock();
         if !self.shown.read().is_empty() {
             return;
         }
@@ -266,6 +279,19 @@ impl Networks {
         found.ok_or_else(|| Error::not_found(format!("network {id} not found")))
     }
 
+    /// The container's run is over: nobody sees it in its networks from now on, and what it has there will soon be free.
+    pub fn departing(&self, id: &ContainerId) {
+        if self.slots.lock().contains_key(id) {
+            self.leaving.begin(id);
+            self.hide(id);
+        }
+    }
+
+    /// A container that a former daemon left behind is there still.
+    pub fn stays(&self, id: &ContainerId) {
+        self.leaving.end(id);
+    }
+
     fn slot(&self, id: &ContainerId) -> Arc<Mutex<Slot>> {
         self.slots.lock().entry(id.clone()).or_default().clone()
     }
@@ -292,4 +318,10 @@ impl crate::Engine {
         })
         .await
     }
+}
+
+/// The host's ports that are kept for a sandbox.
+fn ports_of(sandbox: &Sandbox) -> Vec<PublishedPort> {
+    let published = sandbox.endpoints.iter().flat_map(|endpoint| &endpoint.ports);
+    published.chain(&sandbox.idle).copied().collect()
 }

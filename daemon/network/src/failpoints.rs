@@ -2,4 +2,12 @@
 //! the `failpoints` feature.
 
 /// Their names.
-pub const FAILPOINTS: &[&str] = &["network::vxlan", "network::cni"];
+pub const FAILPOINTS: &[&str] = &[
+    "network::bridge",
+    "network::vxlan",
+    "network::cni",
+    "network::pair::join",
+    "network::pair::joining",
+    "network::macvlan::join",
+    "network::macvlan::joining",
+];

@@ -87,55 +87,47 @@ impl Allocator {
         Ok(reserved)
     }
 
-    /// Binds again what was published before (its sockets went with a shim that is gone): the very ports, or none at all.
-    pub fn rebind(&self, published: &[PublishedPort]) -> Result<Reserved> {
-        let mut reserved = Reserved {
-            taken: Arc::clone(&self.taken),
-            held: Vec::new(),
-        };
-        for group in taken::groups(published) {
-            let mut taken = self.taken.lock();
-            let first = group[0];
-            let scope = if group.len() > 1 {
-                Scope::Both
-            } else {
-                Scope::of(Some(first.host))
-            };
-            free(&taken, first.container.protocol, scope, first.host_port)?;
-            let socket = bound(first.container.protocol, scope, first.host_port)?;
-            taken.insert(&group);
-            drop(taken);
-            reserved.held.push(Held {
-                published: group,
-                socket,
-            });
+    /// At start: ports that a record says are some container's. Its sockets are looked for later.
+    pub fn claim(&self, published: &[PublishedPort]) -> Result<()> {
+        let mut taken = self.taken.lock();
+        for port in published {
+            let scope = Scope::of(Some(port.host));
+            free(&taken, port.container.protocol, scope, port.host_port)?;
         }
-        Ok(reserved)
+        taken.insert(published);
+        Ok(())
     }
 
-    /// Takes over ports that are published and held by `socket`, which a shim gave back.
+    /// Binds again what was claimed and has lost its sockets (they went with a shim that is gone): the very ports, or none at
+    /// all. The claim stays either way.
+    pub fn rebind(&self, published: &[PublishedPort]) -> Result<Vec<Held>> {
+        let again = |group: Vec<PublishedPort>| {
+            let first = group[0];
+            let scope = match group.len() {
+                1 => Scope::of(Some(first.host)),
+                _ => Scope::Both,
+            };
+            Ok(Held {
+                socket: bound(first.container.protocol, scope, first.host_port)?,
+                published: group,
+            })
+        };
+        taken::groups(published).into_iter().map(again).collect()
+    }
+
+    /// Whether `socket`, which a shim gave back, holds ports that were claimed.
     pub fn adopt(&self, published: &[PublishedPort], socket: BorrowedFd<'_>) -> Result<()> {
         let holds = socket::port(socket).map_err(|source| Error::Kernel {
             deed: "look at the socket that holds a port".to_owned(),
             source,
         })?;
-        if let Some(other) = published.iter().find(|port| port.host_port != holds) {
-            return Err(Error::Asked(CoreError::new(
+        match published.iter().find(|port| port.host_port != holds) {
+            None => Ok(()),
+            Some(other) => Err(Error::Asked(CoreError::new(
                 ErrorKind::DataLoss,
                 format!("a socket that should hold port {} holds {holds}", other.host_port),
-            )));
+            ))),
         }
-        let mut taken = self.taken.lock();
-        for port in published {
-            free(
-                &taken,
-                port.container.protocol,
-                Scope::of(Some(port.host)),
-                port.host_port,
-            )?;
-        }
-        taken.insert(published);
-        Ok(())
     }
 
     /// Others may have them. Their sockets are closed by whoever has them.

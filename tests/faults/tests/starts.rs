@@ -11,7 +11,8 @@ fn of_a_start(house: &House, passed: &Passed) -> Vec<String> {
     passed.forget();
     house.gantry().ok(&["start", CONTAINER]);
     let mut steps = passed.all();
-    steps.retain(|stop| !stop.starts_with("store::") && !stop.starts_with("engine::network::create"));
+    let others = ["store::", "engine::network::create", "network::bridge"];
+    steps.retain(|stop| !others.iter().any(|other| stop.starts_with(other)));
     for stop in stops() {
         let named = [
             "engine::make",

@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::files;
-use crate::network::plan;
+use crate::network::{options, plan};
 use gantry_core::container::{ContainerRecord, NetworkMode};
 use gantry_core::{Error, Result};
 use gantry_network::files::{Hosts, hosts};
@@ -16,9 +16,12 @@ pub(super) fn check(context: &Arc<Context>, record: &mut ContainerRecord) -> Res
     for exposed in &record.config.exposed_ports {
         plan::exposed_ports(exposed)?;
     }
+    record.networks.values().try_for_each(options::check)?;
     match record.host.network_mode.clone() {
         NetworkMode::Container(other) => {
-            let keeper = context.registry.find(&other)?;
+            // It is no image that is missing, which a client would fetch.
+            let found = context.registry.find(&other);
+            let keeper = found.map_err(|error| Error::invalid(error.to_string()))?;
             if *keeper.id() == record.id {
                 return Err(Error::invalid("a container cannot join its own network"));
             }

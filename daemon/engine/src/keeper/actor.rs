@@ -136,6 +136,10 @@ impl Actor {
                 next = further;
                 effects.extend(more);
             }
+            if effects.contains(&Effect::Clear) {
+                // Before anybody hears of the end, so that who wants what it has waits for it.
+                self.context.networks.departing(self.keeper.id());
+            }
             self.clear_early(&event, &mut effects);
             if let Err(refused) = self.persist(&next, told).await {
                 (self.tally, self.health) = kept;

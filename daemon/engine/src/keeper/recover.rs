@@ -122,6 +122,7 @@ impl Actor {
 
     /// Made but not run: whoever wanted to run it has gone with the old daemon.
     async fn adopt_created(&mut self, pid: u32) {
+        self.context.networks.stays(self.keeper.id());
         match self.state() {
             State::Preparing { start, last } => {
                 self.set_state(State::Preparing { start: false, last }).await;

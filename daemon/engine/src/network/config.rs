@@ -1,6 +1,8 @@
 //! What the administrator decides about networks.
 
 use gantry_core::{Error, Result};
+use gantry_network::Instance;
+use gantry_network::firewall::Iptables;
 use gantry_network::ipam::AddressPool;
 use gantry_network::overlay::{Tls, User};
 use ipnet::IpNet;
@@ -19,6 +21,8 @@ pub struct NetworkConfig {
     pub pools: Vec<AddressPool>,
     /// Switch forwarding on with the first network.
     pub ip_forward: bool,
+    /// The iptables backend makes a drop the policy of `FORWARD`, so that this host does not begin to route for everybody.
+    pub drop_forward: bool,
     pub firewall: Firewall,
     pub dns: Vec<IpAddr>,
     pub dns_search: Vec<String>,
@@ -92,6 +96,17 @@ pub enum Firewall {
     Off,
 }
 
+impl Firewall {
+    /// Whether it judges frames that cross a bridge, too.
+    pub(super) fn judges_bridged(self, instance: &Instance) -> bool {
+        match self {
+            Self::Nftables => true,
+            Self::Iptables => Iptables::judges_bridged(instance),
+            Self::Off => false,
+        }
+    }
+}
+
 impl FromStr for Firewall {
     type Err = Error;
 
@@ -114,6 +129,7 @@ impl Default for NetworkConfig {
             bridge: None,
             pools: Vec::new(),
             ip_forward: true,
+            drop_forward: true,
             firewall: Firewall::default(),
             dns: Vec::new(),
             dns_search: Vec::new(),

@@ -1,7 +1,7 @@
 //! Sockets that must outlive the daemon, kept by the container's shim: those that hold ports of the host, and those that
 //! names are asked at.
 
-use super::{Networks, names};
+use super::{Networks, names, ports_of};
 use crate::context::Context;
 use crate::gate::blocking;
 use gantry_core::container::ContainerRecord;
@@ -44,14 +44,11 @@ pub(crate) async fn hand_over(context: &Arc<Context>, id: &ContainerId, shim: &S
 
 /// After a restart of the daemon: takes up what a running container has in its networks.
 pub(crate) async fn take_up(context: &Arc<Context>, record: &Arc<ContainerRecord>, shim: &Shim) -> Result<()> {
+    context.networks.stays(&record.id);
     let Some(sandbox) = context.networks.sandbox(&record.id) else {
         return Ok(());
     };
-    let ports: Vec<PublishedPort> = sandbox
-        .endpoints
-        .iter()
-        .flat_map(|endpoint| endpoint.ports.clone())
-        .collect();
+    let ports = ports_of(&sandbox);
     let mut wanted: Vec<String> = ports.iter().map(port_name).collect();
     wanted.extend([DNS_UDP.to_owned(), DNS_TCP.to_owned()]);
     let kept = shim.take_descriptors(wanted).await.unwrap_or_else(|error| {
@@ -91,8 +88,7 @@ impl Networks {
         let Some(slot) = known.filter(|_| !ports.is_empty()) else {
             return Ok(());
         };
-        self.ports.release(ports);
-        slot.lock().sockets = self.ports.rebind(ports)?.keep();
+        slot.lock().sockets = self.ports.rebind(ports)?;
         Ok(())
     }
 
@@ -124,15 +120,17 @@ impl Networks {
         }
         if !missing.is_empty() {
             match self.ports.rebind(&missing) {
-                Ok(reserved) => slot.sockets.extend(reserved.keep()),
+                Ok(held) => slot.sockets.extend(held),
                 Err(error) => {
                     warn!(container = %container.id, err = %error, "a published port was lost while the daemon was away")
                 }
             }
         }
         let sockets = udp.zip(tcp).map(|(udp, tcp)| Sockets { udp, tcp });
+        // Names first, at the sockets that were kept: what was asked meanwhile waits there.
+        let answered = self.answer_again(context, container, &mut slot, sockets);
         self.finish_changes(context, container, &mut slot)?;
-        self.answer_again(context, container, &mut slot, sockets)
+        answered
     }
 
     /// Ends what a kill left half done of a change of networks.
@@ -146,7 +144,7 @@ impl Networks {
             .into_iter()
             .map(|(name, _)| name)
             .collect();
-        let mut mended = false;
+        let mut settled = !sandbox.unsettled;
         for endpoint in sandbox
             .endpoints
             .iter()
@@ -154,13 +152,13 @@ impl Networks {
         {
             let network = self.by_id(&endpoint.network)?;
             self.join(&network, endpoint, namespace.as_fd())?;
-            mended = true;
+            settled = false;
         }
         if self.learn(&mut sandbox)? {
             super::records::put_sandbox(&self.store, &container.id, &sandbox)?;
-            mended = true;
+            settled = false;
         }
-        if mended {
+        if !settled {
             self.settle(context, container, &sandbox, slot, namespace.as_fd())?;
         }
         Ok(())

@@ -7,15 +7,13 @@ use crate::context::Context;
 use crate::failpoint;
 use crate::files::Texts;
 use gantry_core::container::{ContainerRecord, NetworkMode};
-use gantry_core::network::{Endpoint, MacAddress, NetworkRecord, Sandbox};
+use gantry_core::network::{Endpoint, MacAddress, NetworkRecord, Opening, Sandbox};
 use gantry_core::spec::Network;
 use gantry_core::{ContainerId, Error, ErrorKind, Result};
 use gantry_network::driver::Driver;
 use gantry_network::ipam;
-use gantry_network::netlink::{Batch, Netlink};
 use gantry_network::netns::{self, DefaultRoute};
 use gantry_network::ports::{Reserved, for_endpoint};
-use gantry_network::sysctl;
 use ipnet::IpNet;
 use parking_lot::RwLockReadGuard;
 use std::net::IpAddr;
@@ -32,13 +30,15 @@ pub(crate) struct Entered {
 /// Endpoints that are not written down yet.
 struct Planned<'a> {
     endpoints: Vec<Endpoint>,
+    opens: Vec<Opening>,
     networks: Vec<Arc<NetworkRecord>>,
     held: Vec<Claimed>,
     /// Until what was claimed of the cluster is written down.
     claiming: Option<RwLockReadGuard<'a, ()>>,
 }
 
-fn is_taken(error: &Error) -> bool {
+/// Whether somebody who is on the way out may have what is wanted.
+pub(super) fn is_taken(error: &Error) -> bool {
     use ErrorKind::{AlreadyExists, Conflict, FailedPrecondition, PermissionDenied, ResourceExhausted, Unavailable};
     matches!(
         error.kind(),
@@ -70,13 +70,14 @@ impl Networks {
         self.clear(&container.id, slot)?;
         let mut joins = plan::joins(container, |name| self.find(name))?;
         self.with_gateway(context, &mut joins, &[])?;
-        match self.plan(container, &joins, slot) {
-            // Somebody who is on the way out may have what is wanted.
-            Err(error) if is_taken(&error) && self.leaving.wait(leave::PATIENCE) => {}
-            planned => return self.carry_out(context, container, slot, planned?),
-        }
-        let planned = self.plan(container, &joins, slot)?;
-        self.carry_out(context, container, slot, planned)
+        let opens = names::openings(self, context, container)?;
+        let planned = match self.plan(container, &joins, slot) {
+            Err(error) if is_taken(&error) && self.leaving.wait(leave::PATIENCE) => {
+                self.plan(container, &joins, slot)?
+            }
+            planned => planned?,
+        };
+        self.carry_out(context, container, slot, Planned { opens, ..planned })
     }
 
     /// Endpoints with all that they need, reserved.
@@ -92,6 +93,7 @@ impl Networks {
         self.reserve_ports(container, &mut endpoints, &networks, slot)?;
         Ok(Planned {
             endpoints,
+            opens: Vec::new(),
             networks,
             held,
             claiming,
@@ -117,6 +119,7 @@ impl Networks {
     ) -> Result<Entered> {
         let Planned {
             endpoints,
+            opens,
             networks,
             held,
             claiming,
@@ -126,6 +129,8 @@ impl Networks {
         let sandbox = Sandbox {
             key: key.to_string_lossy().into_owned(),
             endpoints,
+            opens,
+            ..Sandbox::default()
         };
         records::put_sandbox(&self.store, &container.id, &sandbox)?;
         for claimed in held {
@@ -136,7 +141,12 @@ impl Networks {
         slot.sandbox = Some(sandbox.clone());
         self.shown.write().insert(container.id.clone(), Arc::new(sandbox));
         failpoint!("engine::network::enter::recorded");
-        self.realise(context, container, slot, &networks).inspect_err(|_| {
+        // Whoever removes a network looks for who is shown in it, and we for what is removed: one sees the other.
+        let there = networks
+            .iter()
+            .try_for_each(|network| self.by_id(&network.id).map(drop));
+        let made = there.and_then(|()| self.realise(context, container, slot, &networks));
+        made.inspect_err(|_| {
             if let Err(error) = self.clear(&container.id, slot) {
                 warn!(container = %container.id, err = %error, "what was made of its networks is not gone altogether");
             }
@@ -168,7 +178,7 @@ impl Networks {
         Ok(Endpoint {
             network: network.id.clone(),
             sandbox: container.id.clone(),
-            interface: plan::interface(network, others)?,
+            interface: plan::interface(network, settings, others)?,
             host_interface: match network.driver.as_str() {
                 "bridge" | "overlay" => Endpoint::veth_name(&id),
                 _ => String::new(),
@@ -239,14 +249,14 @@ impl Networks {
             warn!(container = %container.id, "nothing is published: none of its networks is a bridge that leads out");
             return Ok(());
         };
-        let binding = match networks[index].driver.as_str() {
+        let default = match networks[index].driver.as_str() {
             "bridge" => gantry_core::network::BridgeOptions::read(&networks[index].options)?.binding,
             _ => None,
         };
+        let default = default.filter(|address| !address.is_unspecified());
         let endpoint = &mut endpoints[index];
-        let reserved = self
-            .ports
-            .reserve(&bindings, binding.filter(|address| !address.is_unspecified()));
+        plan::check_families(&bindings, default, endpoint, &networks[index].name)?;
+        let reserved = self.ports.reserve(&bindings, default);
         let reserved = reserved.map_err(|error| for_endpoint(&container.name, &endpoint.id, error))?;
         endpoint.ports = reserved.published();
         slot.held = Some(reserved);
@@ -280,8 +290,7 @@ impl Networks {
                 .insert(container.id.clone(), Arc::new(sandbox.clone()));
         }
         self.route(&sandbox.endpoints, networks, namespace.as_fd())?;
-        let links = names::link_rules(self, context, container, networks);
-        self.publish_ports(&sandbox.endpoints, links)?;
+        self.publish_ports(&sandbox)?;
         failpoint!("engine::network::enter::published");
         self.publish_names(&sandbox.endpoints);
         let texts = names::texts(self, context, container, Some(&sandbox))?;
@@ -307,8 +316,7 @@ impl Networks {
             }
             Err(error) => return Err(error.into()),
         }
-        link_local(endpoint, namespace)?;
-        kernel_settings(endpoint, namespace)?;
+        self.furnish(endpoint, namespace)?;
         match self.shared(network)? {
             Some(cluster) => cluster.announce(network, endpoint),
             None => Ok(()),
@@ -354,44 +362,6 @@ impl Networks {
     pub(super) fn shared_with(&self, context: &Context, other: &str) -> Option<ContainerId> {
         context.registry.find(other).ok().map(|keeper| keeper.id().clone())
     }
-}
-
-/// Docker's option of endpoints: `net.ipv4.conf.IFNAME.log_martians=1,...`, `IFNAME` being the interface's name.
-const SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
-
-fn kernel_settings(endpoint: &Endpoint, namespace: BorrowedFd<'_>) -> Result<()> {
-    let Some(text) = endpoint.settings.driver_options.get(SYSCTLS) else {
-        return Ok(());
-    };
-    for setting in text.split(',').filter(|setting| !setting.is_empty()) {
-        let bad = || {
-            Error::invalid(format!(
-                "invalid value for {SYSCTLS}: \"{setting}\": net.X.Y.IFNAME.Z=VALUE is expected"
-            ))
-        };
-        let (name, value) = setting.split_once('=').ok_or_else(bad)?;
-        if !name.starts_with("net.") || !name.contains(".IFNAME.") || name.contains('/') {
-            return Err(bad());
-        }
-        let name = name.replace("IFNAME", &endpoint.interface);
-        netns::enter(namespace, || sysctl::set(&name, value))?;
-    }
-    Ok(())
-}
-
-/// Adds the link-local addresses that were asked for (RFC 3927, RFC 4291).
-fn link_local(endpoint: &Endpoint, namespace: BorrowedFd<'_>) -> Result<()> {
-    if endpoint.settings.link_local.is_empty() {
-        return Ok(());
-    }
-    let mut netlink = Netlink::open_in(namespace)?;
-    let index = netlink.index(&endpoint.interface)?;
-    let mut batch = Batch::new();
-    for address in &endpoint.settings.link_local {
-        let length = if address.is_ipv4() { 16 } else { 64 };
-        batch.set_address(index, IpNet::new(*address, length).expect("the length fits the family"));
-    }
-    Ok(netlink.run(batch)?)
 }
 
 fn mac(wanted: Option<MacAddress>, ipv4: Option<IpNet>) -> Result<MacAddress> {

@@ -1,6 +1,6 @@
 //! A container's way out of its networks, in whatever state it was left.
 
-use super::{Networks, Slot, records};
+use super::{Networks, Slot, ports_of, records};
 use crate::failpoint;
 use gantry_core::network::Endpoint;
 use gantry_core::{ContainerId, Error, Result};
@@ -24,16 +24,21 @@ impl Networks {
     /// down.
     pub fn leave(self: &Arc<Self>, id: &ContainerId) {
         let known = self.slots.lock().get(id).cloned();
-        let Some(slot) = known else { return };
+        let Some(slot) = known else {
+            self.leaving.end(id);
+            return;
+        };
+        self.leaving.begin(id);
+        self.hide(id);
+        let (networks, id) = (self.clone(), id.clone());
+        self.runtime.spawn_blocking(move || networks.finish_leaving(&id, &slot));
+    }
+
+    pub(super) fn hide(&self, id: &ContainerId) {
         let hidden = self.shown.write().remove(id);
         if let Some(sandbox) = hidden {
             self.publish_names(&sandbox.endpoints);
         }
-        let (networks, id, departure) = (self.clone(), id.clone(), self.leaving.begin());
-        self.runtime.spawn_blocking(move || {
-            networks.finish_leaving(&id, &slot);
-            drop(departure);
-        });
     }
 
     fn finish_leaving(&self, id: &ContainerId, slot: &Arc<Mutex<Slot>>) {
@@ -47,6 +52,7 @@ impl Networks {
             drop(held);
             if attempt == TRIES {
                 warn!(container = %id, err = %error, "what it has in its networks stays until the next start of the daemon");
+                self.leaving.end(id);
                 return;
             }
             std::thread::sleep(BETWEEN);
@@ -64,16 +70,18 @@ impl Networks {
         let Some(sandbox) = slot.sandbox.clone() else {
             slot.held = None;
             slot.sockets.clear();
+            self.leaving.end(id);
             return Ok(());
         };
         slot.resolver = None;
+        self.hide(id);
         let mut failure = None;
         let mut note = |result: Result<()>| {
             if let Err(error) = result {
                 failure.get_or_insert(error);
             }
         };
-        note(self.withdraw_ports(&sandbox.endpoints));
+        note(self.withdraw_ports(&sandbox.endpoints, &sandbox.opens));
         failpoint!("engine::network::leave::withdrawn");
         let key = Path::new(&sandbox.key);
         let namespace = netns::open(key).ok();
@@ -87,8 +95,6 @@ impl Networks {
         if let Some(error) = failure {
             return Err(error.context("the container's networks could not be taken down"));
         }
-        self.shown.write().remove(id);
-        self.publish_names(&sandbox.endpoints);
         // The sockets that held the host's ports.
         slot.held = None;
         slot.sockets.clear();
@@ -98,6 +104,8 @@ impl Networks {
         for endpoint in &sandbox.endpoints {
             self.give_back(endpoint);
         }
+        self.ports.release(&ports_of(&sandbox));
+        self.leaving.end(id);
         Ok(())
     }
 
@@ -118,7 +126,6 @@ impl Networks {
         for address in endpoint.addresses() {
             self.addresses.release(&endpoint.network, address);
         }
-        self.ports.release(&endpoint.ports);
         let network = self.by_id(&endpoint.network).ok();
         let shared = network.as_ref().map(|network| self.shared(network));
         if let Some(Ok(Some(cluster))) = shared {

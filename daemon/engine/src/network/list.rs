@@ -1,12 +1,15 @@
 //! What networks there are and who is in them.
 
-use super::Networks;
-use super::plan::exposed_ports;
+use super::plan::{self, exposed_ports};
+use super::{Networks, Traffic};
 use crate::Engine;
 use crate::filters::Filters;
 use gantry_core::container::ContainerRecord;
 use gantry_core::network::{Endpoint, EndpointSettings, NetworkRecord, PREDEFINED, Port, PublishedPort, Sandbox};
 use gantry_core::{ContainerId, Error, Result};
+use gantry_network::netns;
+use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::Arc;
 
 const KNOWN: &[&str] = &["dangling", "driver", "id", "label", "name", "scope", "type"];
@@ -148,19 +151,10 @@ impl Networks {
             .as_ref()
             .map(|sandbox| sandbox.endpoints.as_slice())
             .unwrap_or_default();
-        let mut published: Vec<PublishedPort> = endpoints.iter().flat_map(|endpoint| endpoint.ports.clone()).collect();
+        let mut published: Vec<PublishedPort> = endpoints.iter().flat_map(plan::reachable).collect();
         published.sort();
-        let exposed = container
-            .config
-            .exposed_ports
-            .iter()
-            .flat_map(|text| exposed_ports(text).unwrap_or_default());
-        let mut exposed: Vec<Port> = exposed
-            .chain(container.host.port_bindings.iter().map(|binding| binding.container))
-            .collect();
+        let mut exposed = plan::open_ports(container);
         exposed.retain(|port| !published.iter().any(|other| other.container == *port));
-        exposed.sort();
-        exposed.dedup();
         let attachments = container.networks.iter().map(|(name, settings)| {
             let network = self.find(name).ok();
             let in_it = |endpoint: &&Endpoint| network.as_ref().is_some_and(|network| network.id == endpoint.network);
@@ -186,12 +180,19 @@ impl Networks {
     /// Whether a container is to be in the network of this name, id or id prefix.
     pub fn is_wanted(&self, container: &ContainerRecord, network: &str) -> bool {
         let found = self.find(network).ok();
-        container.networks.keys().any(|name| {
-            name == network
-                || found
-                    .as_ref()
-                    .is_some_and(|found| *name == found.name || *name == found.id.as_str())
-        })
+        container.networks.contains_key(network) || found.is_some_and(|found| plan::is_wanted(container, &found))
+    }
+
+    /// What went through a started container's interfaces.
+    pub fn traffic(&self, id: &ContainerId) -> Result<Vec<(String, Traffic)>> {
+        let Some(sandbox) = self.sandbox(id) else {
+            return Ok(Vec::new());
+        };
+        let namespace = netns::open(Path::new(&sandbox.key))?;
+        let mut all = netns::statistics(namespace.as_fd())?;
+        // A kernel puts devices of its own into every namespace (`tunl0`).
+        all.retain(|(name, _)| sandbox.endpoints.iter().any(|endpoint| endpoint.interface == *name));
+        Ok(all)
     }
 
     /// Whether a port of the filter's (`80`, `80/udp`, `8000-8010`) is exposed, or published.

@@ -1,16 +1,18 @@
 //! Joining and leaving networks, in whatever state the container is.
 
+use super::cluster::Claimed;
+use super::enter::is_taken;
 use super::gateway::{is_gateway, needs_gateway};
-use super::plan::{self, Join};
-use super::{Networks, Slot, names, records};
+use super::plan::{self, Join, entry, is_wanted};
+use super::{Networks, Slot, leave, names, records};
 use crate::context::Context;
 use crate::events::Event;
 use crate::{Engine, failpoint, files};
 use gantry_core::container::{ContainerRecord, NetworkMode};
-use gantry_core::network::{Endpoint, EndpointSettings, NetworkRecord, PublishedPort, Sandbox};
+use gantry_core::network::{Endpoint, EndpointSettings, NetworkRecord, Sandbox};
 use gantry_core::{ContainerId, Error, ErrorKind, Labels, Result};
 use gantry_network::netns;
-use std::collections::BTreeMap;
+use parking_lot::RwLockReadGuard;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -57,6 +59,8 @@ impl Engine {
     }
 }
 
+/// A plan, what is reserved for it, and what is held until it is written down.
+type More<'a> = (Sandbox, Vec<Claimed>, Option<RwLockReadGuard<'a, ()>>);
 type Changed = (ContainerRecord, Vec<Event>);
 
 impl Networks {
@@ -70,7 +74,7 @@ impl Networks {
         check_modes(container, network)?;
         let slot = self.slot(&container.id);
         let mut slot = slot.lock();
-        if entry(container, network).is_some() && (slot.sandbox.is_none() || has(&slot, network)) {
+        if is_wanted(container, network) && (slot.sandbox.is_none() || has(&slot, network)) {
             return Err(Error::new(
                 ErrorKind::PermissionDenied,
                 format!(
@@ -101,26 +105,20 @@ impl Networks {
             return Ok(());
         };
         let namespace = netns::open(Path::new(&before.key))?;
-        let settings = entry(container, network).cloned().unwrap_or_default();
+        let settings = entry(container, network).map(|(_, settings)| settings.clone());
         let mut joins = vec![Join {
             network: network.clone(),
-            settings,
+            settings: settings.unwrap_or_default(),
         }];
         self.with_gateway(context, &mut joins, &before.endpoints)?;
-        let claiming = self.claiming(&joins)?;
-        let mut held = Vec::new();
-        let mut after = before.clone();
-        for join in &joins {
-            let endpoint = self.endpoint(container, join, &after.endpoints, &mut held)?;
-            after.endpoints.push(endpoint);
-        }
+        let plan = || self.plan_more(container, &before, &joins);
+        let (mut after, held, claiming) = match plan() {
+            Err(error) if is_taken(&error) && self.leaving.wait(leave::PATIENCE) => plan()?,
+            planned => planned?,
+        };
         let new = after.endpoints[before.endpoints.len()..].to_vec();
-        let ports: Vec<_> = after
-            .endpoints
-            .iter_mut()
-            .flat_map(|endpoint| std::mem::take(&mut endpoint.ports))
-            .collect();
-        self.place_ports(&mut after, ports)?;
+        after.unsettled = true;
+        self.place_ports(&mut after)?;
         records::put_sandbox(&self.store, &container.id, &after)?;
         for claimed in held {
             claimed.keep();
@@ -141,6 +139,17 @@ impl Networks {
         Ok(())
     }
 
+    /// What it will have, the endpoints that are new last.
+    fn plan_more(&self, container: &ContainerRecord, before: &Sandbox, joins: &[Join]) -> Result<More<'_>> {
+        let claiming = self.claiming(joins)?;
+        let (mut held, mut after) = (Vec::new(), before.clone());
+        for join in joins {
+            let endpoint = self.endpoint(container, join, &after.endpoints, &mut held)?;
+            after.endpoints.push(endpoint);
+        }
+        Ok((after, held, claiming))
+    }
+
     fn undo_join(
         &self,
         context: &Context,
@@ -150,26 +159,23 @@ impl Networks {
         slot: &mut Slot,
     ) {
         let namespace = netns::open(Path::new(&before.key)).ok();
+        let before = Sandbox {
+            unsettled: true,
+            ..before.clone()
+        };
         let undone = self
-            .withdraw_ports(new)
+            .withdraw_ports(new, &before.opens)
             .and_then(|()| {
                 let mut each = new.iter();
                 each.try_for_each(|endpoint| self.part(endpoint, namespace.as_ref()))
             })
-            .and_then(|()| records::put_sandbox(&self.store, &container.id, before))
+            .and_then(|()| records::put_sandbox(&self.store, &container.id, &before))
             .and_then(|()| match &namespace {
-                Some(namespace) => self.settle(context, container, before, slot, namespace.as_fd()),
+                Some(namespace) => self.settle(context, container, &before, slot, namespace.as_fd()),
                 None => Ok(()),
             });
         match undone {
-            Ok(()) => {
-                for endpoint in new {
-                    self.give_back(&Endpoint {
-                        ports: Vec::new(),
-                        ..endpoint.clone()
-                    });
-                }
-            }
+            Ok(()) => new.iter().for_each(|endpoint| self.give_back(endpoint)),
             Err(error) => {
                 tracing::warn!(container = %container.id, err = %error, "what was made of a new endpoint is not gone altogether")
             }
@@ -190,8 +196,7 @@ impl Networks {
         }
         let slot = self.slot(&container.id);
         let mut slot = slot.lock();
-        let name = container.networks.keys().find(|name| names_it(name, network)).cloned();
-        let Some(name) = name else {
+        let Some((name, _)) = entry(container, network) else {
             return Err(Error::new(
                 ErrorKind::PermissionDenied,
                 format!(
@@ -201,7 +206,7 @@ impl Networks {
             ));
         };
         let mut wanted = container.clone();
-        wanted.networks.remove(&name);
+        wanted.networks.remove(name);
         let extra = Labels::from([("container".to_owned(), container.id.to_string())]);
         let told = crate::records::set_networks(context, &wanted, vec![records::event(network, "disconnect", extra)])?;
         failpoint!("engine::network::disconnect::recorded");
@@ -217,7 +222,7 @@ impl Networks {
         let namespace = netns::open(Path::new(&before.key))?;
         let asked = |endpoint: &Endpoint| {
             let network = self.by_id(&endpoint.network).ok()?;
-            entry(container, &network).is_some().then_some(network)
+            is_wanted(container, &network).then_some(network)
         };
         let led_out = before
             .endpoints
@@ -234,10 +239,13 @@ impl Networks {
         }
         let mut after = Sandbox {
             endpoints: stay,
+            unsettled: true,
             ..before.clone()
         };
-        self.withdraw_ports(&go)?;
-        self.move_ports(&mut after, &go)?;
+        after.idle.extend(go.iter().flat_map(|endpoint| endpoint.ports.clone()));
+        self.place_ports(&mut after)?;
+        self.shown.write().insert(container.id.clone(), Arc::new(after.clone()));
+        self.withdraw_ports(&go, &before.opens)?;
         for endpoint in &go {
             self.part(endpoint, Some(&namespace))?;
             failpoint!("engine::network::disconnect::parted");
@@ -246,40 +254,28 @@ impl Networks {
         failpoint!("engine::network::disconnect::forgotten");
         self.settle(context, container, &after, slot, namespace.as_fd())?;
         self.publish_names(&go);
-        for mut endpoint in go {
-            // They are another endpoint's now.
-            endpoint.ports.clear();
-            self.give_back(&endpoint);
+        for endpoint in &go {
+            self.give_back(endpoint);
         }
         Ok(())
     }
 
-    /// Ports of endpoints that go are published by the one that has the default route then.
-    fn move_ports(&self, after: &mut Sandbox, go: &[Endpoint]) -> Result<()> {
-        let mut ports: Vec<_> = go.iter().flat_map(|endpoint| endpoint.ports.clone()).collect();
-        ports.extend(
-            after
-                .endpoints
-                .iter_mut()
-                .flat_map(|endpoint| std::mem::take(&mut endpoint.ports)),
-        );
-        self.place_ports(after, ports)
-    }
-
-    /// Gives ports to the endpoint that publishes.
-    fn place_ports(&self, after: &mut Sandbox, ports: Vec<PublishedPort>) -> Result<()> {
-        if ports.is_empty() {
-            return Ok(());
+    /// Gives all its ports to the endpoint that publishes. Where none does, they stay reserved.
+    fn place_ports(&self, after: &mut Sandbox) -> Result<()> {
+        let mut ports = std::mem::take(&mut after.idle);
+        for endpoint in &mut after.endpoints {
+            ports.append(&mut endpoint.ports);
         }
         let networks = self.networks_of(&after.endpoints)?;
         match plan::publisher(&after.endpoints, &networks) {
-            Some(index) => after.endpoints[index].ports.extend(ports),
-            None => self.ports.release(&ports),
+            Some(index) => after.endpoints[index].ports = ports,
+            None => after.idle = ports,
         }
         Ok(())
     }
 
-    /// Makes routes, rules, names and files of a running sandbox those of its endpoints, and shows it.
+    /// Makes routes, rules, names and files of a running sandbox those of its endpoints, and shows it. A record that was written
+    /// before is written again in the end.
     pub(super) fn settle(
         &self,
         context: &Context,
@@ -290,16 +286,27 @@ impl Networks {
     ) -> Result<()> {
         let networks = self.networks_of(&sandbox.endpoints)?;
         self.route(&sandbox.endpoints, &networks, namespace)?;
-        let links = names::link_rules(self, context, container, &networks);
-        self.publish_ports(&sandbox.endpoints, links)?;
-        slot.sandbox = Some(sandbox.clone());
-        self.shown
-            .write()
-            .insert(container.id.clone(), Arc::new(sandbox.clone()));
+        self.keep(slot, &container.id, sandbox);
+        self.publish_ports(sandbox)?;
         self.publish_names(&sandbox.endpoints);
         let texts = names::texts(self, context, container, Some(sandbox))?;
         self.serve_names(slot, &texts, container, &networks, namespace)?;
-        files::rewrite(context, container, &texts)
+        files::rewrite(context, container, &texts)?;
+        if sandbox.unsettled {
+            let settled = Sandbox {
+                unsettled: false,
+                ..sandbox.clone()
+            };
+            records::put_sandbox(&self.store, &container.id, &settled)?;
+            self.keep(slot, &container.id, &settled);
+        }
+        Ok(())
+    }
+
+    /// It is this from now on, for all to see.
+    fn keep(&self, slot: &mut Slot, id: &ContainerId, sandbox: &Sandbox) {
+        slot.sandbox = Some(sandbox.clone());
+        self.shown.write().insert(id.clone(), Arc::new(sandbox.clone()));
     }
 
     pub(super) fn networks_of(&self, endpoints: &[Endpoint]) -> Result<Vec<Arc<NetworkRecord>>> {
@@ -330,29 +337,13 @@ impl Networks {
             endpoint.names = names::of(container, &network, &endpoint.settings);
         }
         records::put_sandbox(&self.store, &container.id, &sandbox)?;
-        self.shown
-            .write()
-            .insert(container.id.clone(), Arc::new(sandbox.clone()));
+        self.keep(&mut slot, &container.id, &sandbox);
         self.publish_names(&sandbox.endpoints);
-        slot.sandbox = Some(sandbox);
         if let Some(cluster) = &self.cluster {
             cluster.changed();
         }
         Ok(())
     }
-}
-
-/// What a container asks of a network, if it is to be in it.
-pub(super) fn entry<'a>(container: &'a ContainerRecord, network: &NetworkRecord) -> Option<&'a EndpointSettings> {
-    let networks: &BTreeMap<String, EndpointSettings> = &container.networks;
-    networks
-        .iter()
-        .find(|(name, _)| names_it(name, network))
-        .map(|(_, settings)| settings)
-}
-
-fn names_it(name: &str, network: &NetworkRecord) -> bool {
-    name == network.name || name == network.id.as_str() || (name.len() >= 12 && network.id.as_str().starts_with(name))
 }
 
 fn has(slot: &Slot, network: &NetworkRecord) -> bool {

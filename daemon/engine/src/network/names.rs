@@ -6,10 +6,9 @@ use super::{NetworkConfig, Networks, Slot};
 use crate::context::Context;
 use crate::files::{self, Texts};
 use gantry_core::container::{ContainerRecord, HostConfig, NetworkMode};
-use gantry_core::network::{Endpoint, EndpointSettings, NameServers, NetworkId, NetworkRecord, Sandbox};
-use gantry_core::{Error, Result};
+use gantry_core::network::{Endpoint, EndpointSettings, NameServers, NetworkId, NetworkRecord, Opening, Port, Sandbox};
+use gantry_core::{ContainerId, Error, Result};
 use gantry_network::files::{DnsSettings, HostResolver, Hosts, Way, hosts, resolv_conf};
-use gantry_network::firewall::EndpointRules;
 use gantry_network::names::{Membership, NetworkNames, Resolver, View, Zone};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -135,7 +134,7 @@ fn own_hosts(
         // Its only address is loopback's.
         addresses.push(IpAddr::from([127, 0, 0, 1]));
     }
-    let links = links(networks, context, container)?;
+    let links = links(networks, context, container, false)?;
     let links: Vec<(IpAddr, Vec<String>)> = links
         .into_iter()
         .flat_map(|link| {
@@ -157,20 +156,25 @@ fn own_hosts(
 
 /// Another container that a legacy link names, where both are in the default bridge.
 struct Link {
-    endpoint: Endpoint,
+    container: ContainerId,
+    network: NetworkId,
     addresses: Vec<IpAddr>,
     names: Vec<String>,
-    exposed: Vec<String>,
+    exposed: Vec<Port>,
 }
 
-fn links(networks: &Networks, context: &Context, container: &ContainerRecord) -> Result<Vec<Link>> {
+/// The links of a container to those that run. Whom `strict` must find running.
+fn links(networks: &Networks, context: &Context, container: &ContainerRecord, strict: bool) -> Result<Vec<Link>> {
     if container.host.network_mode != NetworkMode::Bridge {
         return Ok(Vec::new());
     }
     let mut found = Vec::new();
     for text in &container.host.links {
         let (name, alias) = plan::link(text);
-        let keeper = context.registry.find(name)?;
+        let keeper = match context.registry.find(name) {
+            Err(_) if !strict => continue,
+            other => other?,
+        };
         let other = keeper.record();
         let sandbox = networks.sandbox(keeper.id());
         let endpoint = sandbox.as_ref().and_then(|sandbox| {
@@ -179,53 +183,37 @@ fn links(networks: &Networks, context: &Context, container: &ContainerRecord) ->
                     .by_id(&endpoint.network)
                     .is_ok_and(|network| !has_names(&network))
             };
-            sandbox.endpoints.iter().find(shared).cloned()
+            sandbox.endpoints.iter().find(shared)
         });
-        let Some(endpoint) = endpoint else {
-            return Err(Error::conflict(format!(
-                "Cannot link to a non running container: /{} AS {alias}",
-                other.name
-            )));
-        };
-        found.push(Link {
-            addresses: endpoint.addresses().collect(),
-            names: vec![alias.to_owned(), files::hostname(&other).to_owned(), other.name.clone()],
-            exposed: other.config.exposed_ports.clone(),
-            endpoint,
-        });
+        match endpoint {
+            Some(endpoint) => found.push(Link {
+                container: other.id.clone(),
+                network: endpoint.network.clone(),
+                addresses: endpoint.addresses().collect(),
+                names: vec![alias.to_owned(), files::hostname(&other).to_owned(), other.name.clone()],
+                exposed: plan::open_ports(&other),
+            }),
+            None if strict => {
+                return Err(Error::conflict(format!(
+                    "Cannot link to a non running container: /{} AS {alias}",
+                    other.name
+                )));
+            }
+            None => {}
+        }
     }
     Ok(found)
 }
 
-/// What links let through where the default bridge's containers may not talk to each other.
-pub fn link_rules(
-    networks: &Networks,
-    context: &Context,
-    container: &ContainerRecord,
-    joined: &[Arc<NetworkRecord>],
-) -> Vec<(String, EndpointRules)> {
-    let Some(own) = networks.sandbox(&container.id) else {
-        return Vec::new();
+/// What links let through where the default bridge's containers may not talk to each other. Whoever is linked to has to run.
+pub fn openings(networks: &Networks, context: &Context, container: &ContainerRecord) -> Result<Vec<Opening>> {
+    let links = links(networks, context, container, true)?;
+    let closed = links.into_iter().filter(|link| networks.keeps_apart(&link.network));
+    let opening = |link: Link| Opening {
+        to: link.container,
+        ports: link.exposed,
     };
-    let bridge = joined.iter().position(|network| !has_names(network));
-    let Some(own) = bridge.and_then(|index| own.endpoints.get(index).cloned()) else {
-        return Vec::new();
-    };
-    let links = links(networks, context, container).unwrap_or_default();
-    let said = links.into_iter().filter_map(|link| {
-        let ports: Vec<_> = link
-            .exposed
-            .iter()
-            .flat_map(|text| plan::exposed_ports(text).unwrap_or_default())
-            .collect();
-        let allowed: Vec<_> = own
-            .addresses()
-            .flat_map(|from| ports.iter().map(move |port| (from, *port)))
-            .collect();
-        let rules = super::rules::of_endpoint(&link.endpoint, &allowed, false)?;
-        Some((link.endpoint.id.clone(), rules))
-    });
-    said.collect()
+    Ok(closed.map(opening).collect())
 }
 
 impl Networks {
@@ -315,11 +303,7 @@ impl Networks {
             return None;
         }
         let membership = |network: &Arc<NetworkRecord>| {
-            let settings = container
-                .networks
-                .iter()
-                .find(|(name, _)| **name == network.name || **name == network.id.as_str());
-            let links = settings
+            let links = plan::entry(container, network)
                 .map(|(_, settings)| settings.links.as_slice())
                 .unwrap_or_default();
             let own =

@@ -2,9 +2,10 @@
 //! published where.
 
 use super::gateway::is_gateway;
+use super::options;
 use gantry_core::container::ContainerRecord;
 use gantry_core::network::{
-    BridgeOptions, Endpoint, EndpointSettings, IpvlanMode, LinkOptions, NetworkRecord, Port, PortBinding,
+    BridgeOptions, Endpoint, EndpointSettings, IpvlanMode, LinkOptions, NetworkRecord, Port, PortBinding, PublishedPort,
 };
 use gantry_core::{Error, Result};
 use gantry_network::driver::is_publishing;
@@ -39,13 +40,37 @@ pub fn joins(container: &ContainerRecord, find: impl Fn(&str) -> Result<Arc<Netw
     Ok(joins)
 }
 
+/// What a container's configuration says of a network, and what it calls it: by its name, its id, or twelve digits of that or more.
+pub fn entry<'a>(
+    container: &'a ContainerRecord,
+    network: &NetworkRecord,
+) -> Option<(&'a String, &'a EndpointSettings)> {
+    let id = network.id.as_str();
+    let names_it = |name: &str| name == network.name || (name.len() >= 12 && id.starts_with(name));
+    container.networks.iter().find(|(name, _)| names_it(name))
+}
+
+/// Whether a container, started or not, is to be in the network.
+pub fn is_wanted(container: &ContainerRecord, network: &NetworkRecord) -> bool {
+    entry(container, network).is_some()
+}
+
 /// Whether names are served in the network: in all but the default bridge.
 pub fn has_names(network: &NetworkRecord) -> bool {
     network.name != "bridge" && !is_gateway(network)
 }
 
-/// The next interface name with the network's prefix that the container does not have.
-pub fn interface(network: &NetworkRecord, taken: &[Endpoint]) -> Result<String> {
+/// The interface name that is asked for, or the next one with the network's prefix that the container does not have.
+pub fn interface(network: &NetworkRecord, settings: &EndpointSettings, taken: &[Endpoint]) -> Result<String> {
+    options::check(settings)?;
+    if let Some(wanted) = options::interface(settings) {
+        return match taken.iter().any(|other| other.interface == wanted) {
+            false => Ok(wanted.to_owned()),
+            true => Err(Error::conflict(format!(
+                "the container has an interface {wanted} already"
+            ))),
+        };
+    }
     let prefix = LinkOptions::read(&network.options)?.prefix;
     let free = (0..).map(|number| format!("{prefix}{number}"));
     let free = free
@@ -62,7 +87,10 @@ pub fn gateways(network: &NetworkRecord) -> (Option<Ipv4Addr>, Option<Ipv6Addr>)
     }
     for pool in &network.pools {
         // The default bridge may send containers elsewhere than to itself.
-        let configured = pool.auxiliary.get("DefaultGatewayIPv4").copied();
+        let configured = pool
+            .auxiliary
+            .get(default_gateway(pool.subnet.addr().is_ipv4()))
+            .copied();
         match configured.or(pool.gateway) {
             Some(IpAddr::V4(address)) if gateways.0.is_none() => gateways.0 = Some(address),
             Some(IpAddr::V6(address)) if gateways.1.is_none() => gateways.1 = Some(address),
@@ -70,6 +98,11 @@ pub fn gateways(network: &NetworkRecord) -> (Option<Ipv4Addr>, Option<Ipv6Addr>)
         }
     }
     gateways
+}
+
+/// Docker's names of the address that containers of the default bridge send to what is for others.
+pub fn default_gateway(v4: bool) -> &'static str {
+    if v4 { "DefaultGatewayIPv4" } else { "DefaultGatewayIPv6" }
 }
 
 fn has_gateway(network: &NetworkRecord) -> bool {
@@ -142,6 +175,43 @@ pub fn bindings(container: &ContainerRecord) -> Result<Vec<PortBinding>> {
     Ok(bindings)
 }
 
+/// The endpoint's ports that lead somewhere: a socket holds the port of both families, and nothing translates one into the other.
+pub fn reachable(endpoint: &Endpoint) -> impl Iterator<Item = PublishedPort> + '_ {
+    let ports = endpoint.ports.iter().copied();
+    ports.filter(|port| has_family(endpoint, &port.host))
+}
+
+fn has_family(endpoint: &Endpoint, host: &IpAddr) -> bool {
+    match host {
+        IpAddr::V4(_) => endpoint.ipv4.is_some(),
+        IpAddr::V6(_) => endpoint.ipv6.is_some(),
+    }
+}
+
+/// Refuses what would be published and lead nowhere.
+pub fn check_families(
+    bindings: &[PortBinding],
+    default: Option<IpAddr>,
+    endpoint: &Endpoint,
+    network: &str,
+) -> Result<()> {
+    if endpoint.addresses().next().is_none() {
+        // A plugin will say.
+        return Ok(());
+    }
+    for binding in bindings {
+        let Some(host) = binding.host.or(default).filter(|host| !has_family(endpoint, host)) else {
+            continue;
+        };
+        let version = if host.is_ipv4() { "IPv4" } else { "IPv6" };
+        return Err(Error::invalid(format!(
+            "cannot publish port {} on {host}: the container has no {version} address in network {network}",
+            binding.container
+        )));
+    }
+    Ok(())
+}
+
 /// `80`, `80/udp`, `8000-8010/tcp`.
 pub fn exposed_ports(text: &str) -> Result<Vec<Port>> {
     let (numbers, protocol) = text.split_once('/').unwrap_or((text, ""));
@@ -150,6 +220,19 @@ pub fn exposed_ports(text: &str) -> Result<Vec<Port>> {
     Ok((range.first..=range.last)
         .map(|number| Port { number, protocol })
         .collect())
+}
+
+/// What a container exposes, published ports included.
+pub fn open_ports(container: &ContainerRecord) -> Vec<Port> {
+    let exposed = container.config.exposed_ports.iter();
+    // Checked when it was created.
+    let mut ports: Vec<Port> = exposed
+        .flat_map(|text| exposed_ports(text).unwrap_or_default())
+        .chain(container.host.port_bindings.iter().map(|binding| binding.container))
+        .collect();
+    ports.sort();
+    ports.dedup();
+    ports
 }
 
 /// A legacy link: `container` or `container:alias`.

@@ -1,9 +1,10 @@
 //! The networks that are always there: bridge, host, none. What the configuration says is what they are.
 
 use super::config::BridgeConfig;
-use super::{Networks, records};
+use super::{Networks, plan, records};
 use crate::context::Context;
 use gantry_core::Result;
+use gantry_core::lifecycle::State;
 use gantry_core::network::{IpamSettings, NetworkId, NetworkRecord, NewNetwork, PoolRequest, option};
 use ipnet::IpNet;
 use std::collections::BTreeMap;
@@ -33,8 +34,10 @@ impl Networks {
     pub fn sweep(self: &Arc<Self>, context: &Context) {
         let known: Vec<_> = self.shown.read().keys().cloned().collect();
         for id in known {
-            let keeper = context.registry.get(&id);
-            if !keeper.is_some_and(|keeper| keeper.state().may_hold_resources()) {
+            let state = context.registry.get(&id).map(|keeper| keeper.state());
+            // A keeper that removes does not clear again.
+            let over = matches!(state, None | Some(State::Removing { .. } | State::Dead { .. }));
+            if over || state.is_some_and(|state| !state.may_hold_resources()) {
                 self.leave(&id);
             }
         }
@@ -111,6 +114,16 @@ fn plain(name: &str, driver: &str) -> NetworkRecord {
     }
 }
 
+/// The bridge's address, what containers get addresses from, and where they send what is for others.
+type Wanted = (Option<IpNet>, Option<IpNet>, Option<IpAddr>);
+
+fn of_family(config: &BridgeConfig, v4: bool) -> Wanted {
+    match v4 {
+        true => (config.bip, config.fixed_cidr, config.default_gateway),
+        false => (config.bip6, config.fixed_cidr_v6, config.default_gateway_v6),
+    }
+}
+
 /// The default bridge in the words of `network create`.
 fn asked(config: &BridgeConfig) -> NewNetwork {
     let flag = |on: bool| on.to_string();
@@ -131,7 +144,7 @@ fn asked(config: &BridgeConfig) -> NewNetwork {
     if config.mtu > 0 {
         options.insert(option::MTU.to_owned(), config.mtu.to_string());
     }
-    let pool = |bip: Option<IpNet>, fixed: Option<IpNet>, gateway: Option<IpAddr>| {
+    let pool = |v4: bool, (bip, fixed, gateway): Wanted| {
         let subnet = bip.or(fixed).map(|net| net.trunc());
         subnet.is_some().then(|| PoolRequest {
             subnet,
@@ -139,14 +152,14 @@ fn asked(config: &BridgeConfig) -> NewNetwork {
             gateway: bip.map(|net| net.addr()),
             // The bridge's own address stays; containers are sent elsewhere, and nobody is given that address.
             auxiliary: gateway
-                .map(|address| ("DefaultGatewayIPv4".to_owned(), address))
+                .map(|address| (plan::default_gateway(v4).to_owned(), address))
                 .into_iter()
                 .collect(),
         })
     };
     let pools = [
-        pool(config.bip, config.fixed_cidr, config.default_gateway),
-        pool(config.bip6, config.fixed_cidr_v6, config.default_gateway_v6),
+        pool(true, of_family(config, true)),
+        pool(false, of_family(config, false)),
     ];
     NewNetwork {
         name: "bridge".to_owned(),
@@ -160,7 +173,8 @@ fn asked(config: &BridgeConfig) -> NewNetwork {
 
 /// Whether the subnets that the record has are those that are configured, or were chosen freely and still may be.
 fn fits(record: &NetworkRecord, config: &BridgeConfig) -> bool {
-    let fits = |v4: bool, bip: Option<IpNet>, fixed: Option<IpNet>| {
+    let fits = |v4: bool| {
+        let (bip, fixed, gateway) = of_family(config, v4);
         let pool = record.pools.iter().find(|pool| pool.subnet.addr().is_ipv4() == v4);
         match (bip.or(fixed), pool) {
             (None, pool) => pool.is_none() || !record.ipam.configured,
@@ -169,8 +183,9 @@ fn fits(record: &NetworkRecord, config: &BridgeConfig) -> bool {
                 pool.subnet == net.trunc()
                     && bip.is_none_or(|bip| pool.gateway == Some(bip.addr()))
                     && pool.range == fixed.filter(|_| bip.is_some())
+                    && pool.auxiliary.get(plan::default_gateway(v4)) == gateway.as_ref()
             }
         }
     };
-    fits(true, config.bip, config.fixed_cidr) && (!config.ipv6 || fits(false, config.bip6, config.fixed_cidr_v6))
+    fits(true) && (!config.ipv6 || fits(false))
 }

@@ -1,12 +1,13 @@
 //! Removing networks.
 
-use super::{Networks, leave, records};
+use super::{Networks, leave, plan, records};
 use crate::context::Context;
 use crate::events::Event;
 use crate::filters::Filters;
 use crate::{Engine, failpoint};
 use gantry_core::network::{NetworkRecord, PREDEFINED, Scope};
 use gantry_core::{Error, ErrorKind, Labels, Result};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 impl Engine {
@@ -53,13 +54,7 @@ impl Engine {
     /// Whether some container, started or not, is to join the network when it starts.
     fn is_wanted(&self, record: &NetworkRecord) -> bool {
         let all = self.context.registry.all();
-        all.iter().any(|keeper| {
-            let container = keeper.record();
-            container
-                .networks
-                .keys()
-                .any(|name| *name == record.name || *name == record.id.as_str())
-        })
+        all.iter().any(|keeper| plan::is_wanted(&keeper.record(), record))
     }
 }
 
@@ -73,15 +68,32 @@ impl Networks {
         }
         self.leaving.wait(leave::PATIENCE);
         let _alone = self.defining.lock();
-        if let Some(user) = self.user_of(&record.id) {
-            return Err(Error::new(
+        self.by_id(&record.id)?;
+        self.refuse_used(record)?;
+        // Who enters now does not find it, or is found.
+        self.records.write().remove(&record.id);
+        let removed = self.refuse_used(record).and_then(|()| self.take_away(context, record));
+        match &removed {
+            Ok(_) => self.addresses.remove(&record.id),
+            Err(_) => drop(self.records.write().insert(record.id.clone(), Arc::new(record.clone()))),
+        }
+        removed
+    }
+
+    fn refuse_used(&self, record: &NetworkRecord) -> Result<()> {
+        match self.user_of(&record.id) {
+            None => Ok(()),
+            Some(user) => Err(Error::new(
                 ErrorKind::PermissionDenied,
                 format!(
                     "error while removing network: network {} id {} has active endpoints (name:\"{user}\")",
                     record.name, record.id
                 ),
-            ));
+            )),
         }
+    }
+
+    fn take_away(&self, context: &Context, record: &NetworkRecord) -> Result<Vec<Event>> {
         self.forbid(record)?;
         failpoint!("engine::network::remove::closed");
         if let Some(cluster) = self.shared(record)? {
@@ -89,8 +101,6 @@ impl Networks {
         }
         self.driver(&record.driver)?.remove(record)?;
         failpoint!("engine::network::remove::gone");
-        let told = records::delete_network(context, record, vec![records::event(record, "destroy", Labels::new())])?;
-        self.forget(record);
-        Ok(told)
+        records::delete_network(context, record, vec![records::event(record, "destroy", Labels::new())])
     }
 }

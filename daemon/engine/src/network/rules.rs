@@ -2,10 +2,11 @@
 
 use super::Networks;
 use super::config::Firewall;
-use gantry_core::network::{BridgeOptions, Endpoint, NetworkRecord, Port};
-use gantry_core::{Error, Result};
+use gantry_core::network::{BridgeOptions, Endpoint, NetworkId, NetworkRecord, Opening, Port, Sandbox};
+use gantry_core::{ContainerId, Error, Result};
 use gantry_network::firewall::{Backend, EndpointRules, Foreign, Iptables, NetworkRules, Nftables, Rules, Wall};
 use ipnet::IpNet;
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,7 +43,7 @@ pub fn of_network(record: &NetworkRecord) -> Option<NetworkRules> {
 }
 
 /// `None` where there is nothing to say: starting such a container costs no transaction.
-pub fn of_endpoint(endpoint: &Endpoint, links: &[(IpAddr, Port)], closed: bool) -> Option<EndpointRules> {
+fn of_endpoint(endpoint: &Endpoint, links: Vec<(IpAddr, Port)>, closed: bool) -> Option<EndpointRules> {
     if endpoint.ports.is_empty() && links.is_empty() && !closed {
         return None;
     }
@@ -58,8 +59,35 @@ pub fn of_endpoint(endpoint: &Endpoint, links: &[(IpAddr, Port)], closed: bool) 
         }),
         interface: endpoint.host_interface.clone(),
         ports: endpoint.ports.clone(),
-        links: links.to_vec(),
+        links,
     })
+}
+
+type Shown = HashMap<ContainerId, Arc<Sandbox>>;
+
+/// From which address which port of the endpoint is open, by the links of all who are in its network.
+fn links_to(shown: &Shown, endpoint: &Endpoint) -> Vec<(IpAddr, Port)> {
+    let mut links = Vec::new();
+    for sandbox in shown.values() {
+        let opened = sandbox.opens.iter().filter(|opening| opening.to == endpoint.sandbox);
+        let from = sandbox.endpoints.iter().filter(|own| own.network == endpoint.network);
+        let from: Vec<IpAddr> = from.flat_map(Endpoint::addresses).collect();
+        let ports = opened.flat_map(|opening| &opening.ports);
+        links.extend(ports.flat_map(|port| from.iter().map(move |address| (*address, *port))));
+    }
+    links.sort_unstable();
+    links.dedup();
+    links
+}
+
+/// The endpoints that links lead to, in the network of the one they begin in.
+fn linked(shown: &Shown, own: &Endpoint, opens: &[Opening]) -> Vec<Endpoint> {
+    let sandboxes = opens.iter().filter_map(|opening| shown.get(&opening.to));
+    let endpoints = sandboxes.flat_map(|sandbox| &sandbox.endpoints);
+    endpoints
+        .filter(|other| other.network == own.network)
+        .cloned()
+        .collect()
 }
 
 impl Networks {
@@ -71,9 +99,10 @@ impl Networks {
                 rules.networks.insert(record.id.to_string(), network);
             }
         }
-        for sandbox in self.shown.read().values() {
+        let shown = self.shown.read();
+        for sandbox in shown.values() {
             for endpoint in &sandbox.endpoints {
-                if let Some(said) = of_endpoint(endpoint, &[], self.is_closed(endpoint))
+                if let Some(said) = self.said(&shown, endpoint)
                     && rules.networks.contains_key(&said.network)
                 {
                     rules.endpoints.insert(endpoint.id.clone(), said);
@@ -92,7 +121,7 @@ impl Networks {
         let backend: Box<dyn Backend> = match self.config.firewall {
             Firewall::Off => return Ok(None),
             Firewall::Nftables => Box::new(Nftables::new(&self.instance)),
-            Firewall::Iptables => Box::new(Iptables::new(&self.instance, self.config.ip_forward)?),
+            Firewall::Iptables => Box::new(Iptables::new(&self.instance, self.config.drop_forward)?),
         };
         self.note_backend(backend.name());
         let foreign = Foreign::new(&self.instance, &*backend);
@@ -118,6 +147,11 @@ impl Networks {
 
     /// Where nothing is to be said: takes away what a former daemon said that did not come to an orderly end.
     pub(super) fn clear_what_is_noted(&self) {
+        let held = self.wall.lock();
+        // Somebody may have been faster, and have something to say.
+        if held.is_some() {
+            return;
+        }
         let noted = self.noted_backends();
         let cleared = noted.iter().try_for_each(|name| self.clear_backend(name));
         match cleared {
@@ -162,11 +196,13 @@ impl Networks {
     }
 
     fn clear_backend(&self, name: &str) -> Result<()> {
-        match name {
-            "nftables" => Ok(Nftables::new(&self.instance).clear()?),
-            "iptables" => Ok(Iptables::new(&self.instance, self.config.ip_forward)?.clear()?),
-            _ => Ok(()),
-        }
+        let backend: Box<dyn Backend> = match name {
+            "nftables" => Box::new(Nftables::new(&self.instance)),
+            "iptables" => Box::new(Iptables::new(&self.instance, self.config.drop_forward)?),
+            _ => return Ok(()),
+        };
+        Foreign::new(&self.instance, &*backend).withdraw();
+        Ok(backend.clear()?)
     }
 
     /// Says one network's rules.
@@ -189,55 +225,67 @@ impl Networks {
     }
 
     /// Whether containers of the endpoint's network may not talk to each other: then the firewall must know each by its port.
-    pub(super) fn is_closed(&self, endpoint: &Endpoint) -> bool {
-        let network = self.by_id(&endpoint.network).ok();
+    fn is_closed(&self, endpoint: &Endpoint) -> bool {
+        self.keeps_apart(&endpoint.network)
+    }
+
+    pub(super) fn keeps_apart(&self, id: &NetworkId) -> bool {
+        let network = self.by_id(id).ok();
         network
             .and_then(|network| of_network(&network))
             .is_some_and(|rules| !rules.icc)
     }
 
-    /// Says what is to be said of endpoints and no more, all of it in one transaction.
-    pub(super) fn publish_ports(&self, endpoints: &[Endpoint], links: Vec<(String, EndpointRules)>) -> Result<()> {
-        let said = |endpoint: &Endpoint| {
-            Some((
-                endpoint.id.clone(),
-                of_endpoint(endpoint, &[], self.is_closed(endpoint))?,
-            ))
-        };
-        let said: Vec<_> = endpoints.iter().filter_map(said).chain(links).collect();
-        if said.is_empty() && self.wall.lock().is_none() {
+    fn said(&self, shown: &Shown, endpoint: &Endpoint) -> Option<EndpointRules> {
+        let closed = self.is_closed(endpoint);
+        let links = if closed { links_to(shown, endpoint) } else { Vec::new() };
+        of_endpoint(endpoint, links, closed)
+    }
+
+    /// Says what is to be said of a sandbox's endpoints and of those it links to and no more, all of it in one transaction.
+    pub(super) fn publish_ports(&self, sandbox: &Sandbox) -> Result<()> {
+        let silent = |endpoint: &Endpoint| endpoint.ports.is_empty() && !self.is_closed(endpoint);
+        if sandbox.endpoints.iter().all(silent) && self.wall.lock().is_none() {
             return Ok(());
         }
         let Some(wall) = self.wall()? else {
-            return match said.is_empty() {
+            return match sandbox.endpoints.iter().all(|endpoint| endpoint.ports.is_empty()) {
                 true => Ok(()),
                 false => Err(Error::precondition(
                     "ports cannot be published: the daemon was told to leave the firewall alone (iptables is false)",
                 )),
             };
         };
-        wall.change(|all| {
-            for endpoint in endpoints {
-                all.endpoints.remove(&endpoint.id);
-            }
-            all.endpoints.extend(said);
-        })?;
-        Ok(())
+        Ok(wall.change(|all| self.say(all, &sandbox.endpoints, &sandbox.opens, true))?)
     }
 
-    pub(super) fn withdraw_ports(&self, endpoints: &[Endpoint]) -> Result<()> {
+    /// The endpoints go; who was linked to is open to their addresses no more.
+    pub(super) fn withdraw_ports(&self, endpoints: &[Endpoint], opens: &[Opening]) -> Result<()> {
         if endpoints.is_empty() {
             return Ok(());
         }
         let held = self.wall.lock().as_ref().map(|(wall, _)| wall.clone());
         match held {
-            Some(wall) => Ok(wall.change(|all| {
-                for endpoint in endpoints {
-                    all.endpoints.remove(&endpoint.id);
-                }
-            })?),
+            Some(wall) => Ok(wall.change(|all| self.say(all, endpoints, opens, false))?),
             // Whatever a former daemon left is replaced when the wall is made.
             None => Ok(()),
+        }
+    }
+
+    /// What is shown is read while the wall is held, so that the last to change it has seen all.
+    fn say(&self, all: &mut Rules, endpoints: &[Endpoint], opens: &[Opening], there: bool) {
+        let shown = self.shown.read();
+        let mut put = |endpoint: &Endpoint, there: bool| {
+            match self.said(&shown, endpoint).filter(|_| there) {
+                Some(said) => all.endpoints.insert(endpoint.id.clone(), said),
+                None => all.endpoints.remove(&endpoint.id),
+            };
+        };
+        for endpoint in endpoints {
+            put(endpoint, there);
+            for other in linked(&shown, endpoint, opens) {
+                put(&other, true);
+            }
         }
     }
 }

@@ -107,7 +107,7 @@ pub struct NetworkOptions {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     ip_forward: Option<bool>,
-    /// Accepted; forwarding is never dropped for others here
+    /// Leave the iptables policy of FORWARD alone where forwarding is switched on
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     ip_forward_no_drop: Option<bool>,
@@ -152,11 +152,8 @@ pub fn read(given: &mut Map<String, Value>, instance: &str, warnings: &mut Vec<S
             "it cannot differ from iptables: one backend writes the rules of both families",
         ));
     }
-    if reader.truth("ip-forward-no-drop", true)? && reader.was("ip-forward-no-drop") {
-        warnings.push(
-            "ip-forward-no-drop: forwarding is never dropped for others here; the option does nothing".to_owned(),
-        );
-    }
+    let ip_forward = reader.truth("ip-forward", true)?;
+    let no_drop = reader.value::<bool>("ip-forward-no-drop")?;
     if reader
         .value::<u32>("network-control-plane-mtu")?
         .is_some_and(|mtu| mtu != 1500)
@@ -170,10 +167,17 @@ pub fn read(given: &mut Map<String, Value>, instance: &str, warnings: &mut Vec<S
     let backend: Firewall = backend
         .parse()
         .map_err(|error: gantry_core::Error| Error::bad("firewall-backend", error.to_string()))?;
+    if no_drop == Some(false) && backend != Firewall::Iptables {
+        warnings.push(
+            "ip-forward-no-drop: only the iptables backend changes the policy of FORWARD; forwarding is not dropped"
+                .to_owned(),
+        );
+    }
     let pools = reader.pools()?;
     Ok(NetworkConfig {
         instance: Some(instance.to_owned()).filter(|id| !id.is_empty()),
-        ip_forward: reader.truth("ip-forward", true)?,
+        ip_forward,
+        drop_forward: ip_forward && no_drop != Some(true),
         firewall: if rules { backend } else { Firewall::Off },
         dns: reader.list("dns")?,
         dns_search: reader.texts("dns-search")?,
@@ -210,16 +214,68 @@ fn bridge(reader: &mut Reader<'_>) -> Result<Option<BridgeConfig>> {
             "you specified -b & --bip, mutually exclusive options. Please specify only one",
         ));
     }
+    check_families(&config)?;
     Ok((name != "none").then_some(config))
+}
+
+/// Refuses what would be dropped in silence.
+fn check_families(config: &BridgeConfig) -> Result<()> {
+    let six = [
+        ("bip6", config.bip6.is_some()),
+        ("fixed-cidr-v6", config.fixed_cidr_v6.is_some()),
+        ("default-gateway-v6", config.default_gateway_v6.is_some()),
+    ];
+    if let Some((key, _)) = six.iter().find(|(_, given)| *given && !config.ipv6) {
+        return Err(Error::bad(*key, "the default bridge has no IPv6: give ipv6, too"));
+    }
+    for (key, gateway, subnet, keys) in [
+        (
+            "default-gateway",
+            config.default_gateway,
+            config.bip.or(config.fixed_cidr),
+            "bip or fixed-cidr",
+        ),
+        (
+            "default-gateway-v6",
+            config.default_gateway_v6,
+            config.bip6.or(config.fixed_cidr_v6),
+            "bip6 or fixed-cidr-v6",
+        ),
+    ] {
+        match (gateway, subnet) {
+            (Some(_), None) => return Err(Error::bad(key, format!("say by {keys} in which subnet it is"))),
+            (Some(gateway), Some(subnet)) if !subnet.contains(&gateway) => {
+                return Err(Error::bad(
+                    key,
+                    format!("{gateway} is not in the subnet {}", subnet.trunc()),
+                ));
+            }
+            _ => {}
+        }
+    }
+    for (key, net, v4) in [
+        ("bip", config.bip, true),
+        ("bip6", config.bip6, false),
+        ("fixed-cidr", config.fixed_cidr, true),
+        ("fixed-cidr-v6", config.fixed_cidr_v6, false),
+    ] {
+        if net.is_some_and(|net| net.addr().is_ipv4() != v4) {
+            return Err(Error::bad(
+                key,
+                if v4 {
+                    "an IPv4 subnet is expected"
+                } else {
+                    "an IPv6 subnet is expected"
+                },
+            ));
+        }
+    }
+    Ok(())
 }
 
 struct Reader<'a>(&'a mut Map<String, Value>);
 
 impl Reader<'_> {
-    fn was(&self, key: &str) -> bool {
-        self.0.contains_key(key)
-    }
-
     fn value<T: serde::de::DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>> {
         match self.0.remove(key) {
             None | Some(Value::Null) => Ok(None),
@@ -326,6 +382,33 @@ mod tests {
     }
 
     #[test]
+    fn who_drops_what_is_forwarded() {
+        for (given, drops) in [
+            (json!({}), true),
+            (json!({"ip-forward": false}), false),
+            (json!({"ip-forward-no-drop": true}), false),
+            (
+                json!({"ip-forward-no-drop": false, "firewall-backend": "iptables"}),
+                true,
+            ),
+        ] {
+            assert_eq!(reading(given.clone()).unwrap().drop_forward, drops, "{given}");
+        }
+    }
+
+    #[test]
+    fn both_families_of_the_default_bridge() {
+        let config = reading(json!({
+            "ipv6": true, "bip6": "fd00:1::1/64", "default-gateway-v6": "fd00:1::9",
+            "fixed-cidr": "10.1.0.0/24", "default-gateway": "10.1.0.9",
+        }));
+        let bridge = config.unwrap().bridge.unwrap();
+        assert_eq!(bridge.default_gateway_v6, Some("fd00:1::9".parse().unwrap()));
+        let outside = reading(json!({"bip": "10.1.0.1/24", "default-gateway": "10.2.0.9"})).unwrap_err();
+        assert!(outside.to_string().contains("10.2.0.9"), "{outside}");
+    }
+
+    #[test]
     fn what_cannot_be_is_named() {
         for (key, value) in [
             ("bip", json!("10.1.0.1")),
@@ -334,6 +417,11 @@ mod tests {
             ("default-address-pools", json!(["size=3"])),
             ("default-address-pools", json!([{"base": "10.0.0.0/8", "size": 4}])),
             ("ip6tables", json!(false)),
+            ("bip6", json!("fd00::1/64")),
+            ("fixed-cidr-v6", json!("fd00::/64")),
+            ("default-gateway-v6", json!("fd00::9")),
+            ("default-gateway", json!("10.1.0.9")),
+            ("bip", json!("fd00::1/64")),
         ] {
             let error = reading(json!({ key: value })).unwrap_err().to_string();
             assert!(error.contains(key), "{error}");

@@ -18,7 +18,7 @@ use std::os::fd::BorrowedFd;
 pub struct Bridge {
     instance: Instance,
     forward: bool,
-    isolate: bool,
+    linking: bool,
 }
 
 impl Bridge {
@@ -27,20 +27,19 @@ impl Bridge {
         Self {
             instance,
             forward,
-            isolate: true,
+            linking: false,
         }
     }
 
-    /// Whether endpoints of a network without `icc` are kept apart by the bridge itself. That holds under any firewall, but
-    /// no link can make an exception; a firewall that judges bridged packets needs it not.
+    /// Whether the firewall judges frames that cross a bridge. Then it alone keeps containers of the default bridge without `icc`
+    /// apart, since it can make an exception for legacy links; everywhere else the bridge itself does, under any firewall.
     #[must_use]
-    pub fn isolating(self, isolate: bool) -> Self {
-        Self { isolate, ..self }
+    pub fn linking(self, linking: bool) -> Self {
+        Self { linking, ..self }
     }
 
     fn device_of(&self, network: &NetworkRecord, options: &BridgeOptions) -> String {
-        let default = network.name == "bridge" || network.options.contains_key(option::DEFAULT_BRIDGE);
-        match (options.name.as_str(), default) {
+        match (options.name.as_str(), is_default(network)) {
             ("", true) => self.instance.default_bridge(),
             ("", false) => format!("br-{}", network.id.short()),
             (name, _) => name.to_owned(),
@@ -72,6 +71,10 @@ impl Bridge {
         }
         Ok(())
     }
+}
+
+fn is_default(network: &NetworkRecord) -> bool {
+    network.name == "bridge" || network.options.contains_key(option::DEFAULT_BRIDGE)
 }
 
 fn has(network: &NetworkRecord, family: impl Fn(&IpAddr) -> bool) -> bool {
@@ -161,6 +164,7 @@ impl Driver for Bridge {
 
     fn join(&self, network: &NetworkRecord, endpoint: &Endpoint, netns: BorrowedFd<'_>) -> Result<()> {
         let options = BridgeOptions::read(&network.options)?;
+        let judged = self.linking && is_default(network);
         let mut netlink = Netlink::open()?;
         let link = netlink.link(&network.device)?;
         let bridge = need_bridge(&network.device, link)?;
@@ -171,7 +175,7 @@ impl Driver for Bridge {
                 // A container that asks for its own published port comes back by the port it left by, where bridged
                 // packets pass the firewall (br_netfilter).
                 hairpin: Some(!network.internal),
-                isolated: Some(self.isolate && !options.icc),
+                isolated: Some(!options.icc && !judged),
                 ..PortChange::default()
             },
         };

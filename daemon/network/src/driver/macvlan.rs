@@ -93,7 +93,7 @@ pub(super) fn sit(
     let mut host = Netlink::open()?;
     let parent = Some(host.index(&network.device)?);
     let link = NewLink { parent, ..link };
-    fail::fail_point!("network::join");
+    fail::fail_point!("network::macvlan::join");
     match add(&mut host, &link) {
         Err(Error::Kernel { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
             endpoint::clear(endpoint, kind, netns)?;
@@ -101,7 +101,7 @@ pub(super) fn sit(
         }
         other => other?,
     }
-    fail::fail_point!("network::joining");
+    fail::fail_point!("network::macvlan::joining");
     let made = endpoint::settle(endpoint, netns);
     if made.is_err()
         && let Err(error) = endpoint::clear(endpoint, kind, netns)

@@ -32,9 +32,9 @@ pub(super) fn plug(
         let name = &endpoint.host_interface;
         return Err(Fault::conflict(format!("an interface {name} is there already, and is not ours")).into());
     }
-    fail::fail_point!("network::join");
+    fail::fail_point!("network::pair::join");
     let made = make(host, socket, endpoint, namespace).and_then(|()| {
-        fail::fail_point!("network::joining");
+        fail::fail_point!("network::pair::joining");
         settle(endpoint, namespace)
     });
     if made.is_err() {

@@ -68,7 +68,7 @@ impl Foreign {
     }
 
     /// Takes back everything.
-    pub(crate) fn withdraw(&self) {
+    pub fn withdraw(&self) {
         let nothing = Rules::default();
         self.place(&nothing);
     }

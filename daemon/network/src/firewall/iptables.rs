@@ -4,8 +4,9 @@
 //! comes first. Beyond what the manuals show there is `DOCKER-HAIRPIN` (ports as containers reach them by the host's address),
 //! `DOCKER-ANSWERS` (sources that are changed so that answers come back), and `DOCKER` in `raw` (127/8 is this host's
 //! own). Rules that stand in chains of the kernel's own bear no mark: they are known by their shape and by the devices and
-//! addresses that our chains name.
+//! addresses that our chains name. Networks whose containers may not talk to each other have a table of nftables besides.
 
+mod apart;
 mod lines;
 mod owned;
 mod rival;
@@ -14,6 +15,7 @@ use super::published::Version;
 use super::xtables::{Kind, Saved, Xtables};
 use super::{Backend, Rules, device};
 use crate::{Instance, Result};
+use apart::Apart;
 use lines::{Line, Names};
 use std::fmt::Write;
 use std::path::Path;
@@ -27,6 +29,7 @@ pub struct Iptables {
     versions: Vec<Xtables>,
     legacy: bool,
     drop_forward: bool,
+    apart: Apart,
 }
 
 impl Iptables {
@@ -54,7 +57,13 @@ impl Iptables {
             names,
             versions,
             drop_forward,
+            apart: Apart::new(instance),
         })
+    }
+
+    /// Whether frames that cross a bridge are judged as well: by a table of nftables, where there is such.
+    pub fn judges_bridged(instance: &Instance) -> bool {
+        Apart::new(instance).is_possible()
     }
 
     fn lines(&self, version: Version, rules: &Rules) -> Vec<Line> {
@@ -122,13 +131,14 @@ impl Backend for Iptables {
             let saved = tables.saved(None)?;
             tables.restore(self.replacing(&saved, &self.lines(tables.version, rules)))?;
         }
-        Ok(())
+        self.apart.restore(rules)
     }
 
     fn change(&self, before: &Rules, after: &Rules) -> Result<()> {
         if before.networks != after.networks {
             return self.restore(after);
         }
+        self.apart.change(before, after)?;
         let (before, after) = before.difference(after);
         for tables in &self.versions {
             let of = |rules: &Rules| -> Vec<Line> {
@@ -151,7 +161,7 @@ impl Backend for Iptables {
                 return Ok(false);
             }
         }
-        Ok(true)
+        self.apart.intact(rules)
     }
 
     fn silent(&self) -> bool {
@@ -167,7 +177,7 @@ impl Backend for Iptables {
             let saved = tables.saved(None)?;
             tables.restore(self.removing(&saved))?;
         }
-        Ok(())
+        self.apart.clear()
     }
 }
 

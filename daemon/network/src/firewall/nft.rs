@@ -47,6 +47,24 @@ impl Nftables {
         }
     }
 
+    /// Of the family `bridge` alone, beside a backend that cannot judge frames which cross a bridge.
+    pub(super) fn bridged(instance: &Instance) -> Self {
+        Self {
+            table: format!("{}-apart", instance.table()),
+            families: vec![Family::Bridge],
+        }
+    }
+
+    /// Whether `nft` and the kernel take its tables; nothing is changed.
+    pub(super) fn is_possible(&self) -> bool {
+        let text = self
+            .wanted(&Rules::default())
+            .iter()
+            .map(|(_, table)| table.replaced())
+            .collect::<String>();
+        Run::new("nft", &["-c", "-f", "-"]).input(text).output().is_ok()
+    }
+
     fn wanted(&self, rules: &Rules) -> Vec<(Family, Table)> {
         let of = |family: &Family| (*family, wanted::table(*family, &self.table, rules));
         self.families.iter().map(of).collect()

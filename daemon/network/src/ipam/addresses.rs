@@ -15,8 +15,7 @@ use std::sync::Arc;
 
 /// The addresses of all networks of this daemon. Clones are the same one.
 ///
-/// Addresses go round: one that was just released is the last to be given again, so that nobody's memory of it (neighbour
-/// tables, connections, caches of names) meets a stranger.
+/// The lowest free one is given, as Docker does: who comes back finds itself where it was.
 #[derive(Debug, Clone, Default)]
 pub struct Addresses(Arc<Mutex<HashMap<NetworkId, Vec<State>>>>);
 
@@ -27,8 +26,6 @@ struct State {
     /// What is given without being asked for by name.
     first: u128,
     last: u128,
-    /// Where the search goes on.
-    next: u128,
     /// Everything that cannot be given: `given`, the gateway, what is someone else's, the ends of the subnet.
     held: Ranges,
     /// To endpoints.
@@ -43,12 +40,10 @@ impl State {
         for address in pool.gateway.iter().chain(pool.auxiliary.values()) {
             held.insert(number(*address));
         }
-        let first = first.max(low);
         Self {
             subnet: pool.subnet,
-            first,
+            first: first.max(low),
             last: last.min(high),
-            next: first,
             held,
             given: Ranges::default(),
         }
@@ -79,15 +74,11 @@ impl State {
         Ok(number(wanted))
     }
 
-    fn any(&mut self) -> Result<u128> {
-        let ahead = self.held.first_free(self.next, self.last);
-        let found = ahead.or_else(|| self.held.first_free(self.first, self.last));
-        let at = found.ok_or_else(|| {
+    fn any(&self) -> Result<u128> {
+        self.held.first_free(self.first, self.last).ok_or_else(|| {
             let text = format!("no available addresses on this pool: {}", self.subnet);
-            Error::new(ErrorKind::ResourceExhausted, text)
-        })?;
-        self.next = if at >= self.last { self.first } else { at + 1 };
-        Ok(at)
+            Error::new(ErrorKind::ResourceExhausted, text).into()
+        })
     }
 
     fn release(&mut self, address: IpAddr) -> bool {
@@ -112,7 +103,7 @@ impl Addresses {
         self.0.lock().remove(network);
     }
 
-    /// An address of the network's pool of that index: the one wanted, or the next one free.
+    /// An address of the network's pool of that index: the one wanted, or the lowest that is free.
     pub fn reserve(&self, network: &NetworkId, pool: usize, wanted: Option<IpAddr>) -> Result<Reservation> {
         let mut networks = self.0.lock();
         let state = networks.get_mut(network).and_then(|states| states.get_mut(pool));

@@ -40,16 +40,29 @@ fn an_internal_network_leads_nowhere() {
     up(&gantry, "ann", &["--network", "deep"]);
     up(&gantry, "bob", &["--network", "deep"]);
     assert!(pings(&gantry, "ann", &address(&gantry, "bob", "deep")) && pings(&gantry, "ann", "bob"));
-    assert_eq!(exec(&gantry, "ann", "ip route | grep default; true"), "");
+    assert!(pings(
+        &gantry,
+        "ann",
+        &endpoint(&gantry, "bob", "deep", "GlobalIPv6Address")
+    ));
+    for family in ["-4", "-6"] {
+        let routes = exec(&gantry, "ann", &format!("ip {family} route | grep default; true"));
+        assert_eq!(routes, "", "{family}");
+    }
     let _there = Servers::new(&other, "world", &[7000]);
     let a = house.inside("ann");
     // Not even by a route of its own.
-    let gateway = crate::network(&gantry, "deep")["IPAM"]["Config"][0]["Gateway"].clone();
-    a.run(&format!(
-        "ip route add default via {}",
-        gateway.as_str().unwrap_or("172.18.0.1")
-    ));
-    unreachable(&a, &format!("{NEIGHBOUR4}:7000"));
+    let deep = crate::network(&gantry, "deep");
+    for (place, to) in [NEIGHBOUR4.to_owned(), format!("[{NEIGHBOUR6}]")].iter().enumerate() {
+        let subnet = deep["IPAM"]["Config"][place]["Subnet"].as_str().expect("a subnet");
+        let (base, _) = subnet.split_once('/').expect("a length");
+        let gateway = match base.strip_suffix(".0") {
+            Some(four) => format!("{four}.1"),
+            None => format!("{base}1"),
+        };
+        a.run(&format!("ip route add default via {gateway}"));
+        unreachable(&a, &format!("{to}:7000"));
+    }
 }
 
 #[test]
@@ -60,8 +73,11 @@ fn without_masquerade_the_neighbour_sees_the_container() {
     gantry.ok(&[
         "network",
         "create",
+        "--ipv6",
         "--subnet",
         "10.61.0.0/24",
+        "--subnet",
+        "fd00:61::/64",
         "--opt",
         option,
         "plain",
@@ -70,8 +86,10 @@ fn without_masquerade_the_neighbour_sees_the_container() {
     let _there = Servers::new(&other, "world", &[7000]);
     let a = house.inside("ann");
     unreachable(&a, &format!("{NEIGHBOUR4}:7000"));
+    unreachable(&a, &format!("[{NEIGHBOUR6}]:7000"));
     knows_the_way(&other);
     reaches(&a, &format!("{NEIGHBOUR4}:7000"), "world 10.61.0.2");
+    reaches(&a, &format!("[{NEIGHBOUR6}]:7000"), "world fd00:61::2");
 }
 
 #[test]
@@ -99,6 +117,8 @@ fn without_icc_containers_of_a_network_do_not_meet() {
     // The gateway, the world and published ports are for everyone.
     assert!(pings(&gantry, "ann", INTERNET4));
     reaches(&other, "192.0.2.1:7100", "bob 192.0.2.2");
+    assert!(pings(&gantry, "ann", INTERNET6));
+    reaches(&other, &format!("[{HOUSE6}]:7100"), &format!("bob {NEIGHBOUR6}"));
 }
 
 #[test]
@@ -154,14 +174,23 @@ fn ipv6_works_like_the_other() {
 fn a_user_s_rule_that_drops_is_before_ours() {
     let house = House::apart(&[]);
     let (gantry, other) = (house.gantry(), neighbour(house.netns()));
-    up(&gantry, "web", &["-p", "7100:7000", "-p", "7100:7000/udp"]);
+    gantry.ok(&["network", "create", "--ipv6", "front"]);
+    let flags = ["--network", "front", "-p", "7100:7000", "-p", "7100:7000/udp"];
+    up(&gantry, "web", &flags);
     let web = house.inside("web");
     let _servers = Servers::new(&web, "web", &[7000]);
-    reaches(&other, "192.0.2.1:7100", "web 192.0.2.2");
-    let table =
-        "table ip user {\nchain forward {\ntype filter hook forward priority 0\nip saddr 192.0.2.2 drop\n}\n}\n";
-    house.netns().feed("nft -f -", table);
-    unreachable(&other, "192.0.2.1:7100");
-    house.netns().ok("nft delete table ip user");
-    reaches(&other, "192.0.2.1:7100", "web 192.0.2.2");
+    for (family, to, from) in [
+        ("ip", "192.0.2.1".to_owned(), NEIGHBOUR4),
+        ("ip6", format!("[{HOUSE6}]"), NEIGHBOUR6),
+    ] {
+        let (to, answer) = (format!("{to}:7100"), format!("web {from}"));
+        reaches(&other, &to, &answer);
+        let table = format!(
+            "table {family} user {{\nchain forward {{\ntype filter hook forward priority 0\n{family} saddr {from} drop\n}}\n}}\n"
+        );
+        house.netns().feed("nft -f -", &table);
+        unreachable(&other, &to);
+        house.netns().ok(&format!("nft delete table {family} user"));
+        reaches(&other, &to, &answer);
+    }
 }

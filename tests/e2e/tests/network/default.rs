@@ -1,7 +1,7 @@
 //! The default bridge.
 
 use crate::{address, exec, inspect, knows_the_way, network, once, pings, up};
-use gantry_e2e::netns::{HOUSE4, INTERNET4, NEIGHBOUR4, neighbour};
+use gantry_e2e::netns::{HOUSE4, HOUSE6, INTERNET4, INTERNET6, NEIGHBOUR4, NEIGHBOUR6, neighbour};
 use gantry_e2e::talk::{Servers, reaches, unreachable};
 use gantry_e2e::{House, Netns, eventually};
 use std::fs;
@@ -54,6 +54,71 @@ fn a_container_gets_an_address_and_the_way_out() {
     reaches(house.netns(), "172.17.0.2:7001", "one 172.17.0.1");
     reaches(&house.inside("two"), "172.17.0.2:7001", "one 172.17.0.3");
     unreachable(&other, "172.17.0.2:7001");
+}
+
+#[test]
+fn the_default_bridge_has_ipv6_where_it_is_told_to() {
+    let flags = [
+        "--ipv6",
+        "--bip6",
+        "fd00:17::1/64",
+        "--bip",
+        "10.77.0.1/24",
+        "--default-gateway",
+        "10.77.0.7",
+        "--default-gateway-v6",
+        "fd00:17::7",
+    ];
+    let mut house = House::apart(&flags);
+    let gantry = house.gantry();
+    up(&gantry, "one", &[]);
+    let routes = exec(&gantry, "one", "ip route; ip -6 route");
+    assert!(routes.contains("default via 10.77.0.7"), "{routes}");
+    assert!(routes.contains("default via fd00:17::7"), "{routes}");
+    gantry.ok(&["rm", "-f", "one"]);
+    // Without the gateway elsewhere it is the bridge.
+    house.stop_daemon();
+    house.set_flags(&flags[..3]);
+    house.start();
+    let other = neighbour(house.netns());
+    knows_the_way(&other);
+    up(&gantry, "one", &["-p", "8080:7001", "-p", "8080:7001/udp"]);
+    up(&gantry, "two", &[]);
+    let settings = inspect(&gantry, "one")["NetworkSettings"].clone();
+    assert_eq!(settings["GlobalIPv6Address"], "fd00:17::2", "{settings:#}");
+    assert_eq!(settings["GlobalIPv6PrefixLen"], 64);
+    assert_eq!(settings["IPv6Gateway"], "fd00:17::1");
+    let inside = exec(&gantry, "one", "ip -o -6 addr show eth0; ip -6 route; cat /etc/hosts");
+    assert!(inside.contains("fd00:17::2/64"), "{inside}");
+    assert!(inside.contains("default via fd00:17::1 dev eth0"), "{inside}");
+    assert!(inside.lines().any(|line| line.starts_with("fd00:17::2\t")), "{inside}");
+    assert!(pings(&gantry, "one", "fd00:17::3") && pings(&gantry, "one", INTERNET6));
+    let one = house.inside("one");
+    let _there = Servers::new(&other, "world", &[7000]);
+    let _here = Servers::new(&one, "one", &[7001]);
+    reaches(&one, &format!("[{NEIGHBOUR6}]:7000"), &format!("world {HOUSE6}"));
+    reaches(&other, &format!("[{HOUSE6}]:8080"), &format!("one {NEIGHBOUR6}"));
+    unreachable(&other, "[fd00:17::2]:7001");
+}
+
+#[test]
+fn stats_count_what_goes_through_the_interfaces() {
+    let house = House::apart(&[]);
+    let gantry = house.gantry();
+    up(&gantry, "one", &[]);
+    up(&gantry, "two", &["--network", "container:one"]);
+    up(&gantry, "host", &["--network", "host"]);
+    exec(&gantry, "one", "ping -c 3 -s 1000 -i 0.1 172.17.0.1");
+    let line = |name: &str| gantry.ok(&["stats", "--no-stream", "--format", "{{.NetIO}}", name]);
+    for name in ["one", "two"] {
+        let said = line(name);
+        let both: Vec<&str> = said.split(" / ").collect();
+        assert!(
+            both.len() == 2 && both.iter().all(|count| count.ends_with("kB")),
+            "{name}: {said}"
+        );
+    }
+    assert_eq!(line("host"), "0B / 0B");
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! Networks of containers that run: joined, left, renamed; links of old files; many comings and goings.
+//! Networks of containers that run: joined, left, renamed; many comings and goings.
 
 use crate::{address, endpoint, exec, inspect, network, pings, rules, up};
-use gantry_e2e::netns::{HOUSE4, NEIGHBOUR4, neighbour};
-use gantry_e2e::talk::{A, ANSWER, EMBEDDED, Servers, ask, reaches, unreachable};
+use gantry_e2e::netns::{HOUSE4, HOUSE6, NEIGHBOUR4, NEIGHBOUR6, neighbour};
+use gantry_e2e::talk::{Servers, reaches};
 use gantry_e2e::{House, PATIENCE, eventually};
 
 fn default_route(house: &House, name: &str) -> String {
@@ -93,6 +93,30 @@ fn a_running_container_joins_and_leaves() {
 }
 
 #[test]
+fn the_default_route_of_ipv6_goes_the_same_way() {
+    let house = House::apart(&[]);
+    let gantry = house.gantry();
+    for (name, subnet) in [("bbb", "fd00:71::/64"), ("aaa", "fd00:72::/64")] {
+        gantry.ok(&["network", "create", "--ipv6", "--subnet", subnet, name]);
+    }
+    up(&gantry, "one", &["--network", "bbb"]);
+    up(&gantry, "peer", &["--network", "aaa"]);
+    let route = || exec(&gantry, "one", "ip -6 route show default");
+    assert!(route().contains("via fd00:71::1 dev eth0"), "{}", route());
+    gantry.ok(&["network", "connect", "--ip6", "fd00:72::50", "aaa", "one"]);
+    assert!(route().contains("via fd00:72::1 dev eth1"), "{}", route());
+    assert_eq!(endpoint(&gantry, "one", "aaa", "GlobalIPv6Address"), "fd00:72::50");
+    assert!(pings(&gantry, "peer", "fd00:72::50"));
+    assert!(exec(&gantry, "one", "cat /etc/hosts").contains("fd00:72::50"));
+    gantry
+        .run(&["network", "connect", "--ip6", "fd00:71::2", "bbb", "peer"])
+        .exits(1)
+        .says("already in use");
+    gantry.ok(&["network", "disconnect", "aaa", "one"]);
+    assert!(route().contains("via fd00:71::1 dev eth0"), "{}", route());
+}
+
+#[test]
 fn who_is_stopped_joins_at_its_start() {
     let house = House::apart(&[]);
     let gantry = house.gantry();
@@ -113,8 +137,8 @@ fn who_is_stopped_joins_at_its_start() {
 fn ports_follow_the_default_route() {
     let house = House::apart(&[]);
     let (gantry, other) = (house.gantry(), neighbour(house.netns()));
-    gantry.ok(&["network", "create", "bbb"]);
-    gantry.ok(&["network", "create", "aaa"]);
+    gantry.ok(&["network", "create", "--ipv6", "bbb"]);
+    gantry.ok(&["network", "create", "--ipv6", "aaa"]);
     up(
         &gantry,
         "one",
@@ -122,7 +146,10 @@ fn ports_follow_the_default_route() {
     );
     let one = house.inside("one");
     let _servers = Servers::new(&one, "one", &[7000]);
-    let reached = || reaches(&other, &format!("{HOUSE4}:7100"), &format!("one {NEIGHBOUR4}"));
+    let reached = || {
+        reaches(&other, &format!("{HOUSE4}:7100"), &format!("one {NEIGHBOUR4}"));
+        reaches(&other, &format!("[{HOUSE6}]:7100"), &format!("one {NEIGHBOUR6}"));
+    };
     reached();
     gantry.ok(&["network", "connect", "aaa", "one"]);
     reached();
@@ -132,63 +159,15 @@ fn ports_follow_the_default_route() {
     gantry.ok(&["network", "disconnect", "aaa", "one"]);
     reached();
     assert!(gantry.ok(&["port", "one"]).contains("7000/tcp -> 0.0.0.0:7100"));
-}
-
-#[test]
-#[ignore = "a link does not open a bridge without icc yet: its ports are isolated"]
-fn links_of_the_default_bridge() {
-    let house = House::apart(&["--icc=false", "--bip", "10.77.0.1/29"]);
-    let gantry = house.gantry();
-    up(
-        &gantry,
-        "db",
-        &["--expose", "7000", "--expose", "7000/udp", "--hostname", "store"],
-    );
-    let db = address(&gantry, "db", "bridge");
-    let _servers = Servers::new(&house.inside("db"), "db", &[7000, 7001]);
-    up(&gantry, "stranger", &[]);
-    up(&gantry, "app", &["--link", "db:database"]);
-    let hosts = exec(&gantry, "app", "cat /etc/hosts");
-    let line = hosts
-        .lines()
-        .find(|line| line.starts_with(&format!("{db}\t")))
-        .unwrap_or_default();
-    for name in ["database", "store", "db"] {
-        assert!(line.split_whitespace().any(|word| word == name), "{name}: {hosts}");
-    }
-    // What is exposed is open to who links, and to nobody else.
-    let own = address(&gantry, "app", "bridge");
-    reaches(&house.inside("app"), &format!("{db}:7000"), &format!("db {own}"));
-    unreachable(&house.inside("app"), &format!("{db}:7001"));
-    unreachable(&house.inside("stranger"), &format!("{db}:7000"));
-    gantry.ok(&["rm", "-f", "app"]);
-    // Another who gets its address has no right to it.
-    up(&gantry, "fifth", &[]);
-    up(&gantry, "sixth", &[]);
-    up(&gantry, "heir", &[]);
-    assert_eq!(address(&gantry, "heir", "bridge"), own);
-    unreachable(&house.inside("heir"), &format!("{db}:7000"));
+    // In no network it publishes nothing, and nobody else has its ports meanwhile.
+    gantry.ok(&["network", "disconnect", "bbb", "one"]);
+    assert_eq!(gantry.ok(&["port", "one"]), "");
     gantry
-        .run(&["run", "--rm", "--link", "nobody:x", "busybox", "true"])
+        .run(&["run", "--rm", "-p", "7100:80", "busybox", "true"])
         .exits(125)
-        .says("nobody");
-}
-
-#[test]
-fn links_of_a_user_defined_network_are_names_for_one() {
-    let house = House::apart(&[]);
-    let gantry = house.gantry();
-    gantry.ok(&["network", "create", "web"]);
-    up(&gantry, "db", &["--network", "web"]);
-    up(&gantry, "app", &["--network", "web", "--link", "db:database"]);
-    up(&gantry, "other", &["--network", "web"]);
-    let asked = |from: &str| {
-        ask(&house.inside(from), EMBEDDED, "database", A, ANSWER)
-            .expect("an answer")
-            .records
-    };
-    assert_eq!(asked("app"), [address(&gantry, "db", "web")]);
-    assert!(asked("other").is_empty());
+        .says("7100");
+    gantry.ok(&["network", "connect", "aaa", "one"]);
+    reached();
 }
 
 #[test]
@@ -202,6 +181,67 @@ fn a_network_goes_right_after_its_last_container() {
         gantry.ok(&["rm", "-f", "one"]);
         gantry.ok(&["network", "rm", "brief"]);
     }
+}
+
+/// What `rm` and `stop` answer before is waited for by who wants it.
+#[test]
+fn ports_and_addresses_are_free_at_once() {
+    let house = House::apart(&[]);
+    let gantry = house.gantry();
+    gantry.ok(&["network", "create", "--subnet", "10.75.0.0/24", "web"]);
+    let taken = [
+        "--network",
+        "web",
+        "--ip",
+        "10.75.0.9",
+        "-p",
+        "7100:80",
+        "-p",
+        "7100:80/udp",
+    ];
+    for turn in 0..20 {
+        up(&gantry, "one", &taken);
+        match turn % 2 {
+            0 => gantry.ok(&["rm", "-f", "one"]),
+            _ => {
+                gantry.ok(&["stop", "-t", "0", "one"]);
+                up(&gantry, "two", &taken);
+                gantry.ok(&["rm", "-f", "two", "one"])
+            }
+        };
+    }
+    // A port that stays taken is said to be, and a restart does not wait for itself.
+    up(&gantry, "one", &taken);
+    gantry
+        .run(&["run", "--rm", "-p", "7100:80", "busybox", "true"])
+        .exits(125)
+        .says("7100");
+    gantry.ok(&["restart", "-t", "0", "one"]);
+    assert_eq!(address(&gantry, "one", "web"), "10.75.0.9");
+}
+
+#[test]
+fn options_of_an_endpoint_are_obeyed_or_refused() {
+    let house = House::apart(&[]);
+    let gantry = house.gantry();
+    gantry.ok(&["network", "create", "web"]);
+    gantry.ok(&["network", "create", "far"]);
+    up(&gantry, "one", &["--network", "web"]);
+    let connect = |option: &str| {
+        let args = ["network", "connect", "--driver-opt", option, "far", "one"];
+        gantry.run(&args)
+    };
+    connect("com.example.speed=11").exits(1).says("com.example.speed");
+    connect("com.docker.network.endpoint.ifname=eth0").exits(1).says("eth0");
+    connect("com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.log_martians=1").exits(0);
+    let set = exec(&gantry, "one", "cat /proc/sys/net/ipv4/conf/eth1/log_martians");
+    assert_eq!(set, "1");
+    gantry.ok(&["network", "disconnect", "far", "one"]);
+    connect("com.docker.network.endpoint.ifname=front0").exits(0);
+    assert!(exec(&gantry, "one", "ip -o link").contains("front0"));
+    // What the address management is told and has no use for is kept and shown.
+    gantry.ok(&["network", "create", "--ipam-opt", "some=thing", "told"]);
+    assert_eq!(network(&gantry, "told")["IPAM"]["Options"]["some"], "thing");
 }
 
 #[test]

@@ -1,12 +1,18 @@
 //! What goes on while the daemon is away, and comes back when others destroy it.
 
-use crate::{address, exec, pings, rules, same_rules, up};
-use gantry_e2e::netns::{HOUSE4, NEIGHBOUR4, neighbour};
-use gantry_e2e::talk::{A, EMBEDDED, Servers, ask, reaches, unreachable};
+use crate::{address, endpoint, exec, pings, rules, same_rules, up};
+use gantry_e2e::netns::{HOUSE4, HOUSE6, NEIGHBOUR4, NEIGHBOUR6, neighbour};
+use gantry_e2e::talk::{A, AAAA, EMBEDDED, Servers, ask, reaches, unreachable};
 use gantry_e2e::{House, PATIENCE, eventually};
 use std::net::{TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+/// By both families.
+fn is_reached(other: &gantry_e2e::Netns) {
+    reaches(other, &format!("{HOUSE4}:8080"), &format!("one {NEIGHBOUR4}"));
+    reaches(other, &format!("[{HOUSE6}]:8080"), &format!("one {NEIGHBOUR6}"));
+}
 
 /// Published ports over a restart, the daemon ended in this way.
 fn over_a_restart(backend: &[&str], end: impl Fn(&mut House)) {
@@ -19,7 +25,7 @@ fn over_a_restart(backend: &[&str], end: impl Fn(&mut House)) {
     up(&gantry, "two", &["--network", "web"]);
     let one = house.inside("one");
     let servers = Servers::new(&one, "one", &[7000]);
-    let reached = || reaches(&other, &format!("{HOUSE4}:8080"), &format!("one {NEIGHBOUR4}"));
+    let reached = || is_reached(&other);
     reached();
     let (before, own) = (rules(&house), address(&gantry, "one", "web"));
     for _ in 0..2 {
@@ -88,7 +94,7 @@ fn p28_a_flushed_ruleset_is_back_within_two_seconds() {
         let began = Instant::now();
         same_rules(&house, &before, Duration::from_secs(2));
         println!("turn {turn}: back after {:?}", began.elapsed());
-        reaches(&other, &format!("{HOUSE4}:8080"), &format!("one {NEIGHBOUR4}"));
+        is_reached(&other);
     }
     // One chain of ours, and one element of a map.
     let table = house.instance();
@@ -104,7 +110,9 @@ fn p28_rules_lost_while_the_daemon_was_dead_are_put_back_by_its_start() {
     let mut house = House::apart(&[]);
     let other = neighbour(house.netns());
     let gantry = house.gantry();
-    up(&gantry, "one", &["-p", "8080:7000", "-p", "8080:7000/udp"]);
+    gantry.ok(&["network", "create", "--ipv6", "web"]);
+    let flags = ["--network", "web", "-p", "8080:7000", "-p", "8080:7000/udp"];
+    up(&gantry, "one", &flags);
     let one = house.inside("one");
     let _servers = Servers::new(&one, "one", &[7000]);
     let before = rules(&house);
@@ -112,18 +120,24 @@ fn p28_rules_lost_while_the_daemon_was_dead_are_put_back_by_its_start() {
     house.netns().ok("nft flush ruleset");
     house.start();
     same_rules(&house, &before, PATIENCE);
-    reaches(&other, &format!("{HOUSE4}:8080"), &format!("one {NEIGHBOUR4}"));
+    is_reached(&other);
 }
 
 #[test]
 fn p36_a_query_sent_while_the_daemon_is_dead_is_answered() {
     let mut house = House::apart(&[]);
     let gantry = house.gantry();
-    gantry.ok(&["network", "create", "web"]);
+    gantry.ok(&["network", "create", "--ipv6", "web"]);
     up(&gantry, "one", &["--network", "web"]);
     up(&gantry, "two", &["--network", "web"]);
     let (two, own) = (house.inside("two"), address(&gantry, "one", "web"));
-    for orderly in [false, true] {
+    let six = endpoint(&gantry, "one", "web", "GlobalIPv6Address");
+    for (orderly, kind, own) in [
+        (false, A, &own),
+        (false, AAAA, &six),
+        (true, A, &own),
+        (true, AAAA, &six),
+    ] {
         if orderly {
             house.stop_daemon();
         } else {
@@ -132,7 +146,7 @@ fn p36_a_query_sent_while_the_daemon_is_dead_is_answered() {
         let asked = std::thread::scope(|scope| {
             let asker = scope.spawn(|| {
                 let began = Instant::now();
-                let answer = ask(&two, EMBEDDED, "one", A, PATIENCE).expect("an answer");
+                let answer = ask(&two, EMBEDDED, "one", kind, PATIENCE).expect("an answer");
                 (answer, began.elapsed())
             });
             std::thread::sleep(Duration::from_millis(500));
@@ -160,7 +174,7 @@ fn p36_names_resolve_while_the_daemon_restarts() {
     let (asked, again) = std::thread::scope(|scope| {
         let asker = scope.spawn(|| {
             let (mut count, mut again) = (0, 0);
-            while !done.load(Ordering::Relaxed) {
+            while !done.load(Ordering::Relaxed) || count <= 20 {
                 let answer = ask(&two, EMBEDDED, "one", A, Duration::from_secs(5)).or_else(|_| {
                     again += 1;
                     ask(&two, EMBEDDED, "one", A, Duration::from_secs(5))

@@ -5,6 +5,7 @@ mod apart;
 mod default;
 mod defined;
 mod iptables;
+mod links;
 mod live;
 mod lost;
 mod manual;

@@ -21,6 +21,15 @@ fn addresses(from: &Netns, name: &str) -> Vec<String> {
     records
 }
 
+/// The name of an IPv6 address in the reverse tree (RFC 3596).
+fn ip6_arpa(address: &str) -> String {
+    let address: std::net::Ipv6Addr = address.parse().expect("an address");
+    let digits = address.octets().iter().rev().fold(String::new(), |text, byte| {
+        format!("{text}{:x}.{:x}.", byte & 15, byte >> 4)
+    });
+    format!("{digits}ip6.arpa")
+}
+
 #[test]
 fn containers_have_names() {
     let house = House::apart(&["--dns", "198.51.100.1"]);
@@ -37,7 +46,9 @@ fn containers_have_names() {
         assert_eq!(addresses(&two, name), [own.as_str()], "{name}");
     }
     let six = endpoint(&gantry, "one", "web", "GlobalIPv6Address");
-    assert_eq!(says(&two, "one", AAAA).records, [six]);
+    assert_eq!(says(&two, "one", AAAA).records, [six.as_str()]);
+    assert_eq!(says(&two, "alias", AAAA).records, [six.as_str()]);
+    assert_eq!(says(&two, &ip6_arpa(&six), PTR).records, ["one.web"]);
     let reverse: Vec<&str> = own.rsplit('.').collect();
     let reverse = format!("{}.in-addr.arpa", reverse.join("."));
     assert_eq!(says(&two, &reverse, PTR).records, ["one.web"]);

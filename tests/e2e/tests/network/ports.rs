@@ -23,7 +23,8 @@ pub fn a_port_is_reached_from_everywhere(house: &House) {
         &[&["--network", "web"], &both!("8080:7000")[..]].concat(),
     );
     up(&gantry, "near", &["--network", "web"]);
-    up(&gantry, "far", &[]);
+    gantry.ok(&["network", "create", "--ipv6", "away"]);
+    up(&gantry, "far", &["--network", "away"]);
     let one = house.inside("one");
     let _servers = Servers::new(&one, "one", &[7000]);
 
@@ -50,14 +51,14 @@ pub fn a_port_is_reached_from_everywhere(house: &House) {
     // From a neighbour in the same network, one in another, and from itself, by the host's address.
     for name in ["near", "far", "one"] {
         let from = house.inside(name);
-        for said in [
-            tcp(&from, &format!("{HOUSE4}:8080"), ANSWER),
-            udp(&from, &format!("{HOUSE4}:8080"), ANSWER),
-        ] {
-            assert!(
-                said.as_ref().is_ok_and(|said| said.starts_with("one ")),
-                "{name}: {said:?}"
-            );
+        for host in [HOUSE4.to_owned(), format!("[{HOUSE6}]")] {
+            let to = format!("{host}:8080");
+            for said in [tcp(&from, &to, ANSWER), udp(&from, &to, ANSWER)] {
+                assert!(
+                    said.as_ref().is_ok_and(|said| said.starts_with("one ")),
+                    "{name} by {host}: {said:?}"
+                );
+            }
         }
     }
     gantry.ok(&["stop", "-t", "0", "one"]);

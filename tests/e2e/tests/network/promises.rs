@@ -1,7 +1,7 @@
 //! Promises about networks by their numbers. P28 and P36 stand with what is lost and comes back.
 
 use crate::{address, endpoint, pings, up};
-use gantry_e2e::netns::{HOUSE4, HOUSE6, INTERNET4, NEIGHBOUR4, NEIGHBOUR6, neighbour};
+use gantry_e2e::netns::{HOUSE4, HOUSE6, INTERNET4, INTERNET6, NEIGHBOUR4, NEIGHBOUR6, neighbour};
 use gantry_e2e::talk::{Servers, reaches, unreachable};
 use gantry_e2e::{House, Netns, PATIENCE, eventually};
 use std::net::{TcpListener, UdpSocket};
@@ -14,7 +14,7 @@ fn p24_of_64_networks_of_one_name_one_is_made() {
     let gantry = house.gantry();
     let clients: Vec<_> = (0..64)
         .map(|_| {
-            let mut command = gantry.command(["network", "create", "only"]);
+            let mut command = gantry.command(["network", "create", "--ipv6", "only"]);
             command.stdout(Stdio::piped()).stderr(Stdio::piped());
             command.spawn().expect("gantry starts")
         })
@@ -149,21 +149,38 @@ fn accept_icmp_first(netns: &Netns) {
     netns.ok("ip6tables -I FORWARD 1 -p ipv6-icmp -j ACCEPT");
 }
 
+/// A network of containers that may not talk, where the bridge itself keeps them apart.
 fn icc_holds(flags: &[&str]) {
     let house = House::apart(flags);
+    let option = "com.docker.network.bridge.enable_icc=false";
+    house
+        .gantry()
+        .ok(&["network", "create", "--ipv6", "--opt", option, "shy"]);
+    holds_between(&house, "shy", "bridge");
+}
+
+/// The default bridge, where the firewall does: it can let links through.
+fn icc_of_the_default_bridge_holds(flags: &[&str]) {
+    let own = ["--icc=false", "--ipv6", "--bip6", "fd00:29::1/64"];
+    let house = House::apart(&[&own[..], flags].concat());
+    house.gantry().ok(&["network", "create", "talk"]);
+    holds_between(&house, "bridge", "talk");
+}
+
+fn holds_between(house: &House, shy: &str, open: &str) {
     let gantry = house.gantry();
     let _other = neighbour(house.netns());
-    let option = "com.docker.network.bridge.enable_icc=false";
-    gantry.ok(&["network", "create", "--ipv6", "--opt", option, "shy"]);
-    up(&gantry, "ann", &["--network", "shy"]);
-    up(&gantry, "bob", &["--network", "shy"]);
-    up(&gantry, "cid", &[]);
-    up(&gantry, "dan", &[]);
+    for name in ["ann", "bob"] {
+        up(&gantry, name, &["--network", shy]);
+    }
+    for name in ["cid", "dan"] {
+        up(&gantry, name, &["--network", open]);
+    }
     accept_icmp_first(house.netns());
     let (a, b) = (house.inside("ann"), house.inside("bob"));
     let _servers = Servers::new(&b, "bob", &[7000]);
-    let four = address(&gantry, "bob", "shy");
-    let six = endpoint(&gantry, "bob", "shy", "GlobalIPv6Address");
+    let four = address(&gantry, "bob", shy);
+    let six = endpoint(&gantry, "bob", shy, "GlobalIPv6Address");
     for called in ["0", "1"] {
         for name in ["bridge/bridge-nf-call-iptables", "bridge/bridge-nf-call-ip6tables"] {
             house.netns().set(name, called);
@@ -173,11 +190,11 @@ fn icc_holds(flags: &[&str]) {
         unreachable(&a, &format!("{four}:7000"));
         unreachable(&a, &format!("[{six}]:7000"));
         assert!(
-            pings(&gantry, "ann", INTERNET4),
+            pings(&gantry, "ann", INTERNET4) && pings(&gantry, "ann", INTERNET6),
             "and the world with bridge-nf-call {called}"
         );
         assert!(
-            pings(&gantry, "cid", &address(&gantry, "dan", "bridge")),
+            pings(&gantry, "cid", &address(&gantry, "dan", open)),
             "others may, with bridge-nf-call {called}"
         );
     }
@@ -191,4 +208,14 @@ fn p29_icc_off_holds_against_a_rule_that_accepts_icmp_first() {
 #[test]
 fn p29_icc_off_holds_under_iptables_too() {
     icc_holds(&["--firewall-backend", "iptables"]);
+}
+
+#[test]
+fn p29_icc_off_holds_on_the_default_bridge() {
+    icc_of_the_default_bridge_holds(&[]);
+}
+
+#[test]
+fn p29_icc_off_holds_on_the_default_bridge_under_iptables_too() {
+    icc_of_the_default_bridge_holds(&["--firewall-backend", "iptables"]);
 }

@@ -13,11 +13,13 @@ fn port(gantry: &Gantry, args: &[&str]) -> Vec<String> {
 }
 
 #[test]
-#[ignore = "what inspect shows of published ports is not whole yet"]
 fn every_form_is_shown() {
     let house = House::apart(&[]);
     let gantry = house.gantry();
+    gantry.ok(&["network", "create", "--ipv6", "web"]);
     let flags = [
+        "--network",
+        "web",
         "-p",
         "8080:80",
         "-p",
@@ -72,6 +74,38 @@ fn every_form_is_shown() {
     assert_ne!(gantry.ok(&["ps", "-q", "-f", "publish=80"]), "");
     gantry.ok(&["stop", "-t", "0", "one"]);
     assert_eq!(port(&gantry, &["one"]), [""; 0]);
+}
+
+/// A socket holds the port of both families, and nothing translates one into the other: what is shown leads somewhere.
+#[test]
+fn what_leads_nowhere_is_not_shown_or_is_refused() {
+    let house = House::apart(&[]);
+    let gantry = house.gantry();
+    up(&gantry, "four", &["-p", "8080:80"]);
+    assert_eq!(port(&gantry, &["four"]), ["80/tcp -> 0.0.0.0:8080"]);
+    assert_eq!(gantry.ok(&["ps", "--format", "{{.Ports}}"]), "0.0.0.0:8080->80/tcp");
+    let bound = house.netns().enter(|| TcpListener::bind("[::]:8080").map(drop));
+    assert!(bound.is_err(), "it is held all the same");
+    gantry.ok(&["network", "create", "--ipv6", "both"]);
+    let six = ["network", "create", "--ipv4=false", "--ipv6", "six"];
+    gantry.ok(&six);
+    up(&gantry, "alone", &["--network", "six", "-p", "8081:80"]);
+    assert_eq!(port(&gantry, &["alone"]), ["80/tcp -> [::]:8081"]);
+    for (flags, version) in [
+        (&["-p", "[::]:8082:80"][..], "IPv6"),
+        (&["--network", "six", "-p", "0.0.0.0:8082:80"][..], "IPv4"),
+    ] {
+        let mut args = vec!["run", "--rm"];
+        args.extend(flags);
+        args.extend(["busybox", "true"]);
+        gantry.run(&args).exits(125).says(&format!("no {version} address"));
+    }
+    // Where an endpoint of both families takes the ports over, both are shown.
+    gantry.ok(&["network", "connect", "--gw-priority", "1", "both", "four"]);
+    assert_eq!(
+        port(&gantry, &["four"]),
+        ["80/tcp -> 0.0.0.0:8080", "80/tcp -> [::]:8080"]
+    );
 }
 
 #[test]

@@ -103,6 +103,22 @@ fn without_icc_containers_reach_the_host_and_not_each_other() {
     });
 }
 
+#[test]
+fn where_the_firewall_judges_frames_it_may_let_links_through() {
+    alone(|| {
+        for (name, isolated) in [("bridge", false), ("shy", true)] {
+            let mut net = network("bridge", 1, &DUAL, &[(option::ICC, "false")]);
+            net.name = name.to_owned();
+            let net = made(net);
+            let (end, sandbox) = (endpoint(&net, 2), fresh());
+            let driver = driver().linking(true);
+            driver.join(&net, &end, sandbox.as_fd()).unwrap();
+            assert_eq!(link(&end.host_interface).unwrap().isolated, isolated, "{name}");
+            driver.remove(&net).unwrap();
+        }
+    });
+}
+
 /// Whether the gateway answers at all: nothing listens there, and it says so.
 fn fresh_host(net: &NetworkRecord) -> impl FnOnce() -> bool + Send {
     let gateways: Vec<IpAddr> = net.pools.iter().filter_map(|pool| pool.gateway).collect();
