@@ -36,7 +36,15 @@ pub const TEST: &[&str] = &[
     "umoci",
 ];
 /// The peer of the bench.
-pub const BENCH: &[&str] = &["busybox-static", "tar", "docker.io", "runc", "iproute2", "iptables", "iperf3"];
+pub const BENCH: &[&str] = &[
+    "busybox-static",
+    "tar",
+    "docker.io",
+    "runc",
+    "iproute2",
+    "iptables",
+    "iperf3",
+];
 
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
