@@ -210,7 +210,7 @@ impl Keeper {
 
 /// Whether a starting daemon runs it, as it was found.
 pub(crate) fn starts_at_boot(record: &ContainerRecord, course: &Course) -> bool {
-    let State::Exited { ended } = &course.state else {
+    let (State::Exited { ended } | State::Clearing { ended, .. }) = &course.state else {
         return false;
     };
     let tally = &course.tally;
