@@ -357,11 +357,14 @@ fn connected() -> Vec<Case> {
         joins("alias", &[], &["--alias", "other"], "nslookup other", "Name:\tother"),
         good("network connect", "driver-opt", |stage| {
             let (name, container) = (net(stage, &[]), stage.up(&[], "sleep 1000"));
+            let option = "com.docker.network.endpoint.ifname=wire0";
             stage
                 .gantry
-                .ok(&["network", "connect", "--driver-opt", "a.b=c", &name, &container]);
+                .ok(&["network", "connect", "--driver-opt", option, &name, &container]);
             let template = format!("{{{{json .NetworkSettings.Networks.{name}.DriverOpts}}}}");
-            assert_eq!(stage.look(&container, &template), "{\"a.b\":\"c\"}");
+            let seen = stage.look(&container, &template);
+            assert_eq!(seen, "{\"com.docker.network.endpoint.ifname\":\"wire0\"}");
+            stage.gantry.ok(&["exec", &container, "ls", "/sys/class/net/wire0"]);
             stage.gone(&container);
             drop_net(stage, &name);
         }),

@@ -27,6 +27,14 @@ impl Answer {
         self
     }
 
+    /// Ports without those of IPv6: of a container that has no IPv6 address, dockerd's proxy process leads there, and here nothing
+    /// does, so nothing is shown.
+    pub fn by_ipv4(mut self) -> Self {
+        let lines: Vec<&str> = self.stdout.lines().filter(|line| !line.contains("[::]:")).collect();
+        self.stdout = lines.join("\n");
+        self
+    }
+
     /// Each line once.
     pub fn unique(mut self) -> Self {
         let mut lines: Vec<String> = self.stdout.lines().map(alike).collect();
