@@ -210,8 +210,9 @@ impl Keeper {
 
 /// Whether a starting daemon runs it, as it was found.
 pub(crate) fn starts_at_boot(record: &ContainerRecord, course: &Course) -> bool {
-    let (State::Exited { ended } | State::Clearing { ended, .. }) = &course.state else {
-        return false;
+    let ended = match &course.state {
+        State::Exited { ended } | State::Clearing { ended: Some(ended), .. } => ended,
+        _ => return false,
     };
     let tally = &course.tally;
     let policy = &record.host.restart;
