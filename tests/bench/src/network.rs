@@ -173,28 +173,25 @@ fn stream(server: &std::path::Path, from: &std::path::Path, to: &str) -> Result<
         command
     };
     let mut listening = inside(server);
-    listening.args(["-s", "-1", "-p", PORT]).stdout(Stdio::null());
-    let mut listening = Server(listening.spawn().context("start iperf3")?);
+    listening.args(["-s", "-p", PORT]).stdout(Stdio::null());
+    let _listening = Server(listening.spawn().context("start iperf3")?);
     let start = Instant::now();
-    let output = loop {
+    loop {
         let mut asking = inside(from);
         asking.args(["-c", to, "-p", PORT, "-t", STREAM, "-J"]);
         let output = asking.output().context("run iperf3")?;
-        // It may not listen yet.
-        if output.status.success() || start.elapsed() > Duration::from_secs(10) {
-            break output;
+        let seen: serde_json::Value = serde_json::from_slice(&output.stdout).context("what iperf3 prints")?;
+        if let Some(bits) = seen["end"]["sum_received"]["bits_per_second"].as_f64() {
+            return Ok(bits / 1e9);
         }
+        // It may not listen yet.
+        ensure!(
+            start.elapsed() < Duration::from_secs(10),
+            "iperf3 to {to}: {}",
+            seen["error"]
+        );
         std::thread::sleep(Duration::from_millis(20));
-    };
-    ensure!(
-        output.status.success(),
-        "iperf3 to {to}: {}",
-        String::from_utf8_lossy(&output.stdout)
-    );
-    listening.0.wait()?;
-    let seen: serde_json::Value = serde_json::from_slice(&output.stdout).context("what iperf3 prints")?;
-    let bits = seen["end"]["sum_received"]["bits_per_second"].as_f64();
-    Ok(bits.context("iperf3 says how many bits came")? / 1e9)
+    }
 }
 
 /// Ends with this.
