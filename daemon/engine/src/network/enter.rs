@@ -71,6 +71,7 @@ impl Networks {
         let mut joins = plan::joins(container, |name| self.find(name))?;
         self.with_gateway(context, &mut joins, &[])?;
         let opens = names::openings(self, context, container)?;
+        self.wait_for_plugins(&joins);
         let planned = match self.plan(container, &joins, slot) {
             Err(error) if is_taken(&error) && self.leaving.wait(leave::PATIENCE) => {
                 self.plan(container, &joins, slot)?
@@ -78,6 +79,13 @@ impl Networks {
             planned => planned?,
         };
         self.carry_out(context, container, slot, Planned { opens, ..planned })
+    }
+
+    /// Plugins keep books of their own: whoever leaves has given back to them before others ask.
+    pub(super) fn wait_for_plugins(&self, joins: &[Join]) {
+        if joins.iter().any(|join| join.network.driver == "cni") {
+            self.leaving.wait(leave::PATIENCE);
+        }
     }
 
     /// Endpoints with all that they need, reserved.

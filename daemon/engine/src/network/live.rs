@@ -111,6 +111,7 @@ impl Networks {
             settings: settings.unwrap_or_default(),
         }];
         self.with_gateway(context, &mut joins, &before.endpoints)?;
+        self.wait_for_plugins(&joins);
         let plan = || self.plan_more(container, &before, &joins);
         let (mut after, held, claiming) = match plan() {
             Err(error) if is_taken(&error) && self.leaving.wait(leave::PATIENCE) => plan()?,
