@@ -90,7 +90,13 @@ pub async fn file(bed: Arc<Bed>) {
     one.start(None).await.expect("it starts");
     assert_eq!(one.wait(None).await, 0);
     one.delete().await.expect("it is deleted");
-    let log = std::fs::read_to_string(path).expect("a log");
+    let read = || std::fs::read_to_string(&path).expect("a log");
+    // Debian's shim may still be copying.
+    let begun = std::time::Instant::now();
+    while read().len() < "before\nout\nerr\n".len() && begun.elapsed() < gantry_e2e::PATIENCE {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let log = read();
     // Each stream has its own writer.
     assert!(
         ["before\nout\nerr\n", "before\nerr\nout\n"].contains(&log.as_str()),
