@@ -6,7 +6,7 @@ use crate::gate::blocking;
 use crate::network::{Networks, records};
 use gantry_core::network::{NetworkId, NetworkRecord, Scope};
 use gantry_core::{Labels, Result};
-use gantry_network::overlay::{Change, News, State};
+use gantry_network::overlay::{Change, News};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,11 +63,8 @@ impl Networks {
     }
 
     fn hear(&self, context: &Context, cluster: &Membership, touched: &Touched) -> Result<()> {
-        let Some(state) = cluster.cluster.state() else {
-            return Ok(());
-        };
         if touched.networks {
-            self.adopt(context, &state)?;
+            self.adopt(context, cluster)?;
         }
         if (touched.everything || touched.keys || !touched.members.is_empty())
             && let Err(error) = self.encrypt(None)
@@ -90,8 +87,12 @@ impl Networks {
     }
 
     /// Makes this host know the networks of the cluster, and no others of several hosts.
-    fn adopt(&self, context: &Context, state: &State) -> Result<()> {
+    fn adopt(&self, context: &Context, cluster: &Membership) -> Result<()> {
         let _alone = self.defining.lock();
+        // What was known before the lock may be older than a network that was made under it here.
+        let Some(state) = cluster.cluster.state() else {
+            return Ok(());
+        };
         for network in state.networks.values() {
             let record = adopted(network);
             let known = self.records.read().get(&record.id).cloned();
