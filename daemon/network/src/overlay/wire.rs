@@ -1,4 +1,4 @@
-//! The generated messages and clients.
+//! The generated messages and clients: made by a program, of which this host uses a part.
 #![allow(clippy::all, dead_code)]
 
 pub mod mvccpb {
