@@ -23,6 +23,8 @@ pub struct Around {
     pub network: Network,
     pub binds: Vec<BindMount>,
     pub shared: Shared,
+    /// Variables that tell of other containers.
+    pub linked: Vec<String>,
 }
 
 /// The spec of a container and what was left out of it.
@@ -44,6 +46,7 @@ pub fn spec(
             user,
             network: around.network,
             shared: around.shared,
+            linked: &around.linked,
             etc: EtcFiles {
                 hostname: Some(dir.join("hostname")),
                 hosts: Some(dir.join("hosts")),

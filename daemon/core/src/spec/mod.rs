@@ -44,6 +44,8 @@ pub struct SpecInput<'a> {
     pub args: &'a [String],
     /// Merged with the image's ([`merge::merge`]). An empty hostname stands for the short id.
     pub config: &'a ContainerConfig,
+    /// Variables below those of `config`.
+    pub linked: &'a [String],
     pub host: &'a HostConfig,
     /// Who runs it ([`user::resolve`]).
     pub user: ResolvedUser,

@@ -26,7 +26,7 @@ pub(super) fn build(
     process.set_env(Some(env::build(
         &full_hostname(&super::hostname(input), &config.domainname),
         config.tty,
-        &[&config.env],
+        &[input.linked, &config.env],
         &input.user.home,
     )));
     process.set_capabilities(Some(capabilities(caps)));
@@ -100,6 +100,8 @@ pub struct ExecInput<'a> {
     pub args: &'a [String],
     /// The container's configuration, merged with the image's.
     pub config: &'a ContainerConfig,
+    /// Variables below those of `config`.
+    pub linked: &'a [String],
     /// Over the container's environment.
     pub env: &'a [String],
     /// Empty = the container's.
@@ -155,7 +157,7 @@ pub fn exec_process(container: &Spec, input: &ExecInput<'_>) -> Result<Process> 
     process.set_env(Some(env::build(
         &full_hostname(hostname, &input.config.domainname),
         input.tty,
-        &[&input.config.env, input.env],
+        &[input.linked, &input.config.env, input.env],
         if home.is_empty() { "/" } else { home },
     )));
     if input.privileged {

@@ -51,6 +51,7 @@ impl Case {
             id: &self.id,
             args: &self.args,
             config: &self.config,
+            linked: &[],
             host: &self.host,
             user: ResolvedUser::root(),
             network: match self.host.network_mode {
@@ -636,6 +637,7 @@ fn an_exec_is_like_its_container() {
     let input = ExecInput {
         args: &args,
         config: &case.config,
+        linked: &[],
         env: &env,
         cwd: "",
         user: None,

@@ -174,6 +174,7 @@ fn draft(
         network,
         binds: context.volumes.shown(&record),
         shared,
+        linked: Vec::new(),
     };
     let (_, warnings) = host::spec(context, &record, spec::user::ResolvedUser::root(), around)?;
     record.warnings = warned;

@@ -48,6 +48,7 @@ fn outfit(context: &Arc<Context>, record: &ContainerRecord) -> Result<(Vec<Mount
         network: entered.network,
         binds: context.volumes.enter(context, record)?,
         shared: host::shared::find(context, record)?,
+        linked: context.networks.linked(context, record)?,
     };
     let (spec, _) = host::spec(context, record, user, around)?;
     let config = serde_json::to_vec(&spec).map_err(|error| Error::internal(format!("encode the OCI spec: {error}")))?;

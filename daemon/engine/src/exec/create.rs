@@ -82,6 +82,7 @@ impl Engine {
             let input = spec::ExecInput {
                 args: &request.cmd,
                 config: &record.config,
+                linked: &context.networks.linked(&context, &record)?,
                 env: &request.env,
                 cwd: &request.working_dir,
                 user: asked,

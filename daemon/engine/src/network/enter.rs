@@ -2,7 +2,7 @@
 
 use super::cluster::Claimed;
 use super::plan::{self, Join};
-use super::{Networks, Slot, leave, names, records};
+use super::{Networks, Slot, leave, links, names, records};
 use crate::context::Context;
 use crate::failpoint;
 use crate::files::Texts;
@@ -70,7 +70,7 @@ impl Networks {
         self.clear(&container.id, slot)?;
         let mut joins = plan::joins(container, |name| self.find(name))?;
         self.with_gateway(context, &mut joins, &[])?;
-        let opens = names::openings(self, context, container)?;
+        let opens = links::openings(self, context, container)?;
         self.wait_for_plugins(&joins);
         let planned = match self.plan(container, &joins, slot) {
             Err(error) if is_taken(&error) && self.leaving.wait(leave::PATIENCE) => {

@@ -1,13 +1,14 @@
 //! Who is called what, and the files that say so.
 
 use super::gateway::is_gateway;
+use super::links;
 use super::plan::{self, has_names};
 use super::{NetworkConfig, Networks, Slot};
 use crate::context::Context;
 use crate::files::{self, Texts};
+use gantry_core::Result;
 use gantry_core::container::{ContainerRecord, HostConfig, NetworkMode};
-use gantry_core::network::{Endpoint, EndpointSettings, NameServers, NetworkId, NetworkRecord, Opening, Port, Sandbox};
-use gantry_core::{ContainerId, Error, Result};
+use gantry_core::network::{Endpoint, EndpointSettings, NameServers, NetworkId, NetworkRecord, Sandbox};
 use gantry_network::files::{DnsSettings, HostResolver, Hosts, Way, hosts, resolv_conf};
 use gantry_network::names::{Membership, NetworkNames, Resolver, View, Zone};
 use std::collections::BTreeMap;
@@ -134,7 +135,7 @@ fn own_hosts(
         // Its only address is loopback's.
         addresses.push(IpAddr::from([127, 0, 0, 1]));
     }
-    let links = links(networks, context, container, false)?;
+    let links = links::find(networks, context, container, false)?;
     let links: Vec<(IpAddr, Vec<String>)> = links
         .into_iter()
         .flat_map(|link| {
@@ -152,68 +153,6 @@ fn own_hosts(
         links: &links,
         addresses: &addresses,
     })?)
-}
-
-/// Another container that a legacy link names, where both are in the default bridge.
-struct Link {
-    container: ContainerId,
-    network: NetworkId,
-    addresses: Vec<IpAddr>,
-    names: Vec<String>,
-    exposed: Vec<Port>,
-}
-
-/// The links of a container to those that run. Whom `strict` must find running.
-fn links(networks: &Networks, context: &Context, container: &ContainerRecord, strict: bool) -> Result<Vec<Link>> {
-    if container.host.network_mode != NetworkMode::Bridge {
-        return Ok(Vec::new());
-    }
-    let mut found = Vec::new();
-    for text in &container.host.links {
-        let (name, alias) = plan::link(text);
-        let keeper = match context.registry.find(name) {
-            Err(_) if !strict => continue,
-            other => other?,
-        };
-        let other = keeper.record();
-        let sandbox = networks.sandbox(keeper.id());
-        let endpoint = sandbox.as_ref().and_then(|sandbox| {
-            let shared = |endpoint: &&Endpoint| {
-                networks
-                    .by_id(&endpoint.network)
-                    .is_ok_and(|network| !has_names(&network))
-            };
-            sandbox.endpoints.iter().find(shared)
-        });
-        match endpoint {
-            Some(endpoint) => found.push(Link {
-                container: other.id.clone(),
-                network: endpoint.network.clone(),
-                addresses: endpoint.addresses().collect(),
-                names: vec![alias.to_owned(), files::hostname(&other).to_owned(), other.name.clone()],
-                exposed: plan::open_ports(&other),
-            }),
-            None if strict => {
-                return Err(Error::conflict(format!(
-                    "Cannot link to a non running container: /{} AS {alias}",
-                    other.name
-                )));
-            }
-            None => {}
-        }
-    }
-    Ok(found)
-}
-
-/// What links let through where the default bridge's containers may not talk to each other. Whoever is linked to has to run.
-pub fn openings(networks: &Networks, context: &Context, container: &ContainerRecord) -> Result<Vec<Opening>> {
-    let links = links(networks, context, container, true)?;
-    let closed = links.into_iter().filter(|link| networks.keeps_apart(&link.network));
-    let opening = |link: Link| Opening {
-        to: link.container,
-        ports: link.exposed,
-    };
-    Ok(closed.map(opening).collect())
 }
 
 impl Networks {

@@ -34,6 +34,20 @@ fn links_open_what_is_exposed(backend: &[&str]) {
             assert!(line.split_whitespace().any(|word| word == name), "{name}: {hosts}");
         }
     }
+    // Variables speak of it too, to what runs in it later as well.
+    for env in [
+        exec(&gantry, "app", "tr '\\0' '\\n' < /proc/1/environ"),
+        exec(&gantry, "app", "env"),
+    ] {
+        for line in [
+            format!("DATABASE_PORT=tcp://{db}:7000"),
+            format!("DATABASE_PORT_7000_TCP=tcp://{db}:7000"),
+            format!("DATABASE_PORT_7000_UDP_ADDR={db}"),
+            "DATABASE_NAME=/app/database".to_owned(),
+        ] {
+            assert!(env.lines().any(|own| own == line), "{line}: {env}");
+        }
+    }
     // What is exposed is open to who links, and to nobody else.
     let own = address(&gantry, "app", "bridge");
     let own6 = endpoint(&gantry, "app", "bridge", "GlobalIPv6Address");
