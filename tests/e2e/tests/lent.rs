@@ -191,6 +191,20 @@ fn a_container_becomes_an_image_and_an_archive() {
 }
 
 #[test]
+fn a_container_that_ends_meanwhile_is_committed_too() {
+    let house = House::new();
+    let gantry = house.gantry();
+    for pause in [0, 1, 2, 4, 8, 16, 32, 64] {
+        let script = format!("usleep {}; touch /made", pause * 1000);
+        let id = gantry.ok(&["run", "-d", "busybox", "sh", "-c", &script]);
+        gantry.ok(&["commit", &id, "made:1"]);
+        gantry.ok(&["wait", &id]);
+        gantry.ok(&["rm", &id]);
+        gantry.ok(&["rmi", "made:1"]);
+    }
+}
+
+#[test]
 fn output_is_kept_by_the_local_driver_too() {
     let house = House::new();
     let gantry = house.gantry();

@@ -3,6 +3,7 @@
 use crate::gate::blocking;
 use crate::image::ImageRecord;
 use crate::image::tag::image_event;
+use crate::keeper::Keeper;
 use crate::{Engine, records};
 use gantry_core::container::{ContainerConfig, ContainerRecord};
 use gantry_core::lifecycle::{Event, Request, State};
@@ -11,7 +12,11 @@ use gantry_core::{Digest, Error, Labels, Result};
 use gantry_image::{Commit, CommitOf, Healthcheck, RunConfig};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::time::Duration;
 use tracing::warn;
+
+/// How long the news of an end may take.
+const END: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, Default)]
 pub struct CommitContainer {
@@ -48,10 +53,7 @@ impl Engine {
         }
         let engine = self.clone();
         crate::finish(async move {
-            let pause = request.pause && matches!(keeper.state(), State::Running { .. });
-            if pause {
-                keeper.ask(Event::Pause, Request::Pause).await?;
-            }
+            let pause = request.pause && frozen(&keeper).await?;
             let made = engine.commit_of(&record, &request).await;
             if pause && let Err(error) = keeper.ask(Event::Resume, Request::Resume).await {
                 warn!(container = %keeper.id(), err = %error, "the container stays frozen after its commit");
@@ -95,6 +97,23 @@ impl Engine {
             changes: request.changes.clone(),
         };
         self.context.images.commit(&self.context.namespace, of, commit).await
+    }
+}
+
+/// Freezes a container that runs; false for one that does not, or has come to its end meanwhile.
+async fn frozen(keeper: &Keeper) -> Result<bool> {
+    let runs = |state: &State| matches!(state, State::Running { .. });
+    if !runs(&keeper.state()) {
+        return Ok(false);
+    }
+    let Err(error) = keeper.ask(Event::Pause, Request::Pause).await else {
+        return Ok(true);
+    };
+    // What cannot be frozen may have ended, and the news of it be on its way.
+    let ended = keeper.until(Some(END), |view| !runs(&view.state)).await;
+    match ended.map(|view| view.state) {
+        None | Some(State::Pausing { .. } | State::Paused { .. }) => Err(error),
+        Some(_) => Ok(false),
     }
 }
 
