@@ -105,6 +105,34 @@ fn a_volume_in_use_stays_and_says_by_whom() {
 }
 
 #[test]
+fn files_go_into_volumes_before_the_first_start() {
+    let house = House::new();
+    let gantry = house.gantry();
+    let (file, bound) = (house.root().join("note"), house.root().join("bound"));
+    fs::write(&file, "here").unwrap();
+    fs::write(&bound, "").unwrap();
+    let bind = format!("{}:/made/too/file", bound.display());
+    let script = "cat /new/place/note /made/too/file";
+    gantry.ok(&[
+        "create",
+        "--name",
+        "later",
+        "-v",
+        "data:/new/place",
+        "-v",
+        &bind,
+        "busybox",
+        "sh",
+        "-c",
+        script,
+    ]);
+    gantry.ok(&["cp", file.to_str().unwrap(), "later:/new/place"]);
+    assert_eq!(fs::read_to_string(place(&house, "data").join("note")).unwrap(), "here");
+    assert_eq!(gantry.ok(&["start", "-a", "later"]), "here");
+    gantry.ok(&["rm", "later"]);
+}
+
+#[test]
 fn binds_are_made_refused_and_read_only() {
     let house = House::new();
     let gantry = house.gantry();

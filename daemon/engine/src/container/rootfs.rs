@@ -90,17 +90,60 @@ impl Engine {
         }
         let record = keeper.record();
         let mut mounts = self.mounts_of(&record).await?;
-        let there = |bind: &BindMount| Path::new(&bind.source).exists();
-        for bind in self.context.volumes.shown(&record).into_iter().filter(there) {
-            let access = if bind.read_only { "ro" } else { "rw" };
-            mounts.push(Mount {
-                kind: "bind".to_owned(),
-                source: bind.source.clone(),
-                target: bind.target.clone(),
-                options: vec!["rbind".to_owned(), access.to_owned()],
-            });
-        }
+        let mut binds = self.context.volumes.shown(&record);
+        binds.retain(|bind| Path::new(&bind.source).exists());
         let at = self.context.mount_point();
-        blocking(move || with(&at, &mounts, work)).await
+        blocking(move || {
+            if !binds.is_empty() {
+                mounts.extend(binds.iter().map(bound));
+                let bare = mounts.len() - binds.len();
+                with(&at, &mounts[..bare], move |root| {
+                    binds.iter().try_for_each(|bind| make_point(root, bind))
+                })?;
+            }
+            with(&at, &mounts, work)
+        })
+        .await
     }
+}
+
+fn bound(bind: &BindMount) -> Mount {
+    let access = if bind.read_only { "ro" } else { "rw" };
+    Mount {
+        kind: "bind".to_owned(),
+        source: bind.source.clone(),
+        target: bind.target.clone(),
+        options: vec!["rbind".to_owned(), access.to_owned()],
+    }
+}
+
+/// Makes the place that something is bound on, as the first start would.
+fn make_point(root: BorrowedFd<'_>, bind: &BindMount) -> Result<()> {
+    let failed = |errno: rustix::io::Errno| {
+        let error = std::io::Error::from(errno);
+        Error::new(
+            io_kind(&error),
+            format!("make mount point {} in the container: {error}", bind.target),
+        )
+    };
+    let parts: Vec<&str> = bind.target.split('/').filter(|part| !part.is_empty()).collect();
+    for (depth, name) in parts.iter().enumerate() {
+        let path = parts[..=depth].join("/");
+        match open(root, &path, OFlags::PATH) {
+            Ok(_) => continue,
+            Err(error) if error.kind() == gantry_core::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let within = open(root, &parts[..depth].join("/"), OFlags::PATH | OFlags::DIRECTORY)?;
+        let is_file = depth + 1 == parts.len() && !Path::new(&bind.source).is_dir();
+        let made = match is_file {
+            true => {
+                let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+                rustix::fs::openat(&within, *name, flags, Mode::from(0o644)).map(drop)
+            }
+            false => rustix::fs::mkdirat(&within, *name, Mode::from(0o755)),
+        };
+        made.map_err(failed)?;
+    }
+    Ok(())
 }
