@@ -136,9 +136,6 @@ fn scope_name(scope: Scope) -> &'static str {
 
 fn network(call: &Call, view: &NetworkView) -> shown::Network {
     let record: &NetworkRecord = &view.record;
-    let options = record.ipam.options.clone();
-    // Made without any, Docker shows none as null on those it made itself, and as a table on others.
-    let predefined = gantry_core::network::PREDEFINED.contains(&record.name.as_str());
     shown::Network {
         name: record.name.clone(),
         id: record.id.to_string(),
@@ -152,7 +149,7 @@ fn network(call: &Call, view: &NetworkView) -> shown::Network {
                 "" => "default".to_owned(),
                 other => other.to_owned(),
             },
-            options: Some(options).filter(|options| !options.is_empty() || !predefined),
+            options: record.ipam.options.clone(),
             config: record.pools.iter().map(shown_pool).collect(),
         },
         internal: record.internal,

@@ -89,7 +89,12 @@ fn endpoint(call: &Call, attachment: &Attachment, id: &ContainerId) -> Endpoint 
         ipam: ipam(settings),
         links: some(settings.links.clone()),
         aliases: some(aliases(call, attachment, id)),
-        mac_address: at.map(|at| at.mac.to_string()).unwrap_or_default(),
+        // The one it is to have, before it has any.
+        mac_address: at
+            .map(|at| at.mac)
+            .or(settings.mac)
+            .map(|mac| mac.to_string())
+            .unwrap_or_default(),
         driver_opts: Some(settings.driver_options.clone()).filter(|options| !options.is_empty()),
         gw_priority: call.since(48).then_some(settings.gateway_priority),
         network_id: attachment

@@ -97,7 +97,7 @@ fn new_in(request: wire::CreateNetworkRequest) -> Result<NewNetwork> {
         pools: ipam.pools.into_iter().map(pool_in).collect::<Result<_>>()?,
         ipam: IpamSettings {
             driver: ipam.driver,
-            options: ipam.options.into_iter().collect(),
+            options: Some(ipam.options.into_iter().collect()),
             configured: false,
         },
         ipv4: request.ipv4,
@@ -172,7 +172,7 @@ fn network_out(view: NetworkView) -> wire::Network {
         ipv6: record.ipv6,
         ipam: Some(wire::Ipam {
             driver: driver.to_owned(),
-            options: record.ipam.options.clone().into_iter().collect(),
+            options: record.ipam.options.clone().unwrap_or_default().into_iter().collect(),
             pools: record.pools.iter().map(pool_out).collect(),
         }),
         internal: record.internal,

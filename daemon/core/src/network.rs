@@ -5,7 +5,6 @@
 mod options;
 mod port;
 
-use crate::container::is_container_name;
 use crate::{ContainerId, Error, Labels, Result};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -149,7 +148,8 @@ fn yes() -> bool {
 pub struct IpamSettings {
     /// `default` or `null`; empty = default.
     pub driver: String,
-    pub options: BTreeMap<String, String>,
+    /// `None`: none were given, not even an empty table, which Docker tells apart when it shows them.
+    pub options: Option<BTreeMap<String, String>>,
     /// The user gave the subnets, and so may give addresses.
     pub configured: bool,
 }
@@ -348,15 +348,16 @@ impl From<MacAddress> for String {
     }
 }
 
-/// Docker's rule for network names is the one for containers'.
+/// Letters, digits, `_`, `.`, `-` and, within the name, spaces, which Docker takes too.
 pub fn check_name(name: &str) -> Result<()> {
     if name.is_empty() {
         return Err(Error::invalid("network name cannot be empty"));
     }
-    let single = name.len() == 1 && name.as_bytes()[0].is_ascii_alphanumeric();
-    if !single && !is_container_name(name) {
+    let inside = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-' | b' ');
+    let first = name.as_bytes()[0].is_ascii_alphanumeric();
+    if !first || name.ends_with(' ') || !name.as_bytes().iter().all(inside) {
         return Err(Error::invalid(format!(
-            "invalid network name \"{name}\": only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+            "invalid network name \"{name}\": only [a-zA-Z0-9][a-zA-Z0-9_.-] and spaces within are allowed"
         )));
     }
     Ok(())
@@ -384,10 +385,10 @@ mod tests {
 
     #[test]
     fn names_of_networks() {
-        for good in ["a", "my-net", "n.1_x"] {
+        for good in ["a", "my-net", "n.1_x", "my net"] {
             assert!(check_name(good).is_ok(), "{good}");
         }
-        for bad in ["", "-a", "a b", "a/b", "nå"] {
+        for bad in ["", "-a", " a", "a ", "a\tb", "a/b", "nå"] {
             assert!(check_name(bad).is_err(), "{bad}");
         }
     }

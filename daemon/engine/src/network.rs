@@ -16,6 +16,7 @@ mod gateway;
 mod learn;
 mod leave;
 mod leaving;
+mod links;
 mod list;
 mod live;
 mod names;

@@ -289,7 +289,7 @@ wire! {
 wire! {
     Ipam = "network.IPAM" {
         driver: String = "Driver",
-        options: BTreeMap<String, String> = "Options",
+        options: Option<BTreeMap<String, String>> = "Options",
         config: Vec<IpamPool> = "Config",
     }
 }

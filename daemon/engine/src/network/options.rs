@@ -13,12 +13,17 @@ const SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
 /// What the interface is called in the container.
 const IFNAME: &str = "com.docker.network.endpoint.ifname";
 
+/// What begins so is to have an effect here.
+const OWN: &str = "com.docker.network.";
+
 /// Everything that can be said of them before the endpoint is made.
 pub fn check(settings: &EndpointSettings) -> Result<()> {
     for (name, value) in &settings.driver_options {
         match name.as_str() {
             SYSCTLS => drop(sysctls(value, "eth0")?),
             IFNAME => check_name(value)?,
+            // What is no name of Docker's speaks to another driver than these, as a label does: it is kept and shown.
+            other if !other.starts_with(OWN) => {}
             other => {
                 return Err(Error::invalid(format!(
                     "unknown endpoint option {other}; known are {IFNAME}, {SYSCTLS}"
@@ -103,6 +108,7 @@ mod tests {
                 "net.ipv4.conf.IFNAME.log_martians=1,net.ipv6.conf.IFNAME.mtu=1400",
             ),
             (IFNAME, "front0"),
+            ("com.example.speed", "11"),
         ] {
             assert!(check(&given(name, value)).is_ok(), "{name}={value}");
         }
@@ -111,7 +117,7 @@ mod tests {
             (SYSCTLS, "net.ipv4.conf.IFNAME.log_martians"),
             (IFNAME, "a-name-of-sixteen"),
             (IFNAME, "lo"),
-            ("com.example.speed", "11"),
+            ("com.docker.network.speed", "11"),
         ] {
             let error = check(&given(name, value)).unwrap_err().to_string();
             assert!(error.contains(name), "{error}");
