@@ -22,6 +22,8 @@ const GRPC: &str = "io.containerd.grpc.v1";
 const INTERNAL: &str = "io.containerd.internal.v1";
 const LEASE: &str = "io.containerd.lease.v1";
 const METADATA: &str = "io.containerd.metadata.v1";
+const MOUNT_HANDLER: &str = "io.containerd.mount-handler.v1";
+const MOUNT_MANAGER: &str = "io.containerd.mount-manager.v1";
 const RUNTIME: &str = "io.containerd.runtime.v2";
 const SANDBOX_CONTROLLER: &str = "io.containerd.sandbox.controller.v1";
 const SANDBOX_STORE: &str = "io.containerd.sandbox.store.v1";
@@ -195,6 +197,9 @@ fn plugins(rooms: &Rooms) -> Vec<pb::Plugin> {
     all.push(plugin(EVENT, "exchange"));
     all.push(plugin(GC, "scheduler"));
     all.push(plugin(LEASE, "manager"));
+    all.push(on_this(MOUNT_HANDLER, "erofs"));
+    all.push(plugin(MOUNT_HANDLER, "loop"));
+    all.push(plugin(MOUNT_MANAGER, "bolt"));
     all.push(plugin(SANDBOX_CONTROLLER, "shim"));
     all.push(plugin(SANDBOX_STORE, "local"));
     all.push(plugin(STREAMING, "manager"));

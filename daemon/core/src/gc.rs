@@ -21,6 +21,8 @@ pub enum Kind {
     Image,
     Container,
     Ingest,
+    /// Mounts that are kept under a name.
+    Mount,
     /// Never collected, refers to others (a sandbox, an engine record).
     Holder(&'static str),
 }
@@ -63,6 +65,7 @@ impl fmt::Display for Node {
             Kind::Image => write!(f, "image {} in {}", self.key, self.ns),
             Kind::Container => write!(f, "container {} in {}", self.key, self.ns),
             Kind::Ingest => write!(f, "ingest {} in {}", self.key, self.ns),
+            Kind::Mount => write!(f, "mount {} in {}", self.key, self.ns),
             Kind::Holder(what) => write!(f, "{what} {} in {}", self.key, self.ns),
         }
     }
@@ -153,7 +156,7 @@ impl Graph {
                     self.used.insert(facts.node.clone(), used);
                 }
             }
-            Kind::Container | Kind::Ingest | Kind::Holder(_) => {}
+            Kind::Container | Kind::Ingest | Kind::Mount | Kind::Holder(_) => {}
         }
     }
 
@@ -254,8 +257,8 @@ pub fn label_refs(ns: &Namespace, labels: &Labels) -> LabelRefs {
     refs
 }
 
-/// `content`, `content.x`, `content/x`, `image.x`, `snapshot.<snapshotter>`, `snapshot.<snapshotter>/x`, and backwards
-/// also `container.x`.
+/// `content`, `content.x`, `content/x`, `image.x`, `snapshot.<snapshotter>`, `snapshot.<snapshotter>/x`, forwards also
+/// `mount.x`, and backwards `container.x`.
 fn named(what: &str, backward: bool) -> Option<Kind> {
     if let Some(rest) = what.strip_prefix("snapshot.") {
         let snapshotter = rest.split('/').next().unwrap_or_default();
@@ -265,6 +268,7 @@ fn named(what: &str, backward: bool) -> Option<Kind> {
         "content" => Some(Kind::Content),
         "image" => Some(Kind::Image),
         "container" if backward => Some(Kind::Container),
+        "mount" if !backward => Some(Kind::Mount),
         _ => None,
     }
 }
@@ -327,6 +331,8 @@ mod tests {
                 ("containerd.io/gc.ref.snapshot.", "not"),
                 ("containerd.io/gc.ref.image.x", "f"),
                 ("containerd.io/gc.ref.container", "not"),
+                ("containerd.io/gc.ref.mount/1", "m"),
+                ("containerd.io/gc.bref.mount", "not"),
                 ("containerd.io/gc.bref.container.x", "g"),
                 ("containerd.io/gc.bref.snapshot.native", "h"),
             ]
@@ -343,6 +349,7 @@ mod tests {
                 Node::snapshot(&ns, "overlayfs", "d"),
                 Node::snapshot(&ns, "native", "e"),
                 Node::image(&ns, "f"),
+                Node::new(&ns, Kind::Mount, "m"),
             ])
         );
         assert_eq!(

@@ -1,5 +1,6 @@
 //! What every use case leans on, made once at start.
 
+use crate::activations::Activations;
 use crate::background::Background;
 use crate::events::{Bus, Event};
 use crate::exchange::Exchange;
@@ -37,6 +38,7 @@ pub struct Context {
     pub meta: Meta,
     pub(crate) networks: Arc<Networks>,
     pub(crate) volumes: Arc<Volumes>,
+    pub(crate) activations: Arc<Activations>,
     /// What runs for clients of the containerd API.
     pub(crate) tasks: Arc<Room>,
     pub(crate) sandboxes: Arc<crate::sandboxes::Room>,
@@ -57,7 +59,15 @@ impl Context {
         let meta = Meta::new(parts.store.clone(), parts.collector.clone()).showing(&parts.config.exec_root);
         let sandboxes =
             crate::sandboxes::Room::new(&parts.shims, meta.clone(), exchange.clone(), &parts.config.data_root);
+        let (store, data_root, exec_root) = (
+            parts.store.clone(),
+            parts.config.data_root.clone(),
+            parts.config.exec_root.clone(),
+        );
+        let activations = Arc::new(blocking(move || Activations::open(store, &data_root, &exec_root)).await?);
+        parts.collector.reclaim_mounts(activations.clone());
         let tasks = Room::new(Furniture {
+            activations: activations.clone(),
             shims: parts.shims.clone(),
             meta: meta.clone(),
             exchange: exchange.clone(),
@@ -82,6 +92,7 @@ impl Context {
         Ok(Self {
             networks: Arc::new(networks),
             volumes: Arc::new(volumes),
+            activations,
             sandboxes,
             defaults: host::defaults(&parts.config),
             config: parts.config,

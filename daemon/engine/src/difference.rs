@@ -7,6 +7,7 @@ pub(crate) mod place;
 #[cfg(test)]
 mod tests;
 
+use crate::activations::Activations;
 use crate::gate::blocking;
 use gantry_core::content::{BlobStream, ContentStore};
 use gantry_core::error::io_kind;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Difference {
     content: Arc<dyn ContentStore>,
+    activations: Option<Arc<Activations>>,
     limits: Limits,
     /// Where trees are mounted.
     at: PathBuf,
@@ -45,7 +47,18 @@ pub struct NewDifference {
 
 impl Difference {
     pub(crate) fn new(content: Arc<dyn ContentStore>, limits: Limits, at: PathBuf) -> Self {
-        Self { content, limits, at }
+        Self {
+            content,
+            activations: None,
+            limits,
+            at,
+        }
+    }
+
+    /// Takes mounts that have to be activated, too.
+    pub(crate) fn activating(mut self, activations: Arc<Activations>) -> Self {
+        self.activations = Some(activations);
+        self
     }
 
     /// Unpacks the layer `blob` into what `mounts` show; with `sync`, it is on disk afterwards. Answers the plain layer: its
@@ -63,7 +76,11 @@ impl Difference {
             if mounts.is_empty() {
                 return Err(Error::invalid("a layer needs at least one mount to be applied to"));
             }
-            let applied = room.unpack(&ns, &blob, &mounts, sync)?;
+            let unpack = |mounts: &[Mount]| room.unpack(&ns, &blob, mounts, sync);
+            let applied = match &room.activations {
+                Some(activations) if mounts.len() > 1 => activations.with(&ns, "diff-apply", &mounts, unpack)?,
+                Some(_) | None => unpack(&mounts)?,
+            };
             Ok(Descriptor::new(media::OCI_LAYER, applied.diff_id, applied.size))
         })
         .await

@@ -3,6 +3,12 @@
 
 /// Names of the failpoints of this room, in the order a container's life passes them.
 pub const FAILPOINTS: &[&str] = &[
+    "engine::activate::recorded",
+    "engine::activate::device",
+    "engine::activate::mounted",
+    "engine::activate::made",
+    "engine::deactivate::recorded",
+    "engine::deactivate::unmounted",
     "engine::create::claimed",
     "engine::create::snapshot",
     "engine::create::files",

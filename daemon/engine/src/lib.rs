@@ -5,6 +5,7 @@
 //! [`keeper`](crate::keeper), which decides with the pure step of `gantry_core::lifecycle`, writes one batch, and acts through
 //! `daemon/task`. News (exits) comes back into the keeper's inbox. Listing and inspecting read published state.
 
+mod activations;
 mod background;
 mod config;
 mod container;
@@ -33,6 +34,7 @@ pub mod tasks;
 mod transfer;
 mod volume;
 
+pub use activations::{Activation, Activations, ActiveMount, NewActivation};
 pub use config::{Config, NamedRuntime};
 pub use container::start::{AttachEndpoint, Started};
 pub use container::*;
@@ -109,6 +111,7 @@ impl Engine {
             }
         }
         context.networks.sweep(&context);
+        context.activations.keep();
         context.networks.follow(&context);
         exec::recover(&context).await?;
         context.tasks.recover().await?;
@@ -132,11 +135,16 @@ impl Engine {
         &self.context.exchange
     }
 
+    /// Mounts that are kept for clients of the containerd API. Its methods block.
+    pub fn activations(&self) -> Arc<Activations> {
+        self.context.activations.clone()
+    }
+
     /// Layers to directories and back.
     pub fn difference(&self) -> Difference {
         let images = &self.context.images;
         let at = self.context.config.exec_root.join("difference");
-        Difference::new(images.content(), images.limits().clone(), at)
+        Difference::new(images.content(), images.limits().clone(), at).activating(self.activations())
     }
 
     /// Stops every running container, at most `limit` in all (`live-restore: false`).

@@ -126,6 +126,7 @@ impl Record for Image {
 pub fn sources(collector: &Collector) {
     collector.read::<Container>();
     collector.read::<Image>();
+    crate::activations::sources(collector);
     crate::meta::sources(collector);
 }
 

@@ -8,6 +8,7 @@
 mod checkpoint;
 mod create;
 mod keeper;
+mod mounts;
 mod own;
 mod recover;
 mod room;

@@ -20,7 +20,7 @@ use gantry_core::meta::Happening;
 use gantry_core::{Digest, LeaseId, Namespace};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -40,9 +40,19 @@ struct Found {
     table: &'static str,
     key: Vec<u8>,
     facts: Facts,
+    changed_at: Option<SystemTime>,
 }
 
 type Source = Box<dyn Fn(&View<'_>) -> Result<Vec<Found>> + Send + Sync>;
+
+/// A room whose records go when nothing refers to them, and what they stand for with them.
+pub trait Reclaim: Send + Sync {
+    /// Puts into the batch what forgets it, under its claim ([`Collector::claim_key`]). False if it is to stay.
+    fn forget(&self, batch: &mut Batch, node: &Node) -> Result<bool>;
+
+    /// Takes away what was forgotten, and is told by the room itself if that fails. No claim is held.
+    fn clear(&self);
+}
 
 pub struct Collector {
     store: Arc<Store>,
@@ -50,6 +60,8 @@ pub struct Collector {
     blobs: BlobStore,
     snapshots: SnapshotStore,
     sources: Mutex<BTreeMap<&'static str, Source>>,
+    /// Whose mounts they are.
+    mounts: OnceLock<Arc<dyn Reclaim>>,
     running: Mutex<()>,
 }
 
@@ -92,6 +104,7 @@ impl Collector {
             blobs,
             snapshots,
             sources: Mutex::default(),
+            mounts: OnceLock::new(),
             running: Mutex::new(()),
         }
     }
@@ -106,11 +119,17 @@ impl Collector {
                     table: R::TABLE,
                     key: key.to_bytes(),
                     facts,
+                    changed_at: record.changed_at(),
                 })
             });
             Ok(found.collect())
         });
         self.sources.lock().insert(R::TABLE, source);
+    }
+
+    /// Makes records of mounts go ([`Kind::Mount`]), which are read by [`Collector::read`]. To be called once.
+    pub fn reclaim_mounts(&self, room: Arc<dyn Reclaim>) {
+        let _first_stays = self.mounts.set(room);
     }
 
     /// Collects now; waits for a collection that runs already.
@@ -142,6 +161,9 @@ impl Collector {
         failpoint!("store::collect::swept");
         collected.layers = self.snapshots.sweep_layers()?;
         collected.freed = self.blobs.sweep_files()?;
+        if let Some(mounts) = self.mounts.get() {
+            mounts.clear();
+        }
         Ok(collected)
     }
 
@@ -187,6 +209,11 @@ impl Collector {
                     let row = (found.table, found.key);
                     marked.rows.insert(found.facts.node.clone(), row);
                 }
+                if found.facts.node.kind == Kind::Mount {
+                    let young = found.changed_at.is_some_and(spared);
+                    marked.candidate(Some(found.facts), now, young);
+                    continue;
+                }
                 marked.graph.add(&found.facts, now);
             }
         }
@@ -207,7 +234,7 @@ impl Collector {
             }
         }
         for ((ns, id, kind, key), _) in view.list::<Leased>()? {
-            match (reach.get(&(ns.clone(), id.clone())), Resource::parse(&kind, &key)) {
+            match (reach.get(&(ns.clone(), id.clone())), Resource::held(&kind, &key)) {
                 // What an ingest expects is kept whole, however flat the lease.
                 (Some(_), Ok(resource @ Resource::Ingest(_))) => marked.graph.root(resource.node(&ns), Reach::Full),
                 (Some(reach), Ok(resource)) => marked.graph.root(resource.node(&ns), *reach),
@@ -248,9 +275,14 @@ impl Collector {
         let key = match &node.kind {
             Kind::Content => blob_claim(&node.key.parse().ok()?),
             Kind::Snapshot(name) => SnapshotStore::claim_key(&node.ns, name, &node.key),
-            Kind::Image | Kind::Container | Kind::Ingest | Kind::Holder(_) => format!("{node}"),
+            Kind::Image | Kind::Container | Kind::Ingest | Kind::Mount | Kind::Holder(_) => Self::claim_key(node),
         };
         self.store.claims().try_claim(key)
+    }
+
+    /// Under which other rooms decide about their own.
+    pub fn claim_key(node: &Node) -> String {
+        format!("{node}")
     }
 
     fn sweep_one(&self, batch: &mut Batch, node: &Node, marked: &Marked) -> Result<bool> {
@@ -262,6 +294,10 @@ impl Collector {
                 self.blobs.sweep_in(batch, &node.ns, &digest)
             }
             Kind::Snapshot(name) => self.snapshots.sweep_in(batch, &node.ns, name, &node.key),
+            Kind::Mount => match self.mounts.get() {
+                Some(mounts) => mounts.forget(batch, node),
+                None => Ok(false),
+            },
             Kind::Image | Kind::Container | Kind::Ingest | Kind::Holder(_) => {
                 let Some((table, key)) = marked.rows.get(node) else {
                     return Ok(false);

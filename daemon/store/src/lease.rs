@@ -45,7 +45,11 @@ pub enum Resource {
     Image(String),
     /// `snapshots/<snapshotter>`
     Snapshot { snapshotter: String, key: String },
+    /// `mounts`: by whoever makes them under the lease, and not through the wire.
+    Mount(String),
 }
+
+const MOUNTS: &str = "mounts";
 
 impl Resource {
     /// From the type and id of the wire.
@@ -72,6 +76,14 @@ impl Resource {
         }
     }
 
+    /// From the row of a lease.
+    pub(crate) fn held(kind: &str, id: &str) -> Result<Self> {
+        match kind {
+            MOUNTS => Ok(Self::Mount(id.to_owned())),
+            kind => Self::parse(kind, id),
+        }
+    }
+
     /// The type of the wire.
     pub fn kind(&self) -> String {
         match self {
@@ -79,13 +91,14 @@ impl Resource {
             Self::Ingest(_) => "ingests".to_owned(),
             Self::Image(_) => "images".to_owned(),
             Self::Snapshot { snapshotter, .. } => format!("snapshots/{snapshotter}"),
+            Self::Mount(_) => MOUNTS.to_owned(),
         }
     }
 
     pub fn id(&self) -> String {
         match self {
             Self::Content(digest) => digest.to_string(),
-            Self::Ingest(id) | Self::Image(id) | Self::Snapshot { key: id, .. } => id.clone(),
+            Self::Ingest(id) | Self::Image(id) | Self::Snapshot { key: id, .. } | Self::Mount(id) => id.clone(),
         }
     }
 
@@ -95,6 +108,7 @@ impl Resource {
             Self::Ingest(reference) => Node::new(ns, Kind::Ingest, reference),
             Self::Image(name) => Node::image(ns, name),
             Self::Snapshot { snapshotter, key } => Node::snapshot(ns, snapshotter, key),
+            Self::Mount(name) => Node::new(ns, Kind::Mount, name),
         }
     }
 
@@ -222,10 +236,12 @@ impl Leases {
         self.store.commit(batch).map(drop)
     }
 
+    /// What the wire has a type for.
     pub fn resources(&self, ns: &Namespace, id: &LeaseId) -> Result<Vec<Resource>> {
         self.get(ns, id)?;
         let rows = self.store.scan::<Leased>(&(ns.clone(), id.clone()))?;
         rows.iter()
+            .filter(|((_, _, kind, _), _)| kind != MOUNTS)
             .map(|((_, _, kind, id), _)| Resource::parse(kind, id))
             .collect()
     }

@@ -29,7 +29,7 @@ mod snapshot;
 mod young;
 
 pub use blob::{BlobReport, BlobStore, INGEST_LIFETIME, Sharing};
-pub use collect::{Background, Collected, Collector};
+pub use collect::{Background, Collected, Collector, Reclaim};
 pub use db::quarantine::Quarantined;
 pub use db::repair::RepairReport;
 pub use db::{Claim, Claims, Damage, Store, StoreOptions, TABLES, View};

@@ -23,6 +23,11 @@ pub trait Record: Serialize + DeserializeOwned + Send + Sync + 'static {
         Err(format!("nothing reads version {from}"))
     }
 
+    /// When it was last changed, if it may go by a collection: one that nobody waits for spares it a while.
+    fn changed_at(&self) -> Option<SystemTime> {
+        None
+    }
+
     /// What the record says to the garbage collector; none if it keeps nothing and is not kept.
     fn facts(&self, _key: &Self::Key) -> Option<Facts> {
         None

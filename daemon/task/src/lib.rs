@@ -9,6 +9,7 @@
 //! Beside that road: [`logs`] reads what shims wrote, [`stats`] samples cgroups, [`top`] lists
 //! processes, [`attach`] joins a process's stdio, [`descriptors`] travel to a shim and back.
 
+mod allowed;
 pub mod attach;
 mod behind;
 mod bundle;

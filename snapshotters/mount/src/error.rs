@@ -43,6 +43,19 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    #[error("mount file {} over a loop device: {step}", image.display())]
+    Loop {
+        image: PathBuf,
+        step: &'static str,
+        #[source]
+        source: io::Error,
+    },
+    #[error("set up loop device {}", path.display())]
+    Device {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("make a private mount namespace: {step}")]
     Private {
         step: &'static str,
@@ -101,6 +114,8 @@ impl Error {
             | Self::Mount { .. }
             | Self::TooLong { .. }
             | Self::Unmount { .. }
+            | Self::Loop { .. }
+            | Self::Device { .. }
             | Self::Private { .. } => false,
         }
     }
@@ -113,6 +128,8 @@ impl Error {
             | Self::Mount { source, .. }
             | Self::Configure { source, .. }
             | Self::Unmount { source, .. }
+            | Self::Loop { source, .. }
+            | Self::Device { source, .. }
             | Self::Private { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => ErrorKind::NotFound,
                 io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,

@@ -5,15 +5,20 @@
 //!
 //! The one flow: options are read into flags and data ([`options`]), a mount whose data fits a page goes by `mount(2)`, a
 //! longer overlay by the new mount API ([`fsapi`]), and where the kernel lacks that, by `mount(2)` again with paths
-//! relative to the directory that all layers share ([`relative`]).
+//! relative to the directory that all layers share ([`relative`]). A file that is mounted with option `loop` goes behind a
+//! loop device for as long as it is mounted ([`loopback`]).
 
+mod erofs;
 mod error;
 mod fsapi;
+mod loop_unsafe;
+mod loopback;
 mod options;
 mod private;
 mod relative;
 
 pub use error::{Error, Result};
+pub use loopback::{Loop, LoopOptions, bears, release};
 pub use private::{with_mounted, with_mounted_by};
 
 use gantry_core::Mount;
@@ -23,6 +28,7 @@ use options::Parsed;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Longest data that goes to `mount(2)` whole: a page, less room for what the kernel adds to it.
 const DATA_LIMIT: usize = 4096 - 512;
@@ -75,23 +81,39 @@ pub fn unmount(target: &Path) -> Result<()> {
     }
 }
 
+/// Takes away what is mounted on `target`, all of it, waiting that long for others to let go of it. Nothing mounted there is success.
+pub fn unmount_within(target: &Path, patience: Duration) -> Result<()> {
+    const LOOK_AGAIN: Duration = Duration::from_millis(20);
+    let until = Instant::now() + patience;
+    loop {
+        match umount2(target, MntFlags::UMOUNT_NOFOLLOW) {
+            Ok(()) => {}
+            Err(Errno::EINVAL | Errno::ENOENT) => return Ok(()),
+            Err(Errno::EBUSY) if Instant::now() < until => std::thread::sleep(LOOK_AGAIN),
+            Err(errno) => {
+                return Err(Error::Unmount {
+                    target: target.to_path_buf(),
+                    source: errno.into(),
+                });
+            }
+        }
+    }
+}
+
 fn attach(way: Way, one: &Mount, target: &Path) -> Result<()> {
     let parsed = Parsed::of(one)?;
     let (_inside, target) = inside(target, &one.target)?;
     if one.kind == "overlay" && (way != Way::Auto || parsed.data_len() > DATA_LIMIT) {
         long_overlay(way, one, &parsed, &target)?;
+    } else if one.kind == "erofs" {
+        erofs::attach(one, &parsed, &target)?;
     } else {
+        let device = parsed.behind_loop.then(|| loop_of(one, &parsed)).transpose()?;
+        let source = device.as_ref().map_or(Path::new(&one.source), Loop::path);
         let failed = |errno: Errno| Error::failed(one, &target, errno);
         let data = parsed.data.join(",");
         let kind = (!parsed.flags.contains(MsFlags::MS_BIND)).then_some(one.kind.as_str());
-        mount(
-            Some(one.source.as_str()),
-            &target,
-            kind,
-            parsed.flags,
-            Some(data.as_str()),
-        )
-        .map_err(failed)?;
+        mount(Some(source), &target, kind, parsed.flags, Some(data.as_str())).map_err(failed)?;
         // A bind takes its other flags only from a second call.
         let bound = MsFlags::MS_BIND | MsFlags::MS_REC;
         if parsed.flags.contains(MsFlags::MS_BIND) && !(parsed.flags & !bound).is_empty() {
@@ -103,6 +125,16 @@ fn attach(way: Way, one: &Mount, target: &Path) -> Result<()> {
         }
     }
     propagate(one, &parsed, &target)
+}
+
+/// The device is let go when the mount holds it.
+fn loop_of(one: &Mount, parsed: &Parsed) -> Result<Loop> {
+    let options = LoopOptions {
+        read_only: parsed.flags.contains(MsFlags::MS_RDONLY),
+        direct_io: parsed.direct_io,
+        ..LoopOptions::default()
+    };
+    Loop::attach(Path::new(&one.source), &options)
 }
 
 fn propagate(one: &Mount, parsed: &Parsed, target: &Path) -> Result<()> {

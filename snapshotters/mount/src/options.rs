@@ -42,7 +42,10 @@ const PROPAGATION: &[(&str, MsFlags)] = &[
 ];
 
 /// Options that need more than a mount call and are refused by name.
-const REFUSED: &[&str] = &["gidmap", "loop", "uidmap"];
+const REFUSED: &[&str] = &["X-containerd.dmverity", "gidmap", "uidmap"];
+
+const LOOP: &str = "loop";
+const DIRECT_IO: &str = "direct-io";
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Parsed {
@@ -50,6 +53,10 @@ pub struct Parsed {
     pub propagation: Vec<MsFlags>,
     /// What the filesystem itself reads.
     pub data: Vec<String>,
+    /// The source is a file, to be mounted over a loop device.
+    pub behind_loop: bool,
+    /// The loop device goes past the page cache.
+    pub direct_io: bool,
 }
 
 impl Parsed {
@@ -58,12 +65,21 @@ impl Parsed {
             flags: MsFlags::empty(),
             propagation: Vec::new(),
             data: Vec::new(),
+            behind_loop: false,
+            direct_io: false,
         };
         if one.kind == "bind" {
             parsed.flags |= MsFlags::MS_BIND;
         }
         for option in &one.options {
             parsed.take(option)?;
+        }
+        // Only a loop device reads it.
+        if parsed.behind_loop
+            && let Some(at) = parsed.data.iter().position(|option| option == DIRECT_IO)
+        {
+            parsed.data.remove(at);
+            parsed.direct_io = true;
         }
         Ok(parsed)
     }
@@ -75,7 +91,9 @@ impl Parsed {
                 option: option.to_owned(),
             });
         }
-        if let Some(&(_, flag, clears)) = FLAGS.iter().find(|row| row.0 == option) {
+        if option == LOOP {
+            self.behind_loop = true;
+        } else if let Some(&(_, flag, clears)) = FLAGS.iter().find(|row| row.0 == option) {
             self.flags.set(flag, !clears);
         } else if let Some(&(_, flag)) = PROPAGATION.iter().find(|row| row.0 == option) {
             self.propagation.push(flag);
@@ -145,6 +163,15 @@ mod tests {
             parsed.layers(),
             (vec!["/a:b".into(), "/c".into()], vec!["index=off", "upperdir=/u"])
         );
+    }
+
+    #[test]
+    fn a_loop_device_has_options_of_its_own() {
+        let parsed = Parsed::of(&mount("ext4", &["ro", "loop", "direct-io", "noload"])).unwrap();
+        assert!(parsed.behind_loop && parsed.direct_io);
+        assert_eq!(parsed.data, ["noload"]);
+        let parsed = Parsed::of(&mount("ext4", &["direct-io"])).unwrap();
+        assert_eq!((parsed.behind_loop, parsed.data), (false, vec!["direct-io".to_owned()]));
     }
 
     #[test]

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
 use gantry_core::{ErrorKind, Mount};
-use gantry_snapshots_mount::{Way, perform, unmount, with_mounted, with_mounted_by};
+use gantry_snapshots_mount::{
+    Loop, LoopOptions, Way, bears, perform, release, unmount, unmount_within, with_mounted, with_mounted_by,
+};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -217,4 +219,60 @@ fn targets_stay_inside_and_failures_take_the_rest_back() {
         assert!(!unused.join("f").exists());
     })
     .unwrap();
+}
+
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !done() {
+        assert!(Instant::now() < end, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_file_is_a_device_for_as_long_as_it_is_wanted() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("image");
+    fs::write(&image, vec![0; 1 << 20]).unwrap();
+    let name = format!("gantry-test-{}", std::process::id());
+    let options = LoopOptions {
+        name: name.clone(),
+        ..LoopOptions::default()
+    };
+    let attached = Loop::attach(&image, &options).unwrap();
+    let device = attached.path().to_path_buf();
+    assert!(bears(&device, &name) && !bears(&device, "another"));
+    attached.keep().unwrap();
+    drop(attached);
+    assert!(bears(&device, &name), "it is kept");
+    assert!(!release(&device, "another").unwrap());
+    assert!(release(&device, &name).unwrap());
+    until("it is released", || !bears(&device, &name));
+    let attached = Loop::attach(&image, &options).unwrap();
+    let device = attached.path().to_path_buf();
+    drop(attached);
+    until("it was never kept", || !bears(&device, &name));
+    assert!(!release(&device, &name).unwrap());
+    let error = Loop::attach(dir.path(), &options).unwrap_err();
+    assert!(error.to_string().contains("over a loop device"), "{error}");
+    let error = Loop::attach(&dir.path().join("missing"), &options).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn a_busy_mount_is_waited_for_and_then_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (source, target) = (dir.path().join("source"), dir.path().join("target"));
+    for made in [&source, &target] {
+        fs::create_dir(made).unwrap();
+    }
+    perform(&[bind(&source, &["rbind"]), bind(&source, &["rbind"])], &target).unwrap();
+    let held = fs::File::open(&target).unwrap();
+    let error = unmount_within(&target, Duration::from_millis(50)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::FailedPrecondition, "{error}");
+    drop(held);
+    unmount_within(&target, Duration::from_secs(10)).unwrap();
+    assert!(!visible(&target), "all of it");
+    unmount_within(&target, Duration::ZERO).unwrap();
+    unmount_within(&dir.path().join("missing"), Duration::ZERO).unwrap();
 }

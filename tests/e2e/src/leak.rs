@@ -58,6 +58,11 @@ fn leftovers(root: &Path, netns: Option<&Netns>, before: &Before) -> Vec<String>
             .into_iter()
             .map(|path| format!("cgroup: {}", path.display())),
     );
+    left.extend(
+        crate::loops::behind(root)
+            .into_iter()
+            .map(|file| format!("loop device of {}", file.display())),
+    );
     let bridge = bridge(root);
     // In a namespace of the house's own all but the tests' cables is the daemon's.
     let ours = |name: &String| match netns {

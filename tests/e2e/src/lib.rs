@@ -5,10 +5,12 @@
 //! process, a cgroup, a network namespace or a file of it is left.
 
 pub mod client;
+pub mod erofs;
 pub mod etcd;
 mod house;
 mod image;
 mod leak;
+pub mod loops;
 pub mod netns;
 pub mod peers;
 mod programs;

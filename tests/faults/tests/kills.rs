@@ -1,4 +1,4 @@
-//! Every stop of every room, each in a house of its own. Those of networks have a test to themselves.
+//! Every stop of every room, each in a house of its own. Those of networks and of activations have tests to themselves.
 
 use gantry_e2e::eventually;
 use gantry_faults::{LIMIT, Props, deadly, holdings, house, is_shared, life, repeat, stops, unfinished, walk};
@@ -58,9 +58,14 @@ fn by_room(stops: &[String]) -> BTreeMap<&str, usize> {
 fn a_kill_at_every_stop_leaves_nothing_behind() {
     let (mut stops, props) = (stops(), Props::make());
     let elsewhere = |stop: &str| {
-        ["engine::network::", "network::"]
-            .iter()
-            .any(|room| stop.starts_with(room))
+        [
+            "engine::network::",
+            "network::",
+            "engine::activate::",
+            "engine::deactivate::",
+        ]
+        .iter()
+        .any(|room| stop.starts_with(room))
     };
     stops.retain(|stop| !elsewhere(stop) && !is_shared(stop));
     let seen = walk(&stops, |stop| dies_at(stop, &props));

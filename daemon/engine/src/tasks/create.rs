@@ -9,8 +9,18 @@ use gantry_core::meta::{Any, Container};
 use gantry_core::{ContainerId, Error, ErrorKind, Mount, Namespace, Result};
 use gantry_task::{BundleName, Endpoint, ForeignTask, LaunchShim, Shim, TaskError, shim_program};
 use serde::Deserialize;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tracing::warn;
+
+/// What a task is made of.
+struct Parts {
+    program: PathBuf,
+    host: Option<Endpoint>,
+    options: Option<Any>,
+    spec: Any,
+    rootfs: Vec<Mount>,
+}
 
 impl Room {
     pub(super) async fn create(self: &Arc<Self>, ns: &Namespace, id: &ContainerId, new: NewTask) -> Result<u32> {
@@ -28,12 +38,37 @@ impl Room {
         .await
     }
 
-    async fn make(self: &Arc<Self>, task: &Arc<Task>, container: Container, new: NewTask) -> Result<u32> {
+    async fn make(self: &Arc<Self>, task: &Arc<Task>, container: Container, mut new: NewTask) -> Result<u32> {
         let program = runtime(&container, &new)?;
-        let host = self.host(&task.ns, &container, new.guest_of).await?;
+        let host = self.host(&task.ns, &container, new.guest_of.take()).await?;
         let options = new.options.clone().or_else(|| container.runtime.options.clone());
         let spec = container.spec.clone().unwrap_or_default();
-        let rootfs = self.rootfs(task, &container, &spec, new.rootfs).await?;
+        let rootfs = self
+            .rootfs(task, &container, &spec, std::mem::take(&mut new.rootfs))
+            .await?;
+        let (rootfs, kept) = self.mount_before(task, &program, rootfs).await?;
+        let parts = Parts {
+            program,
+            host,
+            options,
+            spec,
+            rootfs,
+        };
+        let made = self.launch(task, parts, new).await;
+        if made.is_err() && kept {
+            self.unmount_after(task).await;
+        }
+        made
+    }
+
+    async fn launch(self: &Arc<Self>, task: &Arc<Task>, parts: Parts, new: NewTask) -> Result<u32> {
+        let Parts {
+            program,
+            host,
+            options,
+            spec,
+            rootfs,
+        } = parts;
         let restore = match new.checkpoint {
             Some(blob) => Some(checkpoint::unpack(self, task, blob).await?),
             None => None,
@@ -167,7 +202,7 @@ pub(super) fn name(task: &Task) -> BundleName {
     }
 }
 
-fn runtime(container: &Container, new: &NewTask) -> Result<std::path::PathBuf> {
+fn runtime(container: &Container, new: &NewTask) -> Result<PathBuf> {
     let name = match new.runtime_path.as_str() {
         "" => &container.runtime.name,
         path => path,

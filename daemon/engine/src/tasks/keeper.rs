@@ -111,6 +111,7 @@ impl Room {
             pause = (pause * 2).min(RETRY_LONGEST);
             cleared = self.shims.mourn(&name).await;
         }
+        self.unmount_after(task).await;
         self.forget(task);
     }
 
@@ -183,6 +184,7 @@ impl Room {
     /// Frees the name of a task that is gone. Its files are deleted beside everything else; what fails is left for the next start.
     pub(super) async fn discard(self: &Arc<Self>, task: &Arc<Task>, shim: &Shim) -> Result<()> {
         let discarded = self.shims.discard(shim).await?;
+        self.unmount_after(task).await;
         self.forget(task);
         tokio::spawn(async move {
             // Whoever hears that the task is deleted has more to do.

@@ -2,6 +2,7 @@
 
 use super::state::State;
 use super::task::{Task, not_found};
+use crate::activations::Activations;
 use crate::exchange::Exchange;
 use crate::meta::Meta;
 use crate::sandboxes;
@@ -30,6 +31,7 @@ pub(crate) struct Room {
     pub(super) exchange: Exchange,
     pub(super) snapshots: Arc<dyn SnapshotService>,
     pub(super) content: Arc<dyn ContentStore>,
+    pub(super) activations: Arc<Activations>,
     /// Whose shims tasks join.
     pub(super) sandboxes: Arc<sandboxes::Room>,
     /// Directories of tasks that outlive reboots.
@@ -44,6 +46,7 @@ pub(crate) struct Furniture {
     pub(crate) exchange: Exchange,
     pub(crate) snapshots: Arc<dyn SnapshotService>,
     pub(crate) content: Arc<dyn ContentStore>,
+    pub(crate) activations: Arc<Activations>,
     pub(crate) sandboxes: Arc<sandboxes::Room>,
     pub(crate) data_root: PathBuf,
 }
@@ -56,6 +59,7 @@ impl Room {
             exchange: with.exchange,
             snapshots: with.snapshots,
             content: with.content,
+            activations: with.activations,
             sandboxes: with.sandboxes,
             work: with.data_root.join("tasks"),
             tasks: RwLock::default(),

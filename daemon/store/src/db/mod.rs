@@ -31,11 +31,13 @@ use std::time::Duration;
 
 /// Every table, a column family each. Tables that a newer gantry made are opened and kept.
 pub const TABLES: &[&str] = &[
+    "activations",
     "blob_owners",
     "blobs",
     "client_containers",
     "container_states",
     "containers",
+    "deactivations",
     "events",
     "execs",
     "images",

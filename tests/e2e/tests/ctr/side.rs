@@ -387,9 +387,14 @@ impl Sides {
 
 impl Drop for Sides {
     fn drop(&mut self) {
-        self.ours.forget_namespace();
-        self.theirs.forget_namespace();
         let found = self.differences.borrow();
+        for side in [&self.ours, &self.theirs] {
+            // A script that came to its end has ended what it ran.
+            if std::thread::panicking() || !found.is_empty() {
+                side.end_tasks();
+            }
+            side.forget_namespace();
+        }
         if !std::thread::panicking() && !found.is_empty() {
             panic!("{} answers differ\n\n{}", found.len(), found.join("\n"));
         }
@@ -401,6 +406,25 @@ impl Side {
     pub fn namespace(&self) -> String {
         let test = self.dir.parent().and_then(Path::file_name).expect("in the test's root");
         format!("{}-{}", self.name, test.to_string_lossy())
+    }
+
+    /// Takes away what still runs: shims outlive their daemons.
+    fn end_tasks(&self) {
+        let ctr = |args: &[&str]| {
+            let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+            let plain = self.command(&args);
+            let mut limited = Command::new("timeout");
+            limited.args(["20", "ctr"]).args(plain.get_args());
+            limited
+                .env("CONTAINERD_NAMESPACE", self.namespace())
+                .stdin(Stdio::null());
+            // The test has failed already; what does not go now stays.
+            let output = limited.output().map(|output| output.stdout).unwrap_or_default();
+            String::from_utf8_lossy(&output).into_owned()
+        };
+        for task in ctr(&["tasks", "ls", "-q"]).lines() {
+            ctr(&["tasks", "rm", "-f", task]);
+        }
     }
 
     /// Directories that runtimes make for a namespace and leave.

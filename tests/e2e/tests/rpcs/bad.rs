@@ -18,13 +18,12 @@ use std::path::Path;
 use std::time::Duration;
 use tonic::{Code, Request, Status};
 
-/// Methods that speak of the daemon as a whole, or of all namespaces, and those that nobody serves.
-const WITHOUT_NAMESPACE: [&str; 8] = [
+/// Methods that speak of the daemon as a whole, or of all namespaces.
+const WITHOUT_NAMESPACE: [&str; 7] = [
     "containerd.services.events.ttrpc.v1.",
     "containerd.services.events.v1.Events/Forward",
     "containerd.services.events.v1.Events/Subscribe",
     "containerd.services.introspection.v1.",
-    "containerd.services.mounts.v1.",
     "containerd.services.namespaces.v1.",
     "containerd.services.version.v1.",
     "grpc.health.v1.",
@@ -90,6 +89,7 @@ fn labels_that_are_too_long_are_refused_wherever_they_come_in() {
             ("a snapshot", long_snapshot(&bed, &long).await),
             ("a view", long_view(&bed, &long).await),
             ("a sandbox", long_sandbox(&bed, &long).await),
+            ("an activation", long_activation(&bed, &long).await),
         ] {
             let refused = refused.err().unwrap_or_else(|| panic!("{what} takes them"));
             assert_eq!(refused.code(), Code::InvalidArgument, "{what}: {refused}");
@@ -132,6 +132,10 @@ fn a_lease_that_is_not_there_is_refused_by_what_it_should_hold() {
             (Code::NotFound, true),
             "{refused}"
         );
+        let refused = crate::mounts::activate(&nobody, "held", bed.rootfs(), &[])
+            .await
+            .unwrap_err();
+        assert_eq!(refused.code(), Code::NotFound, "{refused}");
         let found = bed
             .walk
             .images()
@@ -177,6 +181,16 @@ async fn long_image(bed: &Bed, caller: &Caller, labels: &BTreeMap<String, String
         source_date_epoch: None,
     };
     caller.images().create(request).await.map(drop)
+}
+
+async fn long_activation(bed: &Bed, labels: &BTreeMap<String, String>) -> Result<(), Status> {
+    let labels: Vec<(&str, &str)> = labels
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+        .collect();
+    crate::mounts::activate(&bed.walk, "long", bed.rootfs(), &labels)
+        .await
+        .map(drop)
 }
 
 async fn long_lease(bed: &Bed, labels: &BTreeMap<String, String>) -> Result<(), Status> {

@@ -24,8 +24,8 @@ pub type Refuses = for<'a> fn(&'a Bed) -> BoxFuture<'a, Result<(), Status>>;
 pub struct Entry {
     /// `package.Service/Method`
     pub method: String,
-    /// Calls it as it is meant to be; none for what nobody serves. Panics where the answer is not right.
-    pub does: Option<Does>,
+    /// Calls it as it is meant to be. Panics where the answer is not right.
+    pub does: Does,
     /// Calls it so that it is refused with this code, in a message with these words.
     pub refuses: Refuses,
     pub code: Code,
@@ -35,15 +35,8 @@ pub struct Entry {
 impl Entry {
     pub fn new(method: &str, does: Does, code: Code, words: &'static str, refuses: Refuses) -> Self {
         Self {
-            does: Some(does),
-            ..Self::unserved(method, code, words, refuses)
-        }
-    }
-
-    pub fn unserved(method: &str, code: Code, words: &'static str, refuses: Refuses) -> Self {
-        Self {
             method: method.to_owned(),
-            does: None,
+            does,
             refuses,
             code,
             words,

@@ -19,7 +19,7 @@ const LONG: Duration = Duration::from_secs(30);
 
 macro_rules! calls {
     ($($name:ident $request:ident -> $answer:ty;)*) => {
-        $(async fn $name(bed: &Bed, request: pb::$request) -> Result<$answer, Status> {
+        $(pub async fn $name(bed: &Bed, request: pb::$request) -> Result<$answer, Status> {
             Ok(bed.walk.tasks().$name(request).await?.into_inner())
         })*
     };
@@ -274,7 +274,7 @@ async fn running(bed: &Bed, script: &str) -> String {
 }
 
 /// Kills the task and takes it away.
-async fn end(bed: &Bed, id: &str) {
+pub async fn end(bed: &Bed, id: &str) {
     kill(bed, of!(KillRequest, id, signal: 9, all: true)).await.unwrap();
     ended(bed, id, "").await;
     delete(bed, of!(DeleteTaskRequest, id)).await.unwrap();
