@@ -35,6 +35,14 @@ use args::{Args, Verb};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    let mut words = std::env::args_os();
+    if let Some(file) = child::idmap::asked(words.next().as_deref()) {
+        let words: Vec<String> = words.map(|word| word.to_string_lossy().into_owned()).collect();
+        return match child::idmap::write(file, &words) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(err) => complain(&format!("writing {file}: {err}")),
+        };
+    }
     let args = match Args::parse(std::env::args().skip(1)) {
         Ok(args) => args,
         Err(text) => return complain(&text),

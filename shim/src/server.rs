@@ -17,6 +17,8 @@ use std::{
     time::Duration,
 };
 
+/// The engine's namespace.
+const ENGINE: &str = "gantry";
 /// How often a shim without containers looks whether its bundle is still there.
 const LOOK: Duration = Duration::from_secs(10);
 /// How often one that was sent away looks whether it may go.
@@ -27,13 +29,21 @@ pub fn run(config: Config, task: UnixListener, attach: UnixListener, ready: io::
     sys::tune_allocator();
     nix::sys::prctl::set_child_subreaper(true)?;
     let _ = nix::sys::prctl::set_name(c"containerd-shim");
-    let _ = std::fs::write("/proc/self/oom_score_adj", "-998");
+    let _ = std::fs::write("/proc/self/oom_score_adj", oom_score(&config).to_string());
     let signals = reaper::listen()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build()?;
     runtime.block_on(serve(config, task, attach, ready, signals))
+}
+
+/// The engine's own shims go last. Those of clients go a little before the daemon that has started them, as containerd's do.
+fn oom_score(config: &Config) -> i32 {
+    match (config.namespace.as_str(), config.oom_score_adj.parse::<i32>()) {
+        (ENGINE, _) | (_, Err(_)) => -998,
+        (_, Ok(born)) => born.saturating_add(1).min(1000),
+    }
 }
 
 async fn serve(

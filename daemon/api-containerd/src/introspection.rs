@@ -4,6 +4,7 @@ use crate::call::{Answer, blocking, refuse};
 use crate::{About, Door, Outside, Rooms, any};
 use gantry_core::filter::{self, Adaptor};
 use gantry_core::{Error, ErrorKind};
+use gantry_engine::RESTART_POLICIES;
 use gantry_proto_containerd::prost::Message;
 use gantry_proto_containerd::prost_types;
 use gantry_proto_containerd::services::introspection::v1 as pb;
@@ -21,6 +22,7 @@ const GC: &str = "io.containerd.gc.v1";
 const GRPC: &str = "io.containerd.grpc.v1";
 const INTERNAL: &str = "io.containerd.internal.v1";
 const LEASE: &str = "io.containerd.lease.v1";
+const MONITOR: &str = "io.containerd.monitor.container.v1";
 const METADATA: &str = "io.containerd.metadata.v1";
 const MOUNT_HANDLER: &str = "io.containerd.mount-handler.v1";
 const MOUNT_MANAGER: &str = "io.containerd.mount-manager.v1";
@@ -194,6 +196,12 @@ fn plugins(rooms: &Rooms) -> Vec<pb::Plugin> {
     all.extend(snapshotters(rooms));
     all.push(on_this(DIFF, "walking"));
     all.push(plugin(METADATA, "rocksdb"));
+    if rooms.about.tends {
+        all.push(pb::Plugin {
+            capabilities: RESTART_POLICIES.map(str::to_owned).to_vec(),
+            ..plugin(MONITOR, "restart")
+        });
+    }
     all.push(plugin(EVENT, "exchange"));
     all.push(plugin(GC, "scheduler"));
     all.push(plugin(LEASE, "manager"));

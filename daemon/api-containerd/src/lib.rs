@@ -96,6 +96,8 @@ pub struct About {
     pub platforms: Vec<String>,
     /// What the configuration says of snapshotters that are services outside, by name.
     pub outside: BTreeMap<String, Outside>,
+    /// Whether clients' tasks are kept running as their containers' labels say.
+    pub tends: bool,
     pub messages: Messages,
 }
 

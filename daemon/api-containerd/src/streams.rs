@@ -50,6 +50,12 @@ impl Outgoing {
         self.0.is_closed()
     }
 
+    /// Waits until all that was sent is on its way.
+    pub async fn flushed(&self) {
+        // A client that is gone has nothing more on its way.
+        let _ = self.0.reserve_many(self.0.max_capacity()).await;
+    }
+
     /// Waits while the client does not read. An error if it is gone.
     pub async fn send<M: Message + Name>(&self, message: &M) -> Result<()> {
         let sent = self.0.send(Ok(pack(message))).await;

@@ -179,6 +179,8 @@ impl pb::transfer_server::Transfer for Door {
             lease,
             listener: Listener::new(listening),
         };
-        work.run(&source, &destination).await.map(Response::new).map_err(refuse)
+        let done = work.run(&source, &destination).await;
+        work.listener.flushed().await;
+        done.map(Response::new).map_err(refuse)
     }
 }

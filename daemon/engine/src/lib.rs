@@ -56,8 +56,8 @@ pub use network::{
 pub use sandboxes::{RunningSandbox, SandboxView, Sandboxes};
 pub use system::{ContainerUsage, EventStream, ImageUsage, Info, Usage};
 pub use tasks::{
-    Blob, Deleted, Endpoint, Metric, NewCheckpoint, NewExec, NewTask, Pid, Process, ProcessExit, ProcessStatus, Stdio,
-    TaskUpdate, Tasks,
+    Blob, Deleted, Endpoint, Metric, NewCheckpoint, NewExec, NewTask, Pid, Process, ProcessExit, ProcessStatus,
+    RESTART_POLICIES, Stdio, TaskUpdate, Tasks,
 };
 pub use transfer::{FromStore, MoreNames, ReadArchive, ToStore};
 pub use volume::{Pruned, VolumeView};

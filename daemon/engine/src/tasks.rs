@@ -14,9 +14,11 @@ mod recover;
 mod room;
 mod state;
 mod task;
+mod tend;
 mod words;
 
 pub(crate) use room::{Furniture, Room};
+pub use tend::RESTART_POLICIES;
 pub use words::*;
 
 use crate::Engine;

@@ -74,7 +74,7 @@ impl Engine {
         progress: ProgressSink,
     ) -> Result<Vec<ImageRecord>> {
         let parsed = Reference::parse(reference)?;
-        if to.name.is_empty() && !to.references.iter().any(|one| !one.is_prefix || one.add_digest) {
+        if to.name.is_empty() && to.references.iter().all(|one| one.is_prefix) {
             return Err(Error::not_found("no image name found: not found"));
         }
         let options = FetchOptions {

@@ -17,6 +17,10 @@ pub enum Asked {
     },
     /// Help, version, defaults.
     Print(String),
+    /// What a hook's program is and is told.
+    Hook {
+        words: Vec<String>,
+    },
     /// The configuration as it is in the end.
     Dump {
         file: Option<PathBuf>,
@@ -52,6 +56,16 @@ fn command() -> Command {
         .subcommand(Command::new("default").about("see the output of the default config"))
         .subcommand(
             Command::new("dump").about("see the output of the final main config with imported in subconfig files"),
+        )
+        .subcommand(Command::new("migrate").about("migrate the current configuration file to the latest version"));
+    let hook = Command::new("oci-hook")
+        .about("provides a base for OCI runtime hooks to allow arguments to be injected")
+        .arg(
+            Arg::new("program")
+                .num_args(0..)
+                .trailing_var_arg(true)
+                .allow_hyphen_values(true)
+                .help("program and arguments of the hook"),
         );
     let publish = Command::new("publish")
         .about("binary to publish events to containerd")
@@ -84,6 +98,7 @@ fn command() -> Command {
         )
         .subcommand(config)
         .subcommand(publish)
+        .subcommand(hook)
 }
 
 /// Program, package, version and revision, four words as containerd's line has.
@@ -96,7 +111,12 @@ fn version() -> String {
 }
 
 pub fn parse(line: impl IntoIterator<Item = OsString>) -> Asked {
-    let line = line.into_iter().map(two_dashes);
+    let mut is_ours = true;
+    let line = line.into_iter().map(|arg| {
+        // What follows is a hook's.
+        is_ours &= arg != "--";
+        if is_ours { two_dashes(arg) } else { arg }
+    });
     match command().try_get_matches_from(line) {
         Ok(matches) => asked(&matches),
         Err(error) => refused(&error),
@@ -137,9 +157,12 @@ fn asked(matches: &ArgMatches) -> Asked {
             let address = matches.get_one::<String>("address").cloned();
             Asked::Publish { deed, address }
         }
+        Some(("oci-hook", hook)) => Asked::Hook {
+            words: hook.get_many("program").into_iter().flatten().cloned().collect(),
+        },
         Some((_, config)) => match config.subcommand_name() {
             Some("default") => Asked::Print(default_text()),
-            Some("dump") => Asked::Dump { file },
+            Some("dump" | "migrate") => Asked::Dump { file },
             _ => Asked::Print(help(&["config"])),
         },
     }
@@ -252,6 +275,14 @@ mod tests {
             ask("containerd -c /x config dump"),
             Asked::Dump { file: Some(_) }
         ));
+        assert!(matches!(
+            ask("containerd -c /x config migrate"),
+            Asked::Dump { file: Some(_) }
+        ));
+        assert!(
+            matches!(ask("containerd oci-hook -- /bin/ps -version --pid {{pid}}"), Asked::Hook { words }
+                if words == ["/bin/ps", "-version", "--pid", "{{pid}}"])
+        );
         assert!(matches!(ask("containerd config"), Asked::Print(text) if text.contains("dump")));
         let Asked::Print(line) = ask("containerd -v") else {
             panic!()

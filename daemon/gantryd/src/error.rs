@@ -44,6 +44,8 @@ pub enum Error {
     Required { id: String },
     #[error("publish an event at {address}: {reason}")]
     Publish { address: String, reason: String },
+    #[error("fill in the hook's {what}: {reason}")]
+    Hook { what: String, reason: String },
     #[error("{deed} {}: {source}", path.display())]
     Path {
         deed: &'static str,

@@ -19,6 +19,7 @@ mod limits;
 mod lock;
 mod logging;
 mod notify;
+mod oci_hook;
 mod publish;
 mod serve;
 mod socket;
@@ -70,6 +71,7 @@ fn called_containerd() -> Result<()> {
         called::Asked::Serve { flags, file } => daemon(config::load_containerd(flags, file.as_deref())?),
         called::Asked::Print(text) => print(&text),
         called::Asked::Dump { file } => print(&config::dump(file.as_deref())?),
+        called::Asked::Hook { words } => oci_hook::run(&words),
         called::Asked::Publish { deed, address } => publish::run(&deed, address),
         called::Asked::Refuse { text, error, code } => {
             // Nobody may be reading; the exit code says it too.
@@ -97,6 +99,9 @@ fn validate(line: &CommandLine) -> Result<()> {
 fn daemon(settings: Settings) -> Result<()> {
     libc_unsafe::prepend_to_path(&settings.opt().join("bin"));
     limits::score_for_oom(settings.tuning.oom_score)?;
+    if let Some(path) = &settings.tuning.cgroup {
+        cgroups::enter(path)?;
+    }
     let lines = logging::start(&settings)?;
     for warning in &settings.warnings {
         warn!("{warning}");

@@ -67,6 +67,10 @@ pub async fn open(settings: &Settings) -> Result<Rooms> {
         deadlines: deadlines(settings),
     });
     let shims = shims.telling(&socket::for_shims(settings).to_string_lossy());
+    let shims = match settings.tuning.bundles {
+        Some(apart) => shims.laying(&settings.exec_root.join(apart)),
+        None => shims,
+    };
     let born_with = limits::raise_open_files();
     let collector = lower.collector.clone();
     let parts = Parts {
@@ -178,6 +182,7 @@ fn about(settings: &Settings) -> gantry_api_containerd::About {
         opt: settings.opt(),
         platforms: tuning.platforms.clone(),
         outside: outside.collect(),
+        tends: tuning.tends(),
         messages: gantry_api_containerd::Messages {
             taken: tuning.largest_in,
             sent: tuning.largest_out,
@@ -291,6 +296,9 @@ pub fn housekeeping(settings: &Settings, rooms: &Rooms) {
             }
         }
     });
+    if settings.tuning.tends() {
+        tokio::spawn(rooms.engine.tasks().tend(settings.tuning.tending));
+    }
     tokio::spawn(async {
         tokio::time::sleep(FIRST_TRIM).await;
         let mut tick = tokio::time::interval(TRIM);

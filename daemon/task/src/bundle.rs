@@ -19,7 +19,7 @@ pub struct BundleName {
     pub id: ContainerId,
 }
 
-/// `<exec root>/<namespace>/<id>`.
+/// `<namespace>/<id>` in the directory of bundles.
 #[derive(Clone, Debug)]
 pub struct Bundle {
     parent: PathBuf,
@@ -27,8 +27,8 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    pub(crate) fn new(exec_root: &Path, namespace: &Namespace, id: &ContainerId) -> Self {
-        let parent = exec_root.join(namespace.as_str());
+    pub(crate) fn new(bundles: &Path, namespace: &Namespace, id: &ContainerId) -> Self {
+        let parent = bundles.join(namespace.as_str());
         Self {
             path: parent.join(id.as_str()),
             parent,
@@ -169,18 +169,18 @@ fn remove_tree(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Every bundle below an exec root that a former daemon was removing.
-pub(crate) fn leaving(exec_root: &Path) -> Result<Vec<Leaving>> {
+/// Every bundle in a directory of bundles that a former daemon was removing.
+pub(crate) fn leaving(bundles: &Path) -> Result<Vec<Leaving>> {
     let fail = |source| TaskError::ListBundles {
-        path: exec_root.to_owned(),
+        path: bundles.to_owned(),
         source,
     };
     let mut found = Vec::new();
-    for namespace in entries(exec_root).map_err(fail)? {
+    for namespace in entries(bundles).map_err(fail)? {
         if Namespace::new(namespace.clone()).is_err() {
             continue;
         }
-        let dir = exec_root.join(namespace);
+        let dir = bundles.join(namespace);
         let names = entries(&dir).map_err(fail)?.into_iter();
         let gone = names.filter(|name| name.starts_with(LEAVING));
         found.extend(gone.map(|name| Leaving { path: dir.join(name) }));
@@ -188,20 +188,20 @@ pub(crate) fn leaving(exec_root: &Path) -> Result<Vec<Leaving>> {
     Ok(found)
 }
 
-/// Every bundle below an exec root, also those that were leaving. Other directories there are no bundles: they hold no spec.
-pub(crate) fn list(exec_root: &Path) -> Result<Vec<BundleName>> {
+/// Every bundle in a directory of bundles, also those that were leaving. Other directories there are no bundles: they hold no spec.
+pub(crate) fn list(bundles: &Path) -> Result<Vec<BundleName>> {
     let fail = |source| TaskError::ListBundles {
-        path: exec_root.to_owned(),
+        path: bundles.to_owned(),
         source,
     };
     let mut found = Vec::new();
-    for namespace in entries(exec_root).map_err(fail)? {
+    for namespace in entries(bundles).map_err(fail)? {
         let Ok(name) = Namespace::new(namespace.clone()) else {
             continue;
         };
-        for entry in entries(&exec_root.join(&namespace)).map_err(fail)? {
+        for entry in entries(&bundles.join(&namespace)).map_err(fail)? {
             let leaving = entry.starts_with(LEAVING);
-            let path = exec_root.join(&namespace).join(&entry);
+            let path = bundles.join(&namespace).join(&entry);
             let Ok(id) = ContainerId::new(entry.strip_prefix(LEAVING).unwrap_or(&entry)) else {
                 continue;
             };

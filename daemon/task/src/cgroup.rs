@@ -97,6 +97,16 @@ impl Hierarchies {
         self.unified.as_deref()
     }
 
+    /// Mount points of the hierarchies that control anything.
+    pub fn controlling(&self) -> impl Iterator<Item = &Path> {
+        let is_v2 = self.mode() == CgroupMode::V2;
+        let unified = self.unified.as_deref().filter(|_| is_v2);
+        let controls = |v1: &&V1| v1.controllers.iter().any(|name| !name.starts_with("name="));
+        unified
+            .into_iter()
+            .chain(self.v1.iter().filter(controls).map(|v1| v1.mount.as_path()))
+    }
+
     /// Every mount point.
     pub fn mounts(&self) -> impl Iterator<Item = &Path> {
         self.unified

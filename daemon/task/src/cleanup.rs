@@ -39,7 +39,9 @@ impl Shims {
 
     /// Bundles that a former daemon was removing when it died. Blocks.
     pub fn leaving(&self) -> Result<Vec<Leaving>> {
-        bundle::leaving(&self.config().exec_root)
+        let roots = self.bundle_roots().into_iter();
+        let each: Result<Vec<Vec<Leaving>>> = roots.map(bundle::leaving).collect();
+        Ok(each?.into_iter().flatten().collect())
     }
 
     /// Ends whatever is left of a task and removes it: the shim, the processes, the cgroups, mounts below the bundle, the sockets,

@@ -7,7 +7,7 @@ use crate::shim::Shim;
 use crate::spawn::Invocation;
 use gantry_core::{ContainerId, Namespace};
 use gantry_shim_protocol::Bootstrap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,6 +65,8 @@ pub struct Shims {
     config: Arc<ShimsConfig>,
     /// Where shims tell what happens.
     events: Arc<str>,
+    /// Where bundles of clients' tasks are, by namespace and id.
+    bundles: Arc<Path>,
     pub(crate) exe: Arc<Exe>,
 }
 
@@ -73,6 +75,7 @@ impl Shims {
     pub fn new(config: ShimsConfig) -> Self {
         Self {
             events: format!("{}.ttrpc", config.grpc_address).into(),
+            bundles: config.exec_root.as_path().into(),
             exe: Arc::new(Exe::new(&config.shim)),
             config: Arc::new(config),
         }
@@ -83,6 +86,30 @@ impl Shims {
         Self {
             events: events.into(),
             ..self
+        }
+    }
+
+    /// With the bundles of clients' tasks elsewhere than right in the exec root, where the engine's own stay.
+    pub fn laying(self, bundles: &Path) -> Self {
+        Self {
+            bundles: bundles.into(),
+            ..self
+        }
+    }
+
+    /// The directories of bundles.
+    pub(crate) fn bundle_roots(&self) -> Vec<&Path> {
+        let mut roots = vec![self.config.exec_root.as_path()];
+        if *roots[0] != *self.bundles {
+            roots.push(&self.bundles);
+        }
+        roots
+    }
+
+    fn bundle_root(&self, namespace: &Namespace) -> &Path {
+        match *namespace == Namespace::engine() {
+            true => &self.config.exec_root,
+            false => &self.bundles,
         }
     }
 
@@ -100,7 +127,7 @@ impl Shims {
     }
 
     pub fn bundle(&self, namespace: &Namespace, id: &ContainerId) -> Bundle {
-        Bundle::new(&self.config.exec_root, namespace, id)
+        Bundle::new(self.bundle_root(namespace), namespace, id)
     }
 
     /// Makes the bundle, runs the shim and connects to it. What a failure leaves is the caller's to clean up ([`Shims::cleanup`]).
@@ -145,7 +172,12 @@ impl Shims {
 
     /// Every bundle there is, for finding those that nobody knows. Blocks.
     pub fn list_bundles(&self) -> Result<Vec<BundleName>> {
-        bundle::list(&self.config.exec_root)
+        let mut all = Vec::new();
+        for root in self.bundle_roots() {
+            let found = bundle::list(root)?.into_iter();
+            all.extend(found.filter(|name| self.bundle_root(&name.namespace) == root));
+        }
+        Ok(all)
     }
 }
 
@@ -178,5 +210,46 @@ pub(crate) async fn blocking<T: Send + 'static>(
         Ok(done) => done,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => Err(TaskError::Stopping { deed }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bundles_of_clients_may_lie_apart_and_all_are_listed() {
+        let root = tempfile::tempdir().unwrap();
+        let config = ShimsConfig {
+            exec_root: root.path().to_owned(),
+            shim: "/nonexistent".into(),
+            grpc_address: "/g.sock".to_owned(),
+            debug: false,
+            deadlines: Deadlines::default(),
+        };
+        let tasks = root.path().join("io.containerd.runtime.v2.task");
+        let shims = Shims::new(config).laying(&tasks);
+        // Ids that are files of a bundle, too.
+        let (own, client) = (Namespace::engine(), Namespace::new("client").unwrap());
+        for (namespace, id, at) in [
+            (&own, "c1", root.path().join("gantry/c1")),
+            (&client, "rootfs", tasks.join("client/rootfs")),
+        ] {
+            let bundle = shims.bundle(namespace, &ContainerId::new(id).unwrap());
+            bundle.make(b"{}").unwrap();
+            assert_eq!(bundle.path(), at);
+        }
+        let names = || -> Vec<String> {
+            let all = shims.list_bundles().unwrap().into_iter();
+            all.map(|name| format!("{}/{}", name.namespace, name.id)).collect()
+        };
+        assert_eq!(names(), ["gantry/c1", "client/rootfs"]);
+        for (namespace, id) in [(&own, "c1"), (&client, "rootfs")] {
+            shims.bundle(namespace, &ContainerId::new(id).unwrap()).leave().unwrap();
+        }
+        let left = shims.leaving().unwrap();
+        assert_eq!(left.len(), 2);
+        left.iter().for_each(|leaving| leaving.remove().unwrap());
+        assert!(names().is_empty());
     }
 }

@@ -4,6 +4,7 @@
 use super::{
     Made, detail,
     hooks::{self, Stage},
+    idmap,
     mounts::{self, Mount},
     payload::{Payload, Rights},
     place::Place,
@@ -21,7 +22,6 @@ use libcontainer::{
     oci_spec::runtime::{Hook, LinuxResources, Process, Spec},
     process::args::{ContainerArgs, ContainerType},
     syscall::syscall::SyscallType,
-    user_ns::UserNamespaceConfig,
 };
 use std::{
     fs,
@@ -164,7 +164,7 @@ fn run(
     let socket = build.dir.join(socket);
     let _ = fs::remove_file(&socket);
     let notify_listener = NotifyListener::new(&socket).map_err(failed(Kind::Runtime, "making the start socket"))?;
-    let user_ns_config = UserNamespaceConfig::new(&spec).map_err(failed(Kind::Spec, "reading the user namespace"))?;
+    let user_ns_config = idmap::of(&spec, build.dir)?;
     let cgroup_path = cgroup_path(&spec, build.id);
     let console_size = console_size(&spec);
     let some = |list: &Option<Vec<Hook>>| list.as_ref().is_some_and(|list| !list.is_empty());

@@ -6,6 +6,7 @@ pub mod byname;
 mod detail;
 mod devices;
 pub mod hooks;
+pub mod idmap;
 mod limits;
 pub mod mounts;
 pub mod payload;

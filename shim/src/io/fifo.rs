@@ -4,19 +4,22 @@ use super::{
     hub::{Client, Hub, Next},
     stdin::Stdin,
 };
-use crate::child::nonblocking;
+use crate::{child::nonblocking, sys::readable_bytes};
 use nix::errno::Errno;
 use std::{
     fs::File,
     io,
     os::{fd::OwnedFd, unix::fs::OpenOptionsExt},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{io::unix::AsyncFd, task::JoinHandle};
 
 /// How long a named pipe's reader may stand still once the process has ended.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long what stands in a pipe may stand still before nobody is believed to read it.
+const STILL: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(1);
 
 /// Sends a stream into a named pipe. Both ends are opened here, so that a reader that comes and goes breaks nothing.
 pub fn send(hub: &Arc<Hub>, stream: u8, path: &str) -> io::Result<()> {
@@ -33,9 +36,13 @@ pub fn send(hub: &Arc<Hub>, stream: u8, path: &str) -> io::Result<()> {
 pub fn send_to(hub: &Arc<Hub>, stream: u8, pipe: AsyncFd<OwnedFd>) -> JoinHandle<()> {
     let client = hub.join(stream == 1, stream == 2, false);
     let hub = hub.clone();
+    hub.sending_begun();
     tokio::spawn(async move {
         let _ = forward(&hub, &client, &pipe).await;
         hub.leave(&client);
+        emptied(&pipe).await;
+        drop(pipe);
+        hub.sending_ended();
     })
 }
 
@@ -64,6 +71,20 @@ async fn write_all(pipe: &AsyncFd<OwnedFd>, mut left: &[u8], client: &Client) ->
         }
     }
     Ok(())
+}
+
+/// Waits for the reader to take what the pipe itself holds, as long as it does.
+async fn emptied(pipe: &AsyncFd<OwnedFd>) {
+    let mut left = readable_bytes(pipe.get_ref());
+    let mut since = Instant::now();
+    while left > 0 && since.elapsed() < STILL {
+        tokio::time::sleep(LOOK).await;
+        let now = readable_bytes(pipe.get_ref());
+        if now < left {
+            since = Instant::now();
+        }
+        left = now;
+    }
 }
 
 /// Feeds stdin from a named pipe until its writer closes it.

@@ -11,6 +11,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 use tokio::sync::{Notify, watch};
 
@@ -26,6 +27,8 @@ pub struct Hub {
     pub ended: watch::Sender<bool>,
     /// Streams still open.
     open: watch::Sender<u32>,
+    /// Named pipes that are still being written to.
+    sending: watch::Sender<u32>,
 }
 
 #[derive(Default)]
@@ -80,6 +83,7 @@ impl Hub {
             space: Notify::new(),
             ended: watch::Sender::new(false),
             open: watch::Sender::new(0),
+            sending: watch::Sender::new(0),
         })
     }
 
@@ -202,6 +206,22 @@ impl Hub {
         self.ended.send_replace(true);
         let mut open = self.open.subscribe();
         let _ = open.wait_for(|open| *open == 0).await;
+    }
+
+    /// One named pipe more is being written to.
+    pub fn sending_begun(&self) {
+        self.sending.send_modify(|sending| *sending += 1);
+    }
+
+    pub fn sending_ended(&self) {
+        self.sending.send_modify(|sending| *sending -= 1);
+    }
+
+    /// Waits until the readers of named pipes have all there was; one that does not read is not waited for longer than this.
+    pub async fn sent(&self, limit: Duration) {
+        let mut sending = self.sending.subscribe();
+        // Late or not, whoever waits goes on.
+        let _ = tokio::time::timeout(limit, sending.wait_for(|sending| *sending == 0)).await;
     }
 
     /// Sends everyone the last frame, and everyone who comes later.

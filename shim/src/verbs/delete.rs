@@ -16,6 +16,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+/// How long readers of named pipes may take for the last of the output; containerd's clients close theirs after a deletion.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// Deletes; returns the pid it had and how it ended.
 pub async fn delete(shim: &Arc<Shim>, id: &str, exec: &str) -> Result<(u32, Exited)> {
     let container = shim.container(id)?;
@@ -47,6 +50,7 @@ async fn delete_exec(container: &Container, exec: &str) -> Result<(u32, Exited)>
             return Err(Failure::precondition(format!("exec {exec} is running: end it first")).with_peer(words));
         }
     };
+    process.hub.sent(LAST_WORDS).await;
     if let Some(foreign) = &container.foreign {
         foreign::verbs::forget_exec(foreign, exec).await?;
     }
@@ -97,6 +101,7 @@ async fn delete_claimed(shim: &Arc<Shim>, container: &Arc<Container>) -> Result<
     }
     let ended = tokio::time::timeout(Duration::from_secs(10), process.wait()).await;
     let ended = ended.map_err(|_| Failure::new(Kind::Runtime, format!("container {} does not end", container.id)))?;
+    process.hub.sent(LAST_WORDS).await;
     match &container.foreign {
         Some(foreign) => foreign::verbs::delete(shim, container, foreign).await?,
         None => undo_own(shim, container).await?,

@@ -48,6 +48,13 @@ impl Listener {
         }
     }
 
+    /// What was told is heard before the transfer's own end, as far as that is in our hands.
+    pub async fn flushed(&self) {
+        if let Some(stream) = &self.0 {
+            let _ = tokio::time::timeout(TOLD, stream.outgoing.flushed()).await;
+        }
+    }
+
     /// Runs `work` while its steps are told; `moving` is what its bytes do.
     pub async fn telling<T>(
         &self,

@@ -84,7 +84,7 @@ impl Room {
         }
     }
 
-    fn task(&self, key: &(Namespace, ContainerId)) -> Option<Arc<Task>> {
+    pub(super) fn task(&self, key: &(Namespace, ContainerId)) -> Option<Arc<Task>> {
         self.tasks.read().get(key).cloned()
     }
 

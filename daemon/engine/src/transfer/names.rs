@@ -58,13 +58,13 @@ impl MoreNames {
 /// A name with the labels that its image gets.
 pub type Named = (String, Labels);
 
-/// The names of what was asked for as a whole.
+/// The names of what was asked for as a whole. A prefix is for what archives name alone.
 pub fn of_target(name: &str, labels: &Labels, more: &[MoreNames], target: &Descriptor) -> Vec<Named> {
     let mut names = Vec::new();
     if !name.is_empty() {
         names.push((name.to_owned(), labels.clone()));
     }
-    for one in more.iter().filter(|one| !one.is_prefix || one.add_digest) {
+    for one in more.iter().filter(|one| !one.is_prefix) {
         let whole = match one.add_digest {
             true => one.with_digest(target),
             false => one.name.clone(),
@@ -166,14 +166,12 @@ mod tests {
         assert_eq!(names(with(true), &image("", "1")), ["a:1"]);
         assert_eq!(names(with(true), &image("", "")), [format!("a@{digest}")]);
         let target = image("", "");
-        let all = [
-            prefix("p", false),
-            with(true),
-            MoreNames {
-                name: "exact".to_owned(),
-                ..MoreNames::default()
-            },
-        ];
+        let exact = |name: &str, add_digest| MoreNames {
+            name: name.to_owned(),
+            add_digest,
+            ..MoreNames::default()
+        };
+        let all = [prefix("p", false), with(true), exact("a", true), exact("exact", false)];
         let found = of_target("first", &Labels::new(), &all, &target);
         let (names, labels): (Vec<_>, Vec<_>) = found.into_iter().unzip();
         assert_eq!(names, ["first".to_owned(), format!("a@{digest}"), "exact".to_owned()]);

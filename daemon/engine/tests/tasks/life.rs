@@ -3,8 +3,12 @@
 use crate::bed::{Ground, LONG, RUNC, exec, exec_id, ours, patient, pipes, status, within};
 use gantry_core::meta::Any;
 use gantry_core::{ContainerId, ErrorKind};
-use gantry_engine::{Engine, NewCheckpoint, NewTask, ProcessStatus, TaskUpdate};
+use gantry_engine::{Engine, NewCheckpoint, NewTask, ProcessStatus, Stdio, TaskUpdate};
 use serde_json::json;
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_life_under_debians_shim() {
@@ -204,5 +208,87 @@ async fn group(runtime: &str) {
         let _ = within(LONG, tasks.wait(ns, id, None)).await;
         crate::death::gone(&tasks, ns, id).await;
         ground.nothing_is_left(id);
+    }
+}
+
+/// Clients close their ends once a process is deleted: nothing may come after that.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_output_is_read_before_a_process_is_deleted() {
+    const ALL: usize = 1 << 20;
+    let ground = Ground::new();
+    let engine = ground.engine(patient()).await;
+    let (ns, tasks) = (&ground.ns, engine.tasks());
+    let id = ground.running(&engine, &ours(), "last-words", "exec sleep 100").await;
+    let path = ground.dir.path().join("slow");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let is_deleted = Arc::new(AtomicBool::new(false));
+    let (slow, told) = (path.clone(), is_deleted.clone());
+    let reader = std::thread::spawn(move || {
+        let mut pipe = std::fs::File::open(slow).unwrap();
+        let (mut buffer, mut all, mut late) = (vec![0; 16 << 10], 0, 0);
+        loop {
+            let after = told.load(Ordering::SeqCst);
+            match pipe.read(&mut buffer).unwrap() {
+                0 => return (all, late),
+                count => {
+                    all += count;
+                    late += if after { count } else { 0 };
+                }
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+    let stdio = Stdio {
+        stdout: path.to_string_lossy().into_owned(),
+        ..Stdio::default()
+    };
+    let (name, size) = (exec_id("e"), ALL.to_string());
+    let program = exec(&["/bin/busybox", "head", "-c", &size, "/dev/zero"], stdio);
+    tasks.exec(ns, &id, &name, program).await.unwrap();
+    tasks.start(ns, &id, Some(&name)).await.unwrap();
+    let exit = within(LONG, tasks.wait(ns, &id, Some(&name))).await.unwrap();
+    assert_eq!(exit.status, 0);
+    tasks.delete_process(ns, &id, &name).await.unwrap();
+    is_deleted.store(true, Ordering::SeqCst);
+    assert_eq!(reader.join().unwrap(), (ALL, 0), "all of it, and what was late");
+    ground.end(&engine, &id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_are_mapped_in_several_pieces() {
+    for runtime in [RUNC.to_owned(), ours()] {
+        let ground = Ground::new();
+        let engine = ground.engine(patient()).await;
+        let id = ground.id("mapped");
+        let map = json!([
+            {"containerID": 0, "hostID": 0, "size": 10},
+            {"containerID": 10, "hostID": 100_000, "size": 1000}
+        ]);
+        let mut spec = ground.spec(
+            &id,
+            "cat /proc/self/uid_map /proc/self/gid_map",
+            json!({}),
+        );
+        spec["linux"]["uidMappings"] = map.clone();
+        spec["linux"]["gidMappings"] = map;
+        let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.push(json!({"type": "user"}));
+        ground.container(&engine, &runtime, &id, &spec).await;
+        let out = pipes(ground.dir.path(), "mapped");
+        let new = NewTask {
+            stdio: out.stdio.clone(),
+            ..ground.task()
+        };
+        let tasks = engine.tasks();
+        tasks.create(&ground.ns, &id, new).await.unwrap();
+        tasks.start(&ground.ns, &id, None).await.unwrap();
+        let exit = within(LONG, tasks.wait(&ground.ns, &id, None)).await.unwrap();
+        assert_eq!(exit.status, 0, "{runtime}");
+        tasks.delete(&ground.ns, &id).await.unwrap();
+        ground.nothing_is_left(&id);
+        let text = out.text().await;
+        let numbers: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        let lines = [["0", "0", "10"], ["10", "100000", "1000"]];
+        assert_eq!(numbers, [lines, lines].concat(), "{runtime}: {text}");
     }
 }

@@ -57,6 +57,8 @@ pub const CONTAINERD_PLACES: Places = Places {
     opt: Some("/opt/containerd"),
     docker: false,
 };
+/// Where such a one has the bundles of clients' tasks, below its exec root.
+const CONTAINERD_BUNDLES: &str = "io.containerd.runtime.v2.task";
 /// Where such a one looks for its configuration; it need not be there.
 pub const CONTAINERD_FILE: &str = "/etc/containerd/config.toml";
 
@@ -86,6 +88,7 @@ pub fn load_containerd(flags: Map<String, Value>, file: Option<&Path>) -> Result
     let mut said = file.map_or_else(|| Ok(containerd::Given::default()), containerd::read)?;
     said.given.extend(flags);
     said.tuning.opt = said.tuning.opt.or(CONTAINERD_PLACES.opt.map(PathBuf::from));
+    said.tuning.bundles = Some(CONTAINERD_BUNDLES);
     Settings::read(said.given, said.tuning, said.warnings, &CONTAINERD_PLACES)
 }
 

@@ -28,6 +28,8 @@ pub struct OpenIngest {
     offset: u64,
     hasher: Hasher,
     updated_at: SystemTime,
+    /// Whether the file does not say yet when that was.
+    is_changed: bool,
     /// Keeps other writers of the reference away.
     _claim: Claim,
 }
@@ -52,20 +54,25 @@ impl OpenIngest {
             }
             return Err(Error::BlobExists { digest: digest.clone() });
         }
+        let resumed = old.is_some();
         let record = inner.begin(ns, &request, old)?;
         let data = inner.files.data(&record.dir);
         let algorithm = record.expected.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
         let (hasher, offset) = Hasher::of_file(algorithm, &data, u64::MAX).map_err(Error::path("read", &data))?;
         let file = OpenOptions::new().write(!record.shared).read(true).open(&data);
+        let file = file.map_err(Error::path("open", &data))?;
+        // What a former writer did last is what is new about it.
+        let written = file.metadata().and_then(|meta| meta.modified()).ok();
         Ok(Self {
-            file: file.map_err(Error::path("open", &data))?,
+            file,
             inner,
             ns: ns.clone(),
             reference,
             record,
             offset,
             hasher,
-            updated_at: SystemTime::now(),
+            updated_at: written.filter(|_| resumed).unwrap_or_else(SystemTime::now),
+            is_changed: false,
             _claim: claim,
         })
     }
@@ -81,7 +88,7 @@ impl OpenIngest {
             .map_err(Error::path("write", &path))?;
         self.hasher.update(bytes);
         self.offset += bytes.len() as u64;
-        self.updated_at = SystemTime::now();
+        (self.updated_at, self.is_changed) = (SystemTime::now(), true);
         Ok(())
     }
 
@@ -98,7 +105,8 @@ impl OpenIngest {
         self.file.set_len(size).map_err(Error::path("cut", &path))?;
         let (hasher, offset) =
             Hasher::of_file(self.hasher.algorithm(), &path, size).map_err(Error::path("read", &path))?;
-        (self.hasher, self.offset, self.updated_at) = (hasher, offset, SystemTime::now());
+        (self.hasher, self.offset) = (hasher, offset);
+        (self.updated_at, self.is_changed) = (SystemTime::now(), true);
         Ok(())
     }
 
@@ -167,6 +175,7 @@ impl OpenIngest {
                 .and_then(|()| self.file.sync_all())
                 .map_err(Error::path("sync", &data))?;
         }
+        self.is_changed = false;
         failpoint!("store::blob::commit::synced");
         let claim = inner.store.claims().claim(blob_claim(&digest))?;
         let exists = inner.is_whole(&self.ns, &digest)?;
@@ -212,6 +221,16 @@ impl OpenIngest {
         leases.add_in(&mut batch, &self.ns, self.record.lease.as_ref(), &resource)?;
         self.inner.store.commit(batch)?;
         Ok(blob)
+    }
+}
+
+impl Drop for OpenIngest {
+    /// The kernel's own note is coarser than what the writer was told.
+    fn drop(&mut self) {
+        if self.is_changed {
+            // For show: a note that is not made costs nothing.
+            let _ = self.file.set_modified(self.updated_at);
+        }
     }
 }
 
@@ -323,7 +342,8 @@ impl Ingest for OpenIngest {
         Ok(self.finish(size, expected, labels)?)
     }
 
-    fn abort(self: Box<Self>) -> gantry_core::Result<()> {
+    fn abort(mut self: Box<Self>) -> gantry_core::Result<()> {
+        self.is_changed = false;
         Ok(self.inner.drop_ingest(&self.ns, &self.reference, &self.record)?)
     }
 }

@@ -1,5 +1,6 @@
 //! gantryd called by the name `containerd`, with that program's flags, `config.toml` and client: Debian's `ctr`.
 
+mod kept;
 mod left;
 mod stand;
 

@@ -21,7 +21,8 @@ use toml::Table;
 const DEFAULT: &str = include_str!("default.toml");
 /// Keys without a meaning here, and containerd's own values of them.
 const KNOWN: &str = include_str!("known.toml");
-const SECTIONS: [&str; 8] = [
+const SECTIONS: [&str; 9] = [
+    "cgroup",
     "debug",
     "grpc",
     "metrics",
@@ -62,7 +63,10 @@ pub fn read(path: &Path) -> Result<Given> {
 
 /// A file that says all that a daemon called containerd does by itself.
 pub fn default_text() -> String {
-    DEFAULT.replace("@PLATFORM@", &gantry_api_containerd::platform_text())
+    let text = DEFAULT.replace("@PLATFORM@", &gantry_api_containerd::platform_text());
+    let table: Table = toml::from_str(&text).expect("a test reads it");
+    // Written as any other configuration is, so that one that changes nothing reads the same.
+    toml::to_string(&table).expect("a test writes it")
 }
 
 /// The defaults with a file laid over them, as TOML.
@@ -73,6 +77,7 @@ pub fn dump(path: Option<&Path>) -> Result<String> {
         read(path)?;
         whole.merge(Document::read(path)?);
     }
+    tuning::one_name(&mut whole.table);
     toml::to_string(&whole.table).map_err(|error| Error::System {
         deed: "write the configuration as TOML",
         source: std::io::Error::other(error),

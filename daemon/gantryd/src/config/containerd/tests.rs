@@ -42,6 +42,8 @@ max_recv_message_size = 1048576
 tcp_address = "0.0.0.0:1"
 [ttrpc]
 address = "/srv/t.sock"
+[cgroup]
+path = "system/containerd"
 [debug]
 level = "debug"
 [timeouts]
@@ -59,6 +61,8 @@ platforms = ["linux/amd64", "linux/386"]
 [plugins."io.containerd.snapshotter.v1.overlayfs"]
 root_path = "/srv/overlay"
 speed = 3
+[plugins."io.containerd.internal.v1.restart"]
+interval = "3s"
 [plugins."com.example.thing"]
 wish = "x"
 [proxy_plugins.stargz]
@@ -83,6 +87,10 @@ fn what_is_known_is_heeded_and_the_rest_is_named() {
     assert_eq!(tuning.ttrpc, Some(PathBuf::from("/srv/t.sock")));
     assert_eq!(tuning.shim_load, Some(Duration::from_secs(7)));
     assert_eq!(tuning.first_collection, Duration::from_secs(60));
+    assert_eq!(
+        (tuning.tending, tuning.cgroup.as_deref()),
+        (Duration::from_secs(3), Some("system/containerd"))
+    );
     assert_eq!(tuning.platforms, ["linux/amd64", "linux/386"]);
     assert_eq!(tuning.roots["overlayfs"], PathBuf::from("/srv/overlay"));
     assert!(tuning.is_disabled(SNAPSHOTTER, "native") && !tuning.is_disabled(SNAPSHOTTER, "overlayfs"));
@@ -109,6 +117,17 @@ fn version_3_reads_the_same_and_version_1_is_refused() {
     assert!(refusal("version = 1\n").contains("version 1"));
     assert!(refusal("[plugins.cri]\nx = 1\n").contains("shape is that of version 1"));
     assert!(refusal("version = 4\n").contains("version 2 or 3"));
+    let monitor = "version = 3\n[plugins.\"io.containerd.monitor.container.v1.restart\"]\ninterval = \"5s\"\n";
+    let settings = with(monitor, "", &[]).expect("settings");
+    assert!(settings.warnings.is_empty() && settings.tuning.tends());
+    assert_eq!(settings.tuning.tending, Duration::from_secs(5));
+    let (_dir, path) = place(&[("config.toml", monitor)]);
+    let dumped = dump(Some(&path)).expect("dump");
+    assert!(!dumped.contains("internal.v1.restart"), "one name is enough: {dumped}");
+    for name in ["monitor.container.v1", "internal.v1"] {
+        let off = format!("version = 2\ndisabled_plugins = [\"io.containerd.{name}.restart\"]\n");
+        assert!(!with(&off, "", &[]).expect("settings").tuning.tends(), "{name}");
+    }
     // What Docker's package of containerd installs.
     let settings = with("disabled_plugins = [\"cri\"]\n", "", &[]).expect("settings");
     assert_eq!(settings.tuning.disabled, ["io.containerd.grpc.v1.cri"]);
@@ -117,6 +136,7 @@ fn version_3_reads_the_same_and_version_1_is_refused() {
 #[test]
 fn a_mistake_is_told_with_file_line_and_key() {
     for (toml, line, word) in [
+        ("version = 2\n[cgroup]\npath = \"/a/../b\"\n", 3, "key cgroup.path"),
         (
             "version = 2\nroot = 3\n",
             2,
@@ -209,6 +229,7 @@ fn the_default_is_heeded_to_the_last_key_and_dumped() {
         (&plain.address, &plain.tuning.opt)
     );
     let dumped = dump(Some(&path)).expect("dump");
+    assert_eq!(dumped, default_text(), "it is as new as can be");
     let (_dir, again) = place(&[("config.toml", &dumped)]);
     assert_eq!(read(&again).expect("read").warnings, Vec::<String>::new());
     assert!(known().contains_key("timeouts"));

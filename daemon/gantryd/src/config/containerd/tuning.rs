@@ -11,6 +11,11 @@ use std::time::Duration;
 const BOLT: &str = "io.containerd.metadata.v1.bolt";
 const GC: &str = "io.containerd.gc.v1.scheduler";
 const OPT: &str = "io.containerd.internal.v1.opt";
+/// The restart monitor, as version 3 calls it and as version 2 does.
+const RESTART: [&str; 2] = [
+    "io.containerd.monitor.container.v1.restart",
+    "io.containerd.internal.v1.restart",
+];
 const TASK: &str = "io.containerd.runtime.v2.task";
 pub const SNAPSHOTTER: &str = "io.containerd.snapshotter.v1";
 /// Bytes of a gRPC message in either direction, when nothing is said; containerd's.
@@ -44,6 +49,12 @@ pub struct Tuning {
     pub shim_cleanup: Option<Duration>,
     /// Where clients install programs and libraries.
     pub opt: Option<PathBuf>,
+    /// The daemon's own, below every hierarchy with controllers.
+    pub cgroup: Option<String>,
+    /// How often is looked whether clients' tasks run as their labels say.
+    pub tending: Duration,
+    /// Where bundles of clients' tasks are, below the exec root; `None` = right in it.
+    pub bundles: Option<&'static str>,
 }
 
 impl Default for Tuning {
@@ -64,6 +75,9 @@ impl Default for Tuning {
             shim_load: None,
             shim_cleanup: None,
             opt: None,
+            cgroup: None,
+            tending: Duration::from_secs(10),
+            bundles: None,
         }
     }
 }
@@ -73,6 +87,11 @@ impl Tuning {
     pub fn is_disabled(&self, kind: &str, id: &str) -> bool {
         let named = |uri: &String| uri.strip_prefix(kind).and_then(|rest| rest.strip_prefix('.')) == Some(id);
         self.disabled.iter().any(named)
+    }
+
+    /// Whether tasks are kept running.
+    pub fn tends(&self) -> bool {
+        !RESTART.iter().any(|name| self.disabled.iter().any(|id| id == name))
     }
 
     pub(super) fn take(reader: &mut Reader) -> Result<Self> {
@@ -102,7 +121,40 @@ impl Tuning {
             shim_load: limit(reader, "io.containerd.timeout.shim.load")?,
             shim_cleanup: limit(reader, "io.containerd.timeout.shim.cleanup")?,
             opt: reader.path(&["plugins", OPT, "path"])?,
+            cgroup: cgroup(reader)?,
+            tending: tending(reader)?.unwrap_or(plain.tending),
+            bundles: None,
         })
+    }
+}
+
+/// In whichever name; zero is the default, as there.
+fn tending(reader: &mut Reader) -> Result<Option<Duration>> {
+    let mut found = None;
+    for name in RESTART {
+        let given = reader.duration(&["plugins", name, "interval"])?;
+        found = found.or(given.filter(|every| !every.is_zero()));
+    }
+    Ok(found)
+}
+
+/// Of a part with two names, a file's is the one that stays.
+pub fn one_name(table: &mut toml::Table) {
+    if let Some(toml::Value::Table(plugins)) = table.get_mut("plugins")
+        && plugins.contains_key(RESTART[0])
+    {
+        plugins.remove(RESTART[1]);
+    }
+}
+
+fn cgroup(reader: &mut Reader) -> Result<Option<String>> {
+    let keys = ["cgroup", "path"];
+    let path = reader.text(&keys)?;
+    match path {
+        Some(path) if path.split('/').any(|part| matches!(part, "." | "..")) => {
+            Err(reader.document.wrong(&keys, format!("{path:?} leads elsewhere")))
+        }
+        path => Ok(path),
     }
 }
 
