@@ -183,7 +183,7 @@ fn host_config(it: &pb::HostConfig, name: &str) -> Struct {
         .with("SecurityOpt", list_or_null(&it.security_opt))
         .omit_empty("Tmpfs", it.tmpfs.iter().collect::<Value>())
         .with("UTSMode", &it.uts_mode)
-        .with("UsernsMode", "")
+        .with("UsernsMode", &it.userns_mode)
         .with("ShmSize", if it.shm_size == 0 { 64 << 20 } else { it.shm_size })
         .with("Runtime", &it.runtime)
         .with("Isolation", "")
@@ -194,6 +194,21 @@ fn host_config(it: &pb::HostConfig, name: &str) -> Struct {
         out = out.with("Init", init);
     }
     out.with("HookSpec", &it.hook_spec)
+}
+
+/// Devices and how much of each; null = none.
+fn rates(name: &'static str, devices: &[pb::DeviceRate]) -> Value {
+    let one = |it: &pb::DeviceRate| -> Value {
+        let rate = i64::try_from(it.rate).unwrap_or(i64::MAX);
+        Struct::new("*blkiodev.Device")
+            .with("Path", &it.path)
+            .with(name, rate)
+            .into()
+    };
+    match devices {
+        [] => Value::Null,
+        devices => Value::List(devices.iter().map(one).collect()),
+    }
 }
 
 fn resources(out: Struct, it: &pb::HostConfig) -> Struct {
@@ -211,6 +226,7 @@ fn resources(out: Struct, it: &pb::HostConfig) -> Struct {
         Value::Null
     };
     let none = || Value::Null;
+    let block = it.blkio.clone().unwrap_or_default();
     let devices = match it.devices.as_slice() {
         [] => none(),
         devices => Value::List(devices.iter().map(device).collect()),
@@ -218,17 +234,17 @@ fn resources(out: Struct, it: &pb::HostConfig) -> Struct {
     out.with("CpuShares", it.cpu_shares)
         .with("Memory", it.memory)
         .json_as("NanoCPUs", Some("NanoCpus"), it.nano_cpus)
-        .with("CgroupParent", "")
-        .with("BlkioWeight", 0)
-        .with("BlkioWeightDevice", none())
-        .with("BlkioDeviceReadBps", none())
-        .with("BlkioDeviceWriteBps", none())
-        .with("BlkioDeviceReadIOps", none())
-        .with("BlkioDeviceWriteIOps", none())
+        .with("CgroupParent", &it.cgroup_parent)
+        .with("BlkioWeight", i64::from(block.weight))
+        .with("BlkioWeightDevice", rates("Weight", &block.weight_devices))
+        .with("BlkioDeviceReadBps", rates("Rate", &block.read_bps))
+        .with("BlkioDeviceWriteBps", rates("Rate", &block.write_bps))
+        .with("BlkioDeviceReadIOps", rates("Rate", &block.read_iops))
+        .with("BlkioDeviceWriteIOps", rates("Rate", &block.write_iops))
         .json_as("CPUPeriod", Some("CpuPeriod"), it.cpu_period)
         .json_as("CPUQuota", Some("CpuQuota"), it.cpu_quota)
-        .json_as("CPURealtimePeriod", Some("CpuRealtimePeriod"), 0)
-        .json_as("CPURealtimeRuntime", Some("CpuRealtimeRuntime"), 0)
+        .json_as("CPURealtimePeriod", Some("CpuRealtimePeriod"), it.cpu_rt_period)
+        .json_as("CPURealtimeRuntime", Some("CpuRealtimeRuntime"), it.cpu_rt_runtime)
         .with("CpusetCpus", &it.cpuset_cpus)
         .with("CpusetMems", &it.cpuset_mems)
         .with("Devices", devices)

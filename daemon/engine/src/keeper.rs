@@ -8,6 +8,7 @@ pub(crate) use effects::ended_from;
 
 mod actor;
 pub(crate) mod effects;
+mod guard;
 mod probe;
 mod recover;
 
@@ -66,6 +67,8 @@ pub(crate) enum Message {
     Deleted(Vec<crate::events::Event>),
     /// The shim made the container.
     Made { shim: Shim, pid: u32 },
+    /// The daemon has started, and its policy wants it to run.
+    Boot,
     /// Somebody stops it: no policy is to run it again.
     Stopped,
     /// What a probe of the run that began then came to.
@@ -178,9 +181,8 @@ impl Keeper {
 
     /// Runs it at the daemon's own start, as its policy wants.
     pub(crate) async fn start_at_boot(&self) {
-        if let Err(error) = self.ask(Event::Start, Request::Start).await {
-            tracing::warn!(container = %self.id, err = %error, "the container could not be started again");
-        }
+        // A keeper that is gone runs nothing.
+        let _ = self.inbox.send(Message::Boot).await;
     }
 
     pub(crate) async fn hold(&self, on: bool) {

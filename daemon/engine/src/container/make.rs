@@ -51,6 +51,7 @@ fn outfit(context: &Arc<Context>, record: &ContainerRecord) -> Result<(Vec<Mount
         linked: context.networks.linked(context, record)?,
     };
     let (spec, _) = host::spec(context, record, user, around)?;
+    host::real_time::hand_out(context, record)?;
     let config = serde_json::to_vec(&spec).map_err(|error| Error::internal(format!("encode the OCI spec: {error}")))?;
     Ok((mounts, config))
 }

@@ -1,5 +1,11 @@
 //! Promises of the README's table, each by its number.
 
+mod copies;
+mod ends;
+mod names;
+mod ports;
+mod volumes;
+
 use gantry_e2e::{House, PATIENCE, Terminal, ended, eventually};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
