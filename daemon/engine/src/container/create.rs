@@ -134,6 +134,14 @@ fn preset(context: &Context, mut host: HostConfig) -> HostConfig {
     if host.cgroupns_mode.is_empty() && !open {
         host.cgroupns_mode.clone_from(&config.cgroupns_mode);
     }
+    if host.log.driver.is_empty() {
+        host.log.driver.clone_from(&config.log.driver);
+    }
+    if host.log.driver == config.log.driver {
+        for (name, value) in &config.log.options {
+            host.log.options.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+    }
     host
 }
 
@@ -175,7 +183,7 @@ fn draft(
         mounts: Vec::new(),
     };
     context.runtime(&record.host.runtime)?;
-    super::make::log_config(context, &record)?;
+    super::logging::config(context, &record)?;
     let plan = crate::volume::plan::plan(context, &record)?;
     record.mounts = plan.mounts;
     let shared = host::shared::check(context, &mut record)?;

@@ -139,6 +139,8 @@ impl Walk {
         let opaque = self.whiteouts == Whiteouts::Overlay && is_opaque(fd.as_fd());
         tell(match below {
             Some(below) if !opaque && same_directory(&stat, &below) => What::Same(stat),
+            // As with the root: its time says no more than that something was made in it to be mounted on.
+            Some(below) if !opaque && self.above.contains(path) && same_owner(&stat, &below) => What::Same(stat),
             Some(_) => What::Changed(stat),
             // Told by what is in it, if anything is.
             None if self.above.contains(path) => What::Same(stat),

@@ -39,7 +39,7 @@ fn p40_a_port_taken_at_boot_is_taken_once_it_is_free() {
         eventually("it is tried again", PATIENCE, || {
             look("{{.RestartCount}}").parse::<u32>().expect("a number") >= 3
         });
-        assert_ne!(look("{{.State.Running}}"), "true");
+        assert_eq!(look("{{.State.Pid}}"), "0");
         // A kill of the daemon meanwhile loses nothing of that.
         house.restart_hard();
         let gantry = house.gantry();
@@ -49,7 +49,7 @@ fn p40_a_port_taken_at_boot_is_taken_once_it_is_free() {
             look("{{.RestartCount}}").parse::<u32>().expect("a number") > tries
         });
         drop(taken);
-        eventually("it runs", PATIENCE * 2, || look("{{.State.Running}}") == "true");
+        eventually("it runs", PATIENCE * 2, || look("{{.State.Status}}") == "running");
         let inside = house.inside(policy);
         let mut servers = Servers::none();
         servers.tcp(&inside, policy, "[::]:80".parse().expect("an address"));
@@ -122,5 +122,5 @@ fn p40_a_stop_ends_the_trying() {
         gantry.ok(&["run", "--rm", "-p", "127.0.0.1:8080:80", "busybox", "echo", "free"]),
         "free"
     );
-    assert_eq!(look("{{.State.Running}} {{.RestartCount}}"), format!("false {tries}"));
+    assert_eq!(look("{{.State.Status}} {{.RestartCount}}"), format!("exited {tries}"));
 }

@@ -27,10 +27,10 @@ fn p05_nocopy_is_for_every_volume() {
     for image in ["seeded:1", "declared:1"] {
         for (flags, files) in [
             // Named, as -v and as --mount write it.
-            (["-v", "a:/seed:nocopy"], ""),
-            (["-v", "b:/seed"], "file"),
-            (["--mount", "type=volume,src=c,dst=/seed,volume-nocopy"], ""),
-            (["--mount", "type=volume,src=d,dst=/seed,volume-nocopy=false"], "file"),
+            (["-v", "va:/seed:nocopy"], ""),
+            (["-v", "vb:/seed"], "file"),
+            (["--mount", "type=volume,src=vc,dst=/seed,volume-nocopy"], ""),
+            (["--mount", "type=volume,src=vd,dst=/seed,volume-nocopy=false"], "file"),
             // Anonymous.
             (["--mount", "type=volume,dst=/seed,volume-nocopy"], ""),
             (["--mount", "type=volume,dst=/seed,volume-nocopy=true"], ""),
@@ -39,7 +39,7 @@ fn p05_nocopy_is_for_every_volume() {
         ] {
             assert_eq!(seen(image, &flags), files, "{image} {flags:?}");
         }
-        gantry.ok(&["volume", "rm", "a", "b", "c", "d"]);
+        gantry.ok(&["volume", "rm", "va", "vb", "vc", "vd"]);
     }
     assert_eq!(gantry.ok(&["volume", "ls", "-q"]), "", "anonymous ones go with --rm");
     // It is said of a container that is there, and a volume that was not filled is filled by who does not say so.
@@ -48,7 +48,7 @@ fn p05_nocopy_is_for_every_volume() {
         "--name",
         "box",
         "--mount",
-        "type=volume,src=e,dst=/seed,volume-nocopy",
+        "type=volume,src=ve,dst=/seed,volume-nocopy",
         "seeded:1",
         "true",
     ]);
@@ -60,8 +60,8 @@ fn p05_nocopy_is_for_every_volume() {
     ]);
     assert_eq!(told, "true");
     gantry.ok(&["start", "-a", "box"]);
-    assert_eq!(seen("seeded:1", &["-v", "e:/seed:nocopy"]), "");
+    assert_eq!(seen("seeded:1", &["-v", "ve:/seed:nocopy"]), "");
     gantry.ok(&["rm", "box"]);
-    assert_eq!(seen("seeded:1", &["-v", "e:/seed"]), "file");
-    gantry.ok(&["volume", "rm", "e"]);
+    assert_eq!(seen("seeded:1", &["-v", "ve:/seed"]), "file");
+    gantry.ok(&["volume", "rm", "ve"]);
 }
