@@ -118,7 +118,27 @@ fn request(it: &pb::MountRequest) -> Value {
     if it.read_only {
         out = out.with("ReadOnly", true);
     }
-    out.omit_empty("Consistency", &it.consistency).into()
+    out = out.omit_empty("Consistency", &it.consistency);
+    if !it.propagation.is_empty() {
+        out = out.with(
+            "BindOptions",
+            Struct::new("mount.BindOptions").with("Propagation", &it.propagation),
+        );
+    }
+    if it.no_copy || !it.subpath.is_empty() || !it.labels.is_empty() {
+        let volume = Struct::new("mount.VolumeOptions")
+            .with("NoCopy", it.no_copy)
+            .omit_empty("Labels", it.labels.iter().collect::<Value>())
+            .omit_empty("Subpath", &it.subpath);
+        out = out.with("VolumeOptions", volume);
+    }
+    if it.tmpfs_size != 0 || it.tmpfs_mode != 0 {
+        let tmpfs = Struct::new("mount.TmpfsOptions")
+            .with("SizeBytes", it.tmpfs_size)
+            .with("Mode", i64::from(it.tmpfs_mode));
+        out = out.with("TmpfsOptions", tmpfs);
+    }
+    out.into()
 }
 
 fn device(it: &pb::DeviceMapping) -> Value {

@@ -69,8 +69,8 @@ pub(crate) enum Message {
     Made { shim: Shim, pid: u32 },
     /// The daemon has started, and its policy wants it to run.
     Boot,
-    /// Somebody stops it: no policy is to run it again.
-    Stopped,
+    /// Somebody stops it: no policy is to run it again. Answered when that is so.
+    Stopped(oneshot::Sender<()>),
     /// What a probe of the run that began then came to.
     Probed(SystemTime, Probe),
     /// A restart is under way: do not remove the container between its two halves.
@@ -164,10 +164,13 @@ impl Keeper {
         }
     }
 
-    /// Notes that somebody stops it.
+    /// Notes that somebody stops it. From here on its policy does not run it.
     pub(crate) async fn stopped(&self) {
+        let (reply, noted) = oneshot::channel();
         // A keeper that is gone runs nothing again.
-        let _ = self.inbox.send(Message::Stopped).await;
+        if self.inbox.send(Message::Stopped(reply)).await.is_ok() {
+            let _ = noted.await;
+        }
     }
 
     /// What a removal from now on takes along.

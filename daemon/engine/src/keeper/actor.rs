@@ -104,7 +104,11 @@ impl Actor {
                     self.apply(Event::Prepared { pid }).await;
                 }
                 Message::Boot => self.boot().await,
-                Message::Stopped => self.stopped().await,
+                Message::Stopped(reply) => {
+                    self.stopped().await;
+                    // Who does not wait for it has gone away.
+                    let _ = reply.send(());
+                }
                 Message::Probed(run, probe) => self.probed(run, probe).await,
                 Message::Hold(on) => {
                     self.hold = on;

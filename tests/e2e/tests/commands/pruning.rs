@@ -247,7 +247,7 @@ fn update() -> Vec<Case> {
             "update",
             "blkio-weight",
             &["update", "--blkio-weight", "1001", UP],
-            125,
+            1,
             "Range of blkio weight is from 10 to 1000",
         ),
         changes(
