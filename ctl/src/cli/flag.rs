@@ -34,6 +34,8 @@ pub(crate) enum Takes {
     Duration,
     Mount,
     Restart,
+    /// "/dev/sda:1mb".
+    DeviceRate,
     /// Known to Docker, not built here: refused by name.
     Unbuilt {
         boolean: bool,
@@ -123,6 +125,7 @@ impl Flag {
             Takes::Network => "network",
             Takes::Duration => "duration",
             Takes::Mount => "mount",
+            Takes::DeviceRate => "list",
             Takes::Stream | Takes::Label | Takes::Env | Takes::List => "list",
             Takes::Address | Takes::Domain | Takes::ExtraHost | Takes::Link => "list",
         }
@@ -176,6 +179,7 @@ impl Flag {
             Takes::Link => opts::link(value).map(drop),
             Takes::Duration => opts::duration(value).map(drop),
             Takes::Mount => opts::mount(value).map(drop),
+            Takes::DeviceRate => opts::device_rate(value).map(drop),
             Takes::Restart => opts::restart(value).map(drop),
             Takes::Text | Takes::List | Takes::Map | Takes::Unbuilt { .. } => Ok(()),
         }

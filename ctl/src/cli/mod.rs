@@ -130,6 +130,11 @@ fn refusal(flag: &str) -> String {
         "scope" | "ingress" | "config-from" | "config-only" => "networks of a swarm are not built",
         "namespace" => "other namespaces are not built yet",
         "platform" => "running another platform than the host's is not built yet",
+        "cpu-count" | "cpu-percent" | "io-maxbandwidth" | "io-maxiops" | "isolation" => "only Windows has it",
+        "gpus" => "no driver of such devices is built; give their nodes by --device",
+        "storage-opt" => "no snapshotter here keeps quotas of a container's own layer",
+        "disable-content-trust" => "nothing is signed or checked by signature here",
+        "use-api-socket" => "mount the socket by --volume instead",
         _ => "it is not built yet",
     };
     format!("gantry: flag --{flag} is refused: {why}")

@@ -162,7 +162,7 @@ fn errors_and_codes_are_docker_s() {
         ("network foo", "gantry: unknown command: gantry network foo", 1),
         (
             "run --gpus all x",
-            "gantry: flag --gpus is refused: it is not built yet",
+            "gantry: flag --gpus is refused: no driver of such devices is built; give their nodes by --device",
             125,
         ),
     ] {

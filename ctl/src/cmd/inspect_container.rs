@@ -118,7 +118,27 @@ fn request(it: &pb::MountRequest) -> Value {
     if it.read_only {
         out = out.with("ReadOnly", true);
     }
-    out.omit_empty("Consistency", &it.consistency).into()
+    out = out.omit_empty("Consistency", &it.consistency);
+    if !it.propagation.is_empty() {
+        out = out.with(
+            "BindOptions",
+            Struct::new("mount.BindOptions").with("Propagation", &it.propagation),
+        );
+    }
+    if it.no_copy || !it.subpath.is_empty() || !it.labels.is_empty() {
+        let volume = Struct::new("mount.VolumeOptions")
+            .with("NoCopy", it.no_copy)
+            .omit_empty("Labels", it.labels.iter().collect::<Value>())
+            .omit_empty("Subpath", &it.subpath);
+        out = out.with("VolumeOptions", volume);
+    }
+    if it.tmpfs_size != 0 || it.tmpfs_mode != 0 {
+        let tmpfs = Struct::new("mount.TmpfsOptions")
+            .with("SizeBytes", it.tmpfs_size)
+            .with("Mode", i64::from(it.tmpfs_mode));
+        out = out.with("TmpfsOptions", tmpfs);
+    }
+    out.into()
 }
 
 fn device(it: &pb::DeviceMapping) -> Value {
@@ -183,7 +203,7 @@ fn host_config(it: &pb::HostConfig, name: &str) -> Struct {
         .with("SecurityOpt", list_or_null(&it.security_opt))
         .omit_empty("Tmpfs", it.tmpfs.iter().collect::<Value>())
         .with("UTSMode", &it.uts_mode)
-        .with("UsernsMode", "")
+        .with("UsernsMode", &it.userns_mode)
         .with("ShmSize", if it.shm_size == 0 { 64 << 20 } else { it.shm_size })
         .with("Runtime", &it.runtime)
         .with("Isolation", "")
@@ -194,6 +214,21 @@ fn host_config(it: &pb::HostConfig, name: &str) -> Struct {
         out = out.with("Init", init);
     }
     out.with("HookSpec", &it.hook_spec)
+}
+
+/// Devices and how much of each; null = none.
+fn rates(name: &'static str, devices: &[pb::DeviceRate]) -> Value {
+    let one = |it: &pb::DeviceRate| -> Value {
+        let rate = i64::try_from(it.rate).unwrap_or(i64::MAX);
+        Struct::new("*blkiodev.Device")
+            .with("Path", &it.path)
+            .with(name, rate)
+            .into()
+    };
+    match devices {
+        [] => Value::Null,
+        devices => Value::List(devices.iter().map(one).collect()),
+    }
 }
 
 fn resources(out: Struct, it: &pb::HostConfig) -> Struct {
@@ -211,6 +246,7 @@ fn resources(out: Struct, it: &pb::HostConfig) -> Struct {
         Value::Null
     };
     let none = || Value::Null;
+    let block = it.blkio.clone().unwrap_or_default();
     let devices = match it.devices.as_slice() {
         [] => none(),
         devices => Value::List(devices.iter().map(device).collect()),
@@ -218,17 +254,17 @@ fn resources(out: Struct, it: &pb::HostConfig) -> Struct {
     out.with("CpuShares", it.cpu_shares)
         .with("Memory", it.memory)
         .json_as("NanoCPUs", Some("NanoCpus"), it.nano_cpus)
-        .with("CgroupParent", "")
-        .with("BlkioWeight", 0)
-        .with("BlkioWeightDevice", none())
-        .with("BlkioDeviceReadBps", none())
-        .with("BlkioDeviceWriteBps", none())
-        .with("BlkioDeviceReadIOps", none())
-        .with("BlkioDeviceWriteIOps", none())
+        .with("CgroupParent", &it.cgroup_parent)
+        .with("BlkioWeight", i64::from(block.weight))
+        .with("BlkioWeightDevice", rates("Weight", &block.weight_devices))
+        .with("BlkioDeviceReadBps", rates("Rate", &block.read_bps))
+        .with("BlkioDeviceWriteBps", rates("Rate", &block.write_bps))
+        .with("BlkioDeviceReadIOps", rates("Rate", &block.read_iops))
+        .with("BlkioDeviceWriteIOps", rates("Rate", &block.write_iops))
         .json_as("CPUPeriod", Some("CpuPeriod"), it.cpu_period)
         .json_as("CPUQuota", Some("CpuQuota"), it.cpu_quota)
-        .json_as("CPURealtimePeriod", Some("CpuRealtimePeriod"), 0)
-        .json_as("CPURealtimeRuntime", Some("CpuRealtimeRuntime"), 0)
+        .json_as("CPURealtimePeriod", Some("CpuRealtimePeriod"), it.cpu_rt_period)
+        .json_as("CPURealtimeRuntime", Some("CpuRealtimeRuntime"), it.cpu_rt_runtime)
         .with("CpusetCpus", &it.cpuset_cpus)
         .with("CpusetMems", &it.cpuset_mems)
         .with("Devices", devices)

@@ -31,6 +31,13 @@ pub(crate) async fn run(daemon: Daemon, parsed: Parsed) -> Result<i32> {
         cpuset_cpus: text("cpuset-cpus"),
         cpuset_mems: text("cpuset-mems"),
         pids_limit: parsed.int("pids-limit"),
+        cpu_rt_period: parsed.int("cpu-rt-period"),
+        cpu_rt_runtime: parsed.int("cpu-rt-runtime"),
+        blkio_weight: parsed
+            .int("blkio-weight")
+            .map(opts::weight)
+            .transpose()
+            .map_err(Error::refused)?,
         restart: parsed
             .text("restart")
             .map(opts::restart)

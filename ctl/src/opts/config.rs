@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use gantry_proto::gantry::v1 as pb;
 
 use super::networks::Joining;
-use super::{env, health, hosts, mounts, networks, ports};
+use super::{blkio, env, health, hosts, mounts, networks, ports};
 use crate::cli::verb::Parsed;
 use crate::error::{Error, Result};
 
@@ -185,6 +185,14 @@ fn host(parsed: &Parsed) -> Result<pb::HostConfig> {
         memory_swappiness: parsed.int("memory-swappiness").filter(|value| *value != -1),
         cpu_period: int("cpu-period"),
         cpu_quota: int("cpu-quota"),
+        cpu_rt_period: int("cpu-rt-period"),
+        cpu_rt_runtime: int("cpu-rt-runtime"),
+        blkio: blkio::asked(parsed)?,
+        cgroup_parent: text("cgroup-parent"),
+        userns_mode: match text("userns").as_str() {
+            mode @ ("" | "host") => mode.to_owned(),
+            other => return Err(Error::refused(format!("--userns: invalid USER mode {other:?}"))),
+        },
         ..pb::HostConfig::default()
     })
 }

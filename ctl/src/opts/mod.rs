@@ -1,5 +1,6 @@
 //! Small values as Docker's command line writes them, each read by one function. Errors are the text after the flag's name.
 
+mod blkio;
 mod config;
 mod durations;
 mod env;
@@ -15,6 +16,7 @@ use std::collections::HashMap;
 
 use gantry_proto::gantry::v1 as pb;
 
+pub(crate) use blkio::{weight, well_formed as device_rate};
 pub(crate) use config::{Wanted, container};
 pub(crate) use durations::duration;
 pub(crate) use env::{env_name, environment};

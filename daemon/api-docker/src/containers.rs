@@ -59,6 +59,9 @@ pub async fn update(mut call: Call) -> Answer {
         cpuset_cpus: list(&asked.cpuset_cpus),
         cpuset_mems: list(&asked.cpuset_mems),
         pids_limit: asked.pids_limit,
+        cpu_rt_period: number(asked.cpu_rt_period),
+        cpu_rt_runtime: number(asked.cpu_rt_runtime),
+        blkio_weight: Some(asked.blkio_weight).filter(|weight| *weight != 0),
         restart: match asked.restart.name.is_empty() {
             true => None,
             false => Some(create::host::restart(&asked)?),

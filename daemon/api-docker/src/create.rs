@@ -1,6 +1,7 @@
 //! `POST /containers/create`: the body becomes the engine's words. What the engine does not obey is refused by its name.
 
 pub mod host;
+mod limits;
 mod mounts;
 pub mod unbuilt;
 

@@ -87,6 +87,7 @@ macro_rules! number {
 number!(i64, "int64");
 number!(i32, "int");
 number!(u16, "uint16");
+number!(u64, "uint64");
 
 /// Whatever it is; unread.
 impl Wire for Value {

@@ -3,7 +3,8 @@
 use crate::networks::optional;
 use crate::{check, mounts, networks};
 use gantry_core::container::{
-    BindMount, ContainerConfig, DeviceMapping, HealthCheck, HostConfig, LogConfig, RestartPolicy, Ulimit,
+    BindMount, BlockIo, ContainerConfig, DeviceMapping, DeviceRate, HealthCheck, HostConfig, LogConfig, RestartPolicy,
+    Ulimit,
 };
 use gantry_core::network::{EndpointSettings, PortBinding, PortRange};
 use gantry_core::{Error, Result};
@@ -158,7 +159,60 @@ pub fn host_in(host: wire::HostConfig) -> Result<HostConfig> {
         memory_swappiness: host.memory_swappiness,
         cpu_period: check::amount("host.cpu_period", host.cpu_period)?,
         cpu_quota: check::at_least("host.cpu_quota", host.cpu_quota, -1)?,
+        cpu_rt_period: check::amount("host.cpu_rt_period", host.cpu_rt_period)?,
+        cpu_rt_runtime: check::amount("host.cpu_rt_runtime", host.cpu_rt_runtime)?,
+        blkio: block_in(host.blkio.unwrap_or_default())?,
+        cgroup_parent: check::text("host.cgroup_parent", host.cgroup_parent)?,
+        masked_paths: paths_in("host.masked_paths", host.masked_paths)?,
+        readonly_paths: paths_in("host.readonly_paths", host.readonly_paths)?,
+        userns_mode: check::word("host.userns_mode", host.userns_mode, &["host"])?,
+        // A client of this door says it when it attaches, and keeps its own files.
+        console_size: [0, 0],
+        container_id_file: String::new(),
     })
+}
+
+fn paths_in(field: &str, paths: Option<wire::StringList>) -> Result<Option<Vec<String>>> {
+    paths.map(|list| check::texts(field, list.items)).transpose()
+}
+
+pub fn weight(field: &str, weight: u32) -> Result<u16> {
+    u16::try_from(weight).map_err(|_| Error::invalid(format!("{field}: {weight} is not between 10 and 1000")))
+}
+
+fn block_in(block: wire::BlockIo) -> Result<BlockIo> {
+    let rates = |field: &str, rates: Vec<wire::DeviceRate>| -> Result<Vec<DeviceRate>> {
+        let one = |rate: wire::DeviceRate| {
+            Ok(DeviceRate {
+                path: check::filled(&format!("host.blkio.{field}.path"), rate.path)?,
+                rate: rate.rate,
+            })
+        };
+        rates.into_iter().map(one).collect()
+    };
+    Ok(BlockIo {
+        weight: weight("host.blkio.weight", block.weight)?,
+        weight_devices: rates("weight_devices", block.weight_devices)?,
+        read_bps: rates("read_bps", block.read_bps)?,
+        write_bps: rates("write_bps", block.write_bps)?,
+        read_iops: rates("read_iops", block.read_iops)?,
+        write_iops: rates("write_iops", block.write_iops)?,
+    })
+}
+
+fn block_out(block: BlockIo) -> wire::BlockIo {
+    let rates = |rates: Vec<DeviceRate>| {
+        let one = |DeviceRate { path, rate }| wire::DeviceRate { path, rate };
+        rates.into_iter().map(one).collect()
+    };
+    wire::BlockIo {
+        weight: block.weight.into(),
+        weight_devices: rates(block.weight_devices),
+        read_bps: rates(block.read_bps),
+        write_bps: rates(block.write_bps),
+        read_iops: rates(block.read_iops),
+        write_iops: rates(block.write_iops),
+    }
 }
 
 pub fn restart_in(policy: wire::RestartPolicy) -> Result<RestartPolicy> {
@@ -244,6 +298,13 @@ pub fn host_out(host: &HostConfig) -> wire::HostConfig {
         memory_swappiness: host.memory_swappiness,
         cpu_period: host.cpu_period,
         cpu_quota: host.cpu_quota,
+        cpu_rt_period: host.cpu_rt_period,
+        cpu_rt_runtime: host.cpu_rt_runtime,
+        blkio: (host.blkio != BlockIo::default()).then(|| block_out(host.blkio)),
+        cgroup_parent: host.cgroup_parent,
+        masked_paths: host.masked_paths.map(|items| wire::StringList { items }),
+        readonly_paths: host.readonly_paths.map(|items| wire::StringList { items }),
+        userns_mode: host.userns_mode,
     }
 }
 

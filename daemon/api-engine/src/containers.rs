@@ -309,6 +309,12 @@ fn update(request: wire::UpdateContainerRequest) -> Result<UpdateContainer> {
         cpuset_cpus: request.cpuset_cpus,
         cpuset_mems: request.cpuset_mems,
         pids_limit: request.pids_limit,
+        cpu_rt_period: amount("cpu_rt_period", request.cpu_rt_period)?,
+        cpu_rt_runtime: amount("cpu_rt_runtime", request.cpu_rt_runtime)?,
+        blkio_weight: request
+            .blkio_weight
+            .map(|weight| config::weight("blkio_weight", weight))
+            .transpose()?,
         restart: request.restart.map(config::restart_in).transpose()?,
     })
 }

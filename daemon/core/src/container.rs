@@ -146,6 +146,43 @@ pub struct HostConfig {
     /// Microseconds; 0 = not given.
     pub cpu_period: i64,
     pub cpu_quota: i64,
+    /// The same of real-time processes.
+    pub cpu_rt_period: i64,
+    pub cpu_rt_runtime: i64,
+    pub blkio: BlockIo,
+    /// The cgroup that its own is made in; empty = the daemon's.
+    pub cgroup_parent: String,
+    /// `None` = the usual ones, `Some` and empty = none.
+    pub masked_paths: Option<Vec<String>>,
+    pub readonly_paths: Option<Vec<String>>,
+    /// Empty or `host`.
+    pub userns_mode: String,
+    /// Rows and columns its terminal begins with; 0 = not said.
+    pub console_size: [u16; 2],
+    /// Where the client wrote the id, for the record only.
+    pub container_id_file: String,
+}
+
+/// Shares and bounds of block devices.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BlockIo {
+    /// 10 to 1000; 0 = not given.
+    pub weight: u16,
+    pub weight_devices: Vec<DeviceRate>,
+    /// Bytes a second.
+    pub read_bps: Vec<DeviceRate>,
+    pub write_bps: Vec<DeviceRate>,
+    /// Operations a second.
+    pub read_iops: Vec<DeviceRate>,
+    pub write_iops: Vec<DeviceRate>,
+}
+
+/// A block device of the host, and how much of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRate {
+    pub path: String,
+    pub rate: u64,
 }
 
 /// When a container whose run is over runs again by itself.
@@ -229,6 +266,8 @@ pub struct Tally {
     pub stopped: bool,
     /// Milliseconds to wait before its policy runs it again.
     pub pause: u64,
+    /// Its last start was its policy's, or the starting daemon's for it: one that fails is tried again.
+    pub by_policy: bool,
 }
 
 impl Tally {

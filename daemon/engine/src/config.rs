@@ -35,6 +35,17 @@ pub struct Config {
     pub seccomp_profile: String,
     pub no_new_privileges: bool,
     pub shm_size: i64,
+    /// Whether containers that do not say have an init process.
+    pub init: bool,
+    /// The program for it; `None` = what is found on PATH.
+    pub init_path: Option<PathBuf>,
+    /// For containers that do not say; empty = `private`.
+    pub ipc_mode: String,
+    /// The same; empty = as is fit for the cgroup version.
+    pub cgroupns_mode: String,
+    /// Microseconds of real-time processes in all containers together (cgroup v1); 0 = none.
+    pub cpu_rt_period: i64,
+    pub cpu_rt_runtime: i64,
     pub labels: Vec<String>,
     pub insecure_registries: Vec<String>,
     pub live_restore: bool,

@@ -7,6 +7,7 @@ mod create;
 mod inspect;
 mod kill;
 mod list;
+pub(crate) mod logging;
 mod logs;
 mod look;
 pub(crate) mod make;

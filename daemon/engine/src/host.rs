@@ -2,6 +2,7 @@
 
 mod facts;
 mod hooks;
+pub mod real_time;
 pub mod shared;
 
 use crate::Config;
@@ -52,7 +53,7 @@ pub fn spec(
                 hosts: Some(dir.join("hosts")),
                 resolv_conf: Some(dir.join("resolv.conf")),
             },
-            cgroups_path: PathBuf::from(context.cgroup_path(&record.id)),
+            cgroups_path: PathBuf::from(context.cgroup_of(record)),
             hooks,
             umask: None,
             defaults: &context.defaults,
@@ -63,7 +64,9 @@ pub fn spec(
 
 /// What cgroups are to keep of a container, as JSON, and what of it was left out.
 pub fn resources(context: &Context, record: &ContainerRecord) -> Result<(Vec<u8>, Vec<String>)> {
-    let (resources, warnings) = spec::resources::update(&record.host, &context.facts)?;
+    shared::check_cgroup(context, &record.host)?;
+    let devices = shared::block_devices(&record.host.blkio)?;
+    let (resources, warnings) = spec::resources::update(&record.host, &context.facts, &devices)?;
     let text =
         serde_json::to_vec(&resources).map_err(|error| Error::internal(format!("encode the limits: {error}")))?;
     Ok((text, warnings))
@@ -103,8 +106,24 @@ pub fn defaults(config: &Config) -> Defaults {
 
 impl Context {
     /// The cgroup of a container.
+    pub fn cgroup_of(&self, record: &ContainerRecord) -> String {
+        format!("{}/{}", self.cgroup_parent(&record.host), record.id)
+    }
+
+    /// The same of one that may be known by its id alone.
     pub fn cgroup_path(&self, id: &ContainerId) -> String {
-        format!("{}/{id}", self.config.cgroup_parent)
+        match self.registry.get(id) {
+            Some(keeper) => self.cgroup_of(&keeper.record()),
+            None => format!("{}/{id}", self.config.cgroup_parent),
+        }
+    }
+
+    /// What a container's cgroup is made in; from the root, as the daemon's own is.
+    pub fn cgroup_parent(&self, host: &HostConfig) -> String {
+        match host.cgroup_parent.trim_matches('/') {
+            "" => self.config.cgroup_parent.clone(),
+            parent => format!("/{parent}"),
+        }
     }
 
     /// Log driver and options of a container, the daemon's where it names none.

@@ -8,6 +8,7 @@ pub(crate) use effects::ended_from;
 
 mod actor;
 pub(crate) mod effects;
+mod guard;
 mod probe;
 mod recover;
 
@@ -66,8 +67,10 @@ pub(crate) enum Message {
     Deleted(Vec<crate::events::Event>),
     /// The shim made the container.
     Made { shim: Shim, pid: u32 },
-    /// Somebody stops it: no policy is to run it again.
-    Stopped,
+    /// The daemon has started, and its policy wants it to run.
+    Boot,
+    /// Somebody stops it: no policy is to run it again. Answered when that is so.
+    Stopped(oneshot::Sender<()>),
     /// What a probe of the run that began then came to.
     Probed(SystemTime, Probe),
     /// A restart is under way: do not remove the container between its two halves.
@@ -161,10 +164,13 @@ impl Keeper {
         }
     }
 
-    /// Notes that somebody stops it.
+    /// Notes that somebody stops it. From here on its policy does not run it.
     pub(crate) async fn stopped(&self) {
+        let (reply, noted) = oneshot::channel();
         // A keeper that is gone runs nothing again.
-        let _ = self.inbox.send(Message::Stopped).await;
+        if self.inbox.send(Message::Stopped(reply)).await.is_ok() {
+            let _ = noted.await;
+        }
     }
 
     /// What a removal from now on takes along.
@@ -178,9 +184,8 @@ impl Keeper {
 
     /// Runs it at the daemon's own start, as its policy wants.
     pub(crate) async fn start_at_boot(&self) {
-        if let Err(error) = self.ask(Event::Start, Request::Start).await {
-            tracing::warn!(container = %self.id, err = %error, "the container could not be started again");
-        }
+        // A keeper that is gone runs nothing.
+        let _ = self.inbox.send(Message::Boot).await;
     }
 
     pub(crate) async fn hold(&self, on: bool) {

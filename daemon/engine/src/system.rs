@@ -77,7 +77,7 @@ impl Engine {
         info.memory = crate::host::total_memory();
         info.runtimes = self.context.runtimes();
         let log = &self.context.config.log;
-        info.logging_options = crate::container::make::log_options(&log.driver, &log.options);
+        info.logging_options = crate::container::logging::in_force(&log.driver, &log.options);
         info.warnings = crate::host::warnings(&self.context.facts);
         Ok(info)
     }

@@ -11,6 +11,7 @@ pub use store::{Format, NewLayer, store_layer};
 
 use crate::error::Result;
 use gantry_core::snapshot::{ApplyTarget, Whiteouts};
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use walk::{Walk, What};
@@ -46,6 +47,10 @@ pub struct Sides {
     upper: PathBuf,
     lower: Vec<PathBuf>,
     whiteouts: Whiteouts,
+    /// Made to be mounted on, and for nothing else; relative to the root.
+    mount_points: BTreeSet<Vec<u8>>,
+    /// Directories above them.
+    above: BTreeSet<Vec<u8>>,
 }
 
 impl Sides {
@@ -59,7 +64,20 @@ impl Sides {
             upper: target.dir,
             lower,
             whiteouts: target.whiteouts,
+            mount_points: BTreeSet::new(),
+            above: BTreeSet::new(),
         }
+    }
+
+    /// Leaves these out where they are new and empty, and what is new for them alone.
+    pub fn mounted_on(mut self, paths: &[String]) -> Self {
+        for path in paths {
+            let path = path.trim_matches('/');
+            let cuts = path.match_indices('/').map(|(at, _)| path[..at].as_bytes().to_vec());
+            self.above.extend(cuts);
+            self.mount_points.insert(path.as_bytes().to_vec());
+        }
+        self
     }
 
     /// A directory of overlayfs over its layers, nearest first.
@@ -68,6 +86,8 @@ impl Sides {
             upper,
             lower,
             whiteouts: Whiteouts::Overlay,
+            mount_points: BTreeSet::new(),
+            above: BTreeSet::new(),
         }
     }
 
@@ -77,6 +97,8 @@ impl Sides {
             upper: upper.to_owned(),
             lower: vec![lower.to_owned()],
             whiteouts: Whiteouts::Plain,
+            mount_points: BTreeSet::new(),
+            above: BTreeSet::new(),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The events table: what happened, in order, the newest ten thousand and a few.
+//! The events table: what happened, in order; of the daemon's own topics and of all others the newest ten thousand and a few each, so
+//! that neither kind pushes the other out.
 //!
 //! An event is committed in the batch of the change it tells of, under a number of its own. Batches may land out of the
 //! order of their numbers; the horizon is the number up to which all have landed (or failed, which leaves a gap), and
@@ -8,15 +9,19 @@ use crate::db::Store;
 use crate::error::Result;
 use crate::record::{Event, Record};
 use parking_lot::{Condvar, Mutex};
-use std::collections::BTreeSet;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 
-/// At least this many are kept.
+/// At least this many of either kind are kept.
 pub const KEPT: u64 = 10_000;
-/// Removed at most this many at a time, with the batch of a new one.
-const TRIM: u64 = 64;
+const MANY: usize = KEPT as usize;
+/// Topics of the daemon's own begin so.
+pub const OWN: &str = "/gantry/";
+/// So many are removed together, with the batch of a new one.
+const TRIM: usize = 64;
 /// How long a reader waits for batches that were under way when it came.
 const LANDING: Duration = Duration::from_secs(5);
 
@@ -25,6 +30,24 @@ impl Record for Event {
     type Key = u64;
     const TABLE: &'static str = "events";
     const VERSION: u16 = 1;
+}
+
+/// An event as far as its place in the table goes.
+#[derive(Serialize, Deserialize)]
+pub struct Topic {
+    topic: String,
+}
+
+impl Record for Topic {
+    type Key = u64;
+    const TABLE: &'static str = Event::TABLE;
+    const VERSION: u16 = Event::VERSION;
+}
+
+impl Topic {
+    pub fn is_own(&self) -> bool {
+        is_own(&self.topic)
+    }
 }
 
 /// Which events [`Store::events`] answers. Default: all that are kept.
@@ -50,6 +73,10 @@ pub struct EventLog {
 #[derive(Debug)]
 struct State {
     next: u64,
+    /// Numbers that are kept, the oldest first.
+    own: VecDeque<u64>,
+    others: VecDeque<u64>,
+    /// Of the others none of a smaller number is surely kept.
     oldest: u64,
     in_flight: BTreeSet<u64>,
 }
@@ -58,7 +85,7 @@ struct State {
 pub struct Numbered {
     pub first: u64,
     /// Old events that go out with it.
-    pub trim: std::ops::Range<u64>,
+    pub trim: Vec<u64>,
     count: u64,
 }
 
@@ -68,13 +95,33 @@ impl Numbered {
     }
 }
 
+fn is_own(topic: &str) -> bool {
+    topic.starts_with(OWN)
+}
+
+/// The oldest of those that are too many, once there are enough of them to be worth it.
+fn surplus(kept: &mut VecDeque<u64>) -> Vec<u64> {
+    let surplus = kept.len().saturating_sub(MANY);
+    match surplus >= TRIM {
+        true => kept.drain(..surplus).collect(),
+        false => Vec::new(),
+    }
+}
+
 impl EventLog {
-    /// `oldest` and `newest` are the numbers in the table; 0 if there is none.
-    pub fn new(oldest: u64, newest: u64) -> Self {
+    /// With what is in the table, in order.
+    pub fn new(kept: impl IntoIterator<Item = (u64, bool)>) -> Self {
+        let (mut own, mut others) = (VecDeque::new(), VecDeque::new());
+        for (number, is_own) in kept {
+            if is_own { &mut own } else { &mut others }.push_back(number);
+        }
+        let newest = own.back().max(others.back()).copied().unwrap_or(0);
         Self {
             state: Mutex::new(State {
                 next: newest + 1,
-                oldest: oldest.max(1),
+                oldest: others.front().copied().unwrap_or(newest + 1),
+                own,
+                others,
                 in_flight: BTreeSet::new(),
             }),
             moved: Condvar::new(),
@@ -82,15 +129,24 @@ impl EventLog {
         }
     }
 
-    pub fn number(&self, count: u64) -> Numbered {
+    pub fn number(&self, events: &[Event]) -> Numbered {
         let mut state = self.state.lock();
-        let first = state.next;
+        let (first, count) = (state.next, events.len() as u64);
         state.next += count;
         state.in_flight.extend(first..first + count);
-        let surplus = state.next.saturating_sub(state.oldest).saturating_sub(KEPT + 1);
-        let gone = if surplus >= TRIM { surplus.min(TRIM + count) } else { 0 };
-        let trim = state.oldest..state.oldest + gone;
-        state.oldest += gone;
+        for (number, event) in (first..).zip(events) {
+            if is_own(&event.topic) {
+                &mut state.own
+            } else {
+                &mut state.others
+            }
+            .push_back(number);
+        }
+        let mut trim = surplus(&mut state.others);
+        if let Some(last) = trim.last() {
+            state.oldest = last + 1;
+        }
+        trim.extend(surplus(&mut state.own));
         Numbered { first, trim, count }
     }
 
@@ -149,7 +205,8 @@ impl Store {
         })
     }
 
-    /// The number of the oldest event that is surely kept; asked for after a reading, it tells what that may have missed.
+    /// The number of the oldest event of others' topics that is surely kept; asked for after a reading, it tells what that may have
+    /// missed.
     pub fn oldest_event(&self) -> u64 {
         self.log().state.lock().oldest
     }
@@ -163,11 +220,65 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gantry_core::Namespace;
+
+    fn event(topic: &str) -> Event {
+        Event {
+            topic: topic.to_owned(),
+            ns: "default".parse::<Namespace>().unwrap(),
+            at: SystemTime::UNIX_EPOCH,
+            payload: serde_json::Value::Null,
+        }
+    }
+
+    /// Neither kind pushes the other out, in one life of the daemon and over several.
+    #[test]
+    fn each_kind_has_its_own_bound() {
+        let log = EventLog::new([]);
+        let mut kept = std::collections::BTreeMap::new();
+        let tell = |log: &EventLog, kept: &mut std::collections::BTreeMap<u64, bool>, topic: &str| {
+            let numbered = log.number(&[event(topic)]);
+            kept.insert(numbered.first, topic.starts_with(OWN));
+            for number in &numbered.trim {
+                assert!(kept.remove(number).is_some(), "{number} is removed twice");
+            }
+            log.landed(&numbered);
+        };
+        let count = |kept: &std::collections::BTreeMap<u64, bool>, own: bool| {
+            kept.values().filter(|is_own| **is_own == own).count()
+        };
+        for _ in 0..MANY + 100 {
+            tell(&log, &mut kept, "/gantry/event");
+        }
+        for _ in 0..3 * MANY {
+            tell(&log, &mut kept, "/tasks/exec-started");
+        }
+        for own in [true, false] {
+            assert!(
+                (MANY..MANY + TRIM).contains(&count(&kept, own)),
+                "{}",
+                count(&kept, own)
+            );
+        }
+        let oldest = *kept.iter().find(|(_, own)| !**own).unwrap().0;
+        assert_eq!(log.state.lock().oldest, oldest);
+        let again = EventLog::new(kept.clone());
+        assert_eq!(again.state.lock().oldest, oldest);
+        for _ in 0..100 {
+            tell(&again, &mut kept, "/tasks/exec-started");
+        }
+        assert!(count(&kept, true) >= MANY && count(&kept, false) < MANY + TRIM);
+        assert_eq!(
+            *kept.last_key_value().unwrap().0,
+            (4 * MANY + 200) as u64,
+            "numbers go on"
+        );
+    }
 
     #[test]
     fn a_reader_waits_for_what_was_under_way_before_it_came() {
-        let log = EventLog::new(0, 0);
-        let (early, late) = (log.number(1), log.number(1));
+        let log = EventLog::new([]);
+        let (early, late) = (log.number(&[event("/tasks/exit")]), log.number(&[event("/tasks/exit")]));
         log.landed(&late);
         assert_eq!(*log.horizon.borrow(), 0, "nobody reads beyond what is under way");
         std::thread::scope(|scope| {

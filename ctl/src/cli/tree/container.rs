@@ -1,8 +1,8 @@
 //! The flags of `run` and `create`: those that are built, and those of Docker's that are refused by name.
 
 use crate::cli::flag::Takes::{
-    Address, Bool, Bytes, Cpus, Domain, Duration, Env, ExtraHost, Int, Label, Link, List, Map, Mount, Network, Restart,
-    Stream, Swap, Text, Ulimit,
+    Address, Bool, Bytes, Cpus, DeviceRate, Domain, Duration, Env, ExtraHost, Int, Label, Link, List, Map, Mount,
+    Network, Restart, Stream, Swap, Text, Ulimit,
 };
 use crate::cli::flag::{Flag, flag, long, unbuilt, unbuilt_switch};
 
@@ -15,12 +15,25 @@ pub(super) const CONTAINER: &[Flag] = &[
         Map,
         "Add an annotation to the container (passed through to the OCI runtime)",
     ),
+    long(
+        "blkio-weight",
+        Int,
+        "Block IO (relative weight), between 10 and 1000, or 0 to disable",
+    ),
+    long(
+        "blkio-weight-device",
+        DeviceRate,
+        "Block IO weight (relative device weight), as path:weight",
+    ),
     long("cap-add", List, "Add Linux capabilities"),
     long("cap-drop", List, "Drop Linux capabilities"),
+    long("cgroup-parent", Text, "Cgroup that the container's own is made in"),
     long("cgroupns", Text, "Cgroup namespace to use (host|private)"),
     long("cidfile", Text, "Write the container ID to the file"),
     long("cpu-period", Int, "Limit CPU CFS (Completely Fair Scheduler) period"),
     long("cpu-quota", Int, "Limit CPU CFS (Completely Fair Scheduler) quota"),
+    long("cpu-rt-period", Int, "Limit CPU real-time period in microseconds"),
+    long("cpu-rt-runtime", Int, "Limit CPU real-time runtime in microseconds"),
     flag("cpu-shares", 'c', Int, "CPU shares (relative weight)"),
     long("cpus", Cpus, "Number of CPUs"),
     long("cpuset-cpus", Text, "CPUs in which to allow execution (0-3, 0,1)"),
@@ -30,6 +43,26 @@ pub(super) const CONTAINER: &[Flag] = &[
         "device-cgroup-rule",
         List,
         "Add a rule to the cgroup allowed devices list",
+    ),
+    long(
+        "device-read-bps",
+        DeviceRate,
+        "Limit read rate (bytes per second) from a device, as path:rate[kb|mb|gb]",
+    ),
+    long(
+        "device-read-iops",
+        DeviceRate,
+        "Limit read rate (IO per second) from a device, as path:rate",
+    ),
+    long(
+        "device-write-bps",
+        DeviceRate,
+        "Limit write rate (bytes per second) to a device, as path:rate[kb|mb|gb]",
+    ),
+    long(
+        "device-write-iops",
+        DeviceRate,
+        "Limit write rate (IO per second) to a device, as path:rate",
     ),
     long("dns", Address, "Set custom DNS servers"),
     long("dns-option", List, "Set DNS options").alias("dns-opt"),
@@ -155,6 +188,7 @@ pub(super) const CONTAINER: &[Flag] = &[
     flag("tty", 't', Bool(false), "Allocate a pseudo-TTY"),
     long("ulimit", Ulimit, "Ulimit options"),
     flag("user", 'u', Text, "Username or UID (format: <name|uid>[:<group|gid>])"),
+    long("userns", Text, "User namespace to use (host)"),
     long("uts", Text, "UTS namespace to use (host)"),
     flag("volume", 'v', List, "Bind mount a volume or a host path"),
     long("volume-driver", Text, "Optional volume driver for the container"),
@@ -164,17 +198,8 @@ pub(super) const CONTAINER: &[Flag] = &[
 
 /// What Docker's `run` and `create` know beyond that.
 pub(super) const CONTAINER_UNBUILT: &[Flag] = &[
-    unbuilt("blkio-weight"),
-    unbuilt("blkio-weight-device"),
-    unbuilt("cgroup-parent"),
     unbuilt("cpu-count"),
     unbuilt("cpu-percent"),
-    unbuilt("cpu-rt-period"),
-    unbuilt("cpu-rt-runtime"),
-    unbuilt("device-read-bps"),
-    unbuilt("device-read-iops"),
-    unbuilt("device-write-bps"),
-    unbuilt("device-write-iops"),
     unbuilt_switch("disable-content-trust"),
     unbuilt("gpus"),
     unbuilt_switch("health-exit-on-unhealthy"),
@@ -184,5 +209,4 @@ pub(super) const CONTAINER_UNBUILT: &[Flag] = &[
     unbuilt("platform"),
     unbuilt("storage-opt"),
     unbuilt_switch("use-api-socket"),
-    unbuilt("userns"),
 ];

@@ -10,8 +10,11 @@ use crate::cmd;
 
 /// Flags of `update`.
 const UPDATE: &[Flag] = &[
+    long("blkio-weight", Int, "Block IO (relative weight), between 10 and 1000"),
     long("cpu-period", Int, "Limit CPU CFS (Completely Fair Scheduler) period"),
     long("cpu-quota", Int, "Limit CPU CFS (Completely Fair Scheduler) quota"),
+    long("cpu-rt-period", Int, "Limit the CPU real-time period in microseconds"),
+    long("cpu-rt-runtime", Int, "Limit the CPU real-time runtime in microseconds"),
     flag("cpu-shares", 'c', Int, "CPU shares (relative weight)"),
     long("cpus", Cpus, "Number of CPUs"),
     long("cpuset-cpus", Text, "CPUs in which to allow execution (0-3, 0,1)"),
@@ -25,9 +28,6 @@ const UPDATE: &[Flag] = &[
     ),
     long("pids-limit", Int, "Tune container pids limit (set -1 for unlimited)"),
     long("restart", Restart, "Restart policy to apply when a container exits"),
-    unbuilt("blkio-weight"),
-    unbuilt("cpu-rt-period"),
-    unbuilt("cpu-rt-runtime"),
 ];
 
 pub(super) const VERBS: &[Verb] = &[

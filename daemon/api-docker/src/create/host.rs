@@ -1,6 +1,6 @@
 //! What the host lends: `HostConfig`.
 
-use super::{mounts, optional, text, texts};
+use super::{limits, mounts, optional, text, texts};
 use crate::answer::Failure;
 use crate::model::asked::{Device, Host, HostPort, Ulimit};
 use gantry_core::container::{DeviceMapping, HostConfig, LogConfig, RestartPolicy, Ulimit as Limit};
@@ -66,6 +66,15 @@ pub fn translate(asked: &Host) -> Result<(HostConfig, Vec<String>), Failure> {
         memory_swappiness: asked.memory_swappiness.filter(|percent| *percent != -1),
         cpu_period: amount("CpuPeriod", asked.cpu_period)?,
         cpu_quota: asked.cpu_quota,
+        cpu_rt_period: amount("CpuRealtimePeriod", asked.cpu_rt_period)?,
+        cpu_rt_runtime: amount("CpuRealtimeRuntime", asked.cpu_rt_runtime)?,
+        blkio: limits::block_io(asked)?,
+        cgroup_parent: text("CgroupParent", asked.cgroup_parent.clone())?,
+        masked_paths: limits::hidden("MaskedPaths", asked.masked_paths.as_ref())?,
+        readonly_paths: limits::hidden("ReadonlyPaths", asked.readonly_paths.as_ref())?,
+        userns_mode: asked.userns_mode.clone(),
+        console_size: limits::console(&asked.console_size),
+        container_id_file: asked.container_id_file.clone(),
         ..HostConfig::default()
     };
     let anonymous = mounts::translate(asked, &mut host)?;

@@ -1,73 +1,119 @@
-//! Fields that are known and not obeyed yet. One that asks for nothing is let pass, any other is refused by its name.
+//! Fields that are known and not obeyed. One that asks for nothing is let pass, any other is refused by its name, with the reason.
 
 use crate::answer::Failure;
 use crate::model::asked::{Create, Host};
 
+/// A field that is set, and why it is not obeyed.
+type Refused = (bool, &'static str, &'static str);
+
+const WINDOWS: &str = "only Windows has it";
+const UPDATE: &str = "it cannot be changed once the container is made";
+
 pub fn refuse(asked: &Create, host: &Host) -> Result<(), Failure> {
     let named = config(asked).into_iter().chain(modes(host)).chain(limits(host));
-    match named.into_iter().find(|(set, _)| *set) {
-        Some((_, name)) => Err(Failure::unbuilt(name)),
-        None => Ok(()),
-    }
+    first(named)
 }
 
 /// The same for an update, which changes limits and the restart policy.
 pub fn refuse_update(host: &Host) -> Result<(), Failure> {
     let more = [
-        (host.kernel_memory != 0, "KernelMemory"),
-        (!host.devices.is_empty(), "Devices"),
-        (host.oom_kill_disable == Some(true), "OomKillDisable"),
+        (host.kernel_memory != 0, "HostConfig.KernelMemory", UPDATE),
+        (!host.devices.is_empty(), "HostConfig.Devices", UPDATE),
+        (
+            !host.device_cgroup_rules.is_empty(),
+            "HostConfig.DeviceCgroupRules",
+            UPDATE,
+        ),
+        (!host.ulimits.is_empty(), "HostConfig.Ulimits", UPDATE),
+        (!host.cgroup_parent.is_empty(), "HostConfig.CgroupParent", UPDATE),
+        (host.oom_kill_disable == Some(true), "HostConfig.OomKillDisable", UPDATE),
         (
             host.memory_swappiness.is_some_and(|percent| percent >= 0),
-            "MemorySwappiness",
+            "HostConfig.MemorySwappiness",
+            UPDATE,
+        ),
+        (
+            !host.blkio_weight_device.is_empty(),
+            "HostConfig.BlkioWeightDevice",
+            UPDATE,
+        ),
+        (!host.blkio_read_bps.is_empty(), "HostConfig.BlkioDeviceReadBps", UPDATE),
+        (
+            !host.blkio_write_bps.is_empty(),
+            "HostConfig.BlkioDeviceWriteBps",
+            UPDATE,
+        ),
+        (
+            !host.blkio_read_iops.is_empty(),
+            "HostConfig.BlkioDeviceReadIOps",
+            UPDATE,
+        ),
+        (
+            !host.blkio_write_iops.is_empty(),
+            "HostConfig.BlkioDeviceWriteIOps",
+            UPDATE,
         ),
     ];
-    match limits(host).into_iter().chain(more).find(|(set, _)| *set) {
-        Some((_, name)) => Err(Failure::unbuilt(name)),
+    first(limits(host).into_iter().chain(more))
+}
+
+fn first(named: impl IntoIterator<Item = Refused>) -> Result<(), Failure> {
+    match named.into_iter().find(|(set, ..)| *set) {
+        Some((_, name, why)) => Err(Failure::bad(format!("{name} is refused: {why}"))),
         None => Ok(()),
     }
 }
 
-fn config(asked: &Create) -> Vec<(bool, &'static str)> {
+fn config(asked: &Create) -> Vec<Refused> {
     let health = asked.healthcheck.clone().unwrap_or_default();
-    vec![(health.exit_on_unhealthy, "Healthcheck.ExitOnUnhealthy")]
+    vec![(
+        health.exit_on_unhealthy,
+        "Healthcheck.ExitOnUnhealthy",
+        "an unhealthy container is told of and goes on; a restart policy acts on its end",
+    )]
 }
 
-fn modes(host: &Host) -> Vec<(bool, &'static str)> {
+fn modes(host: &Host) -> Vec<Refused> {
     vec![
-        (!host.cgroup.is_empty(), "HostConfig.Cgroup"),
-        (!host.storage_opt.is_empty(), "HostConfig.StorageOpt"),
-        // Without remapped users the host's are the container's.
+        (
+            !host.cgroup.is_empty(),
+            "HostConfig.Cgroup",
+            "no container joins another's cgroup; CgroupParent puts several below one",
+        ),
+        (
+            !host.storage_opt.is_empty(),
+            "HostConfig.StorageOpt",
+            "no snapshotter here keeps quotas of a container's own layer",
+        ),
         (
             !matches!(host.userns_mode.as_str(), "" | "host"),
             "HostConfig.UsernsMode",
+            "users are not remapped here, so the host's are the container's: \"host\" or nothing",
         ),
         (
             !matches!(host.isolation.as_str(), "" | "default"),
             "HostConfig.Isolation",
+            WINDOWS,
         ),
-        (host.masked_paths.is_some(), "HostConfig.MaskedPaths"),
-        (host.readonly_paths.is_some(), "HostConfig.ReadonlyPaths"),
     ]
 }
 
-fn limits(host: &Host) -> Vec<(bool, &'static str)> {
+fn limits(host: &Host) -> Vec<Refused> {
     vec![
-        (!host.cgroup_parent.is_empty(), "HostConfig.CgroupParent"),
-        (host.blkio_weight != 0, "HostConfig.BlkioWeight"),
-        (!host.blkio_weight_device.is_empty(), "HostConfig.BlkioWeightDevice"),
-        (!host.blkio_read_bps.is_empty(), "HostConfig.BlkioDeviceReadBps"),
-        (!host.blkio_write_bps.is_empty(), "HostConfig.BlkioDeviceWriteBps"),
-        (!host.blkio_read_iops.is_empty(), "HostConfig.BlkioDeviceReadIOps"),
-        (!host.blkio_write_iops.is_empty(), "HostConfig.BlkioDeviceWriteIOps"),
-        (host.cpu_rt_period != 0, "HostConfig.CpuRealtimePeriod"),
-        (host.cpu_rt_runtime != 0, "HostConfig.CpuRealtimeRuntime"),
-        (!host.device_requests.is_empty(), "HostConfig.DeviceRequests"),
-        (host.kernel_memory_tcp != 0, "HostConfig.KernelMemoryTCP"),
-        (host.cpu_count != 0, "HostConfig.CpuCount"),
-        (host.cpu_percent != 0, "HostConfig.CpuPercent"),
-        (host.io_iops != 0, "HostConfig.IOMaximumIOps"),
-        (host.io_bandwidth != 0, "HostConfig.IOMaximumBandwidth"),
+        (
+            !host.device_requests.is_empty(),
+            "HostConfig.DeviceRequests",
+            "no driver of such devices is built; give the nodes as Devices",
+        ),
+        (
+            host.kernel_memory_tcp != 0,
+            "HostConfig.KernelMemoryTCP",
+            "such limits are gone from newer kernels; Memory counts kernel memory too",
+        ),
+        (host.cpu_count != 0, "HostConfig.CpuCount", WINDOWS),
+        (host.cpu_percent != 0, "HostConfig.CpuPercent", WINDOWS),
+        (host.io_iops != 0, "HostConfig.IOMaximumIOps", WINDOWS),
+        (host.io_bandwidth != 0, "HostConfig.IOMaximumBandwidth", WINDOWS),
     ]
 }
 
@@ -86,16 +132,24 @@ mod tests {
         });
         assert!(refuse(&Create::default(), &read(nothing)).is_ok());
         for (field, value) in [
-            ("CpuRealtimePeriod", json!(1)),
             ("StorageOpt", json!({ "size": "1g" })),
-            ("BlkioWeight", json!(10)),
+            ("Cgroup", json!("container:x")),
+            ("UsernsMode", json!("private")),
+            ("DeviceRequests", json!([{ "Count": -1 }])),
             ("CpuPercent", json!(5)),
         ] {
             let error = refuse(&Create::default(), &read(json!({ field: value }))).unwrap_err();
-            assert_eq!(
-                error.message,
-                format!("HostConfig.{field} is not built yet: leave it out")
+            assert!(
+                error.message.starts_with(&format!("HostConfig.{field} is refused: ")),
+                "{}",
+                error.message
             );
         }
+        let update = refuse_update(&read(json!({ "CgroupParent": "/x" }))).unwrap_err();
+        assert!(
+            update.message.starts_with("HostConfig.CgroupParent"),
+            "{}",
+            update.message
+        );
     }
 }

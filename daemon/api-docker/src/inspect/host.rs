@@ -5,7 +5,7 @@ use crate::call::Call;
 use crate::list::mode;
 use crate::model::shown;
 use crate::ports;
-use gantry_core::container::{BindMount, DeviceMapping, HostConfig};
+use gantry_core::container::{BindMount, DeviceMapping, DeviceRate, HostConfig};
 use gantry_core::spec::{Cgroup, HostFacts};
 use gantry_core::volume::MountRequest;
 use gantry_engine::Config;
@@ -30,13 +30,14 @@ const MASKED: &[&str] = &[
 const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 pub fn shown(call: &Call, host: &HostConfig, config: &Config, facts: &HostFacts) -> shown::Host {
-    let hidden = |paths: &[&'static str]| match host.privileged {
-        true => None,
-        false => Some(paths.to_vec()),
+    let hidden = |asked: &Option<Vec<String>>, usual: &[&str]| match (asked, host.privileged) {
+        (Some(asked), _) => Some(asked.clone()),
+        (None, true) => None,
+        (None, false) => Some(usual.iter().map(|path| (*path).to_owned()).collect()),
     };
     shown::Host {
         binds: some(host.binds.iter().map(bind).collect()),
-        container_id_file: "",
+        container_id_file: host.container_id_file.clone(),
         log_config: log(host, config),
         network_mode: host.network_mode.to_string(),
         port_bindings: ports::bindings(&host.port_bindings),
@@ -47,7 +48,7 @@ pub fn shown(call: &Call, host: &HostConfig, config: &Config, facts: &HostFacts)
         auto_remove: host.auto_remove,
         volume_driver: host.volume_driver.clone(),
         volumes_from: some(host.volumes_from.clone()),
-        console_size: [0, 0],
+        console_size: host.console_size,
         annotations: host.annotations.clone(),
         cap_add: some(host.cap_add.clone()),
         cap_drop: some(host.cap_drop.clone()),
@@ -75,7 +76,7 @@ pub fn shown(call: &Call, host: &HostConfig, config: &Config, facts: &HostFacts)
         security_opt: some(host.security_opt.clone()),
         tmpfs: host.tmpfs.clone(),
         uts_mode: host.uts_mode.clone(),
-        userns_mode: "",
+        userns_mode: host.userns_mode.clone(),
         shm_size: [host.shm_size, config.shm_size, SHM]
             .into_iter()
             .find(|size| *size > 0)
@@ -85,8 +86,8 @@ pub fn shown(call: &Call, host: &HostConfig, config: &Config, facts: &HostFacts)
         isolation: "",
         resources: resources(call, host),
         mounts: host.mounts.iter().map(mount).collect(),
-        masked_paths: hidden(MASKED),
-        readonly_paths: hidden(READ_ONLY),
+        masked_paths: hidden(&host.masked_paths, MASKED),
+        readonly_paths: hidden(&host.readonly_paths, READ_ONLY),
         init: host.init,
         hook_spec: host.hook_spec.clone(),
     }
@@ -161,17 +162,17 @@ fn resources(call: &Call, host: &HostConfig) -> shown::Resources {
         cpu_shares: host.cpu_shares,
         memory: host.memory,
         nano_cpus: host.nano_cpus,
-        cgroup_parent: String::new(),
-        blkio_weight: 0,
-        blkio_weight_device: Vec::new(),
-        blkio_device_read_bps: Vec::new(),
-        blkio_device_write_bps: Vec::new(),
-        blkio_device_read_iops: Vec::new(),
-        blkio_device_write_iops: Vec::new(),
+        cgroup_parent: host.cgroup_parent.clone(),
+        blkio_weight: host.blkio.weight,
+        blkio_weight_device: rates("Weight", &host.blkio.weight_devices),
+        blkio_device_read_bps: rates("Rate", &host.blkio.read_bps),
+        blkio_device_write_bps: rates("Rate", &host.blkio.write_bps),
+        blkio_device_read_iops: rates("Rate", &host.blkio.read_iops),
+        blkio_device_write_iops: rates("Rate", &host.blkio.write_iops),
         cpu_period: host.cpu_period,
         cpu_quota: host.cpu_quota,
-        cpu_realtime_period: 0,
-        cpu_realtime_runtime: 0,
+        cpu_realtime_period: host.cpu_rt_period,
+        cpu_realtime_runtime: host.cpu_rt_runtime,
         cpuset_cpus: host.cpuset_cpus.clone(),
         cpuset_mems: host.cpuset_mems.clone(),
         devices: host.devices.iter().map(device).collect(),
@@ -198,6 +199,11 @@ fn resources(call: &Call, host: &HostConfig) -> shown::Resources {
         io_iops: 0,
         io_bandwidth: 0,
     }
+}
+
+fn rates(name: &str, devices: &[DeviceRate]) -> Vec<Value> {
+    let one = |device: &DeviceRate| json!({ "Path": device.path, name: device.rate });
+    devices.iter().map(one).collect()
 }
 
 fn device(device: &DeviceMapping) -> Value {

@@ -92,11 +92,11 @@ wire! {
         nano_cpus: i64 = "NanoCpus",
         cgroup_parent: String = "CgroupParent",
         blkio_weight: u16 = "BlkioWeight",
-        blkio_weight_device: Vec<Value> = "BlkioWeightDevice",
-        blkio_read_bps: Vec<Value> = "BlkioDeviceReadBps",
-        blkio_write_bps: Vec<Value> = "BlkioDeviceWriteBps",
-        blkio_read_iops: Vec<Value> = "BlkioDeviceReadIOps",
-        blkio_write_iops: Vec<Value> = "BlkioDeviceWriteIOps",
+        blkio_weight_device: Vec<WeightDevice> = "BlkioWeightDevice",
+        blkio_read_bps: Vec<ThrottleDevice> = "BlkioDeviceReadBps",
+        blkio_write_bps: Vec<ThrottleDevice> = "BlkioDeviceWriteBps",
+        blkio_read_iops: Vec<ThrottleDevice> = "BlkioDeviceReadIOps",
+        blkio_write_iops: Vec<ThrottleDevice> = "BlkioDeviceWriteIOps",
         cpu_period: i64 = "CpuPeriod",
         cpu_quota: i64 = "CpuQuota",
         cpu_rt_period: i64 = "CpuRealtimePeriod",
@@ -123,6 +123,20 @@ wire! {
         readonly_paths: Option<Vec<String>> = "ReadonlyPaths",
         init: Option<bool> = "Init",
         hook_spec: String = "HookSpec",
+    }
+}
+
+wire! {
+    WeightDevice = "blkiodev.WeightDevice" {
+        path: String = "Path",
+        weight: u16 = "Weight",
+    }
+}
+
+wire! {
+    ThrottleDevice = "blkiodev.ThrottleDevice" {
+        path: String = "Path",
+        rate: u64 = "Rate",
     }
 }
 

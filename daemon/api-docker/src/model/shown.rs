@@ -186,7 +186,7 @@ pub struct Config {
 pub struct Host {
     pub binds: Option<Vec<String>>,
     #[serde(rename = "ContainerIDFile")]
-    pub container_id_file: &'static str,
+    pub container_id_file: String,
     pub log_config: Log,
     pub network_mode: String,
     pub port_bindings: Table<Vec<HostPort>>,
@@ -194,7 +194,7 @@ pub struct Host {
     pub auto_remove: bool,
     pub volume_driver: String,
     pub volumes_from: Option<Vec<String>>,
-    pub console_size: [u32; 2],
+    pub console_size: [u16; 2],
     #[serde(skip_serializing_if = "Table::is_empty")]
     pub annotations: Table<String>,
     pub cap_add: Option<Vec<String>>,
@@ -218,7 +218,7 @@ pub struct Host {
     pub tmpfs: Table<String>,
     #[serde(rename = "UTSMode")]
     pub uts_mode: String,
-    pub userns_mode: &'static str,
+    pub userns_mode: String,
     pub shm_size: i64,
     #[serde(skip_serializing_if = "Table::is_empty")]
     pub sysctls: Table<String>,
@@ -228,8 +228,8 @@ pub struct Host {
     pub resources: Resources,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<Value>,
-    pub masked_paths: Option<Vec<&'static str>>,
-    pub readonly_paths: Option<Vec<&'static str>>,
+    pub masked_paths: Option<Vec<String>>,
+    pub readonly_paths: Option<Vec<String>>,
     #[serde(skip_serializing_if = "none")]
     pub init: Option<bool>,
     #[serde(skip_serializing_if = "blank")]

@@ -6,6 +6,7 @@
 //!
 //! Sources: OCI runtime-spec 1.2, the defaults printed by `docker run` of engine 28, capabilities(7), proc(5).
 
+pub mod block;
 pub mod caps;
 mod env;
 pub mod hooks;
@@ -30,7 +31,7 @@ use oci_spec::runtime::{
     Hooks, Linux, LinuxDevice, LinuxDeviceCgroup, LinuxNamespace, LinuxNamespaceType, LinuxResources, Root, Spec,
     VERSION,
 };
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 
 /// A sentence for the user about something that was left out.
@@ -102,6 +103,8 @@ pub struct Shared {
     pub device_rules: Vec<LinuxDeviceCgroup>,
     /// The host's program that reaps for the user's.
     pub init: Option<PathBuf>,
+    /// Numbers of the block devices that are spoken of, by path.
+    pub block_devices: BTreeMap<String, (i64, i64)>,
 }
 
 /// Where the init program is in the container.
@@ -158,6 +161,10 @@ pub struct HostFacts {
     pub cpuset_mems: String,
     /// The memory controller counts swap.
     pub swap_limit: bool,
+    /// Files by which a cgroup's block devices are shared out: `blkio.throttle.read_bps_device`, `io.max`, ...
+    pub block_files: BTreeSet<String>,
+    /// The kernel schedules real-time processes by group.
+    pub real_time: bool,
     /// An AppArmor profile to run under, where the host has AppArmor.
     pub apparmor_profile: Option<String>,
     /// Paths that exist on this host only and are masked too (`/sys/devices/system/cpu/cpu0/thermal_throttle`, ...).
@@ -217,7 +224,7 @@ fn linux(
     warnings: &mut Vec<Warning>,
 ) -> Result<Linux> {
     let privileged = input.host.privileged;
-    let mut resources: LinuxResources = resources::build(input.host, facts, warnings)?;
+    let mut resources: LinuxResources = resources::build(input.host, facts, &input.shared.block_devices, warnings)?;
     let mut rules = resources::device_rules(privileged);
     rules.extend(input.shared.device_rules.iter().cloned());
     resources.set_devices(Some(rules));
@@ -229,11 +236,14 @@ fn linux(
     linux.set_sysctl(kernel::sysctls(input)?);
     linux.set_seccomp(seccomp_of(privileged, security, facts, caps, warnings)?);
     linux.set_rootfs_propagation(mounts::rootfs_propagation(&input.host.binds));
-    let (masked, readonly) = if privileged || security.unmasked {
-        (Vec::new(), Vec::new())
-    } else {
-        (mounts::masked_paths(facts), mounts::readonly_paths())
+    let open = privileged || security.unmasked;
+    let chosen = |asked: &Option<Vec<String>>, usual: Vec<String>| match asked {
+        Some(paths) => paths.clone(),
+        None if open => Vec::new(),
+        None => usual,
     };
+    let masked = chosen(&input.host.masked_paths, mounts::masked_paths(facts));
+    let readonly = chosen(&input.host.readonly_paths, mounts::readonly_paths());
     linux.set_masked_paths(Some(masked).filter(|all| !all.is_empty()));
     linux.set_readonly_paths(Some(readonly).filter(|all| !all.is_empty()));
     Ok(linux)

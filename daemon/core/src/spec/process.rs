@@ -3,7 +3,7 @@
 use super::{CapSet, HostFacts, ResolvedUser, SpecInput, Warning, env, rlimits, security::Security};
 use crate::container::ContainerConfig;
 use crate::{Error, Result};
-use oci_spec::runtime::{LinuxCapabilities, Process, Spec, User};
+use oci_spec::runtime::{BoxBuilder, LinuxCapabilities, Process, Spec, User};
 use std::path::PathBuf;
 
 pub(super) fn build(
@@ -22,6 +22,13 @@ pub(super) fn build(
         args.splice(0..0, [super::INIT.to_owned(), "--".to_owned()]);
     }
     let mut process = bare(&args, &config.working_dir, config.tty);
+    if let ([rows, columns], true) = (input.host.console_size, config.tty)
+        && rows > 0
+        && columns > 0
+    {
+        let size = BoxBuilder::default().height(rows).width(columns).build();
+        process.set_console_size(Some(size.expect("every part of it has a preset")));
+    }
     process.set_user(user(&input.user, input.umask));
     process.set_env(Some(env::build(
         &full_hostname(&super::hostname(input), &config.domainname),

@@ -1,19 +1,24 @@
 //! Limits that cgroups keep, checked as Docker checks them.
 
-use super::{Cgroup, HostFacts, Warning};
+use super::{Cgroup, HostFacts, Warning, block};
 use crate::container::HostConfig;
 use crate::{Error, Result};
 use oci_spec::runtime::{
     LinuxCpu, LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType, LinuxMemory, LinuxPids, LinuxResources,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Docker's least memory: 6 MiB.
 pub const MIN_MEMORY: i64 = 6 * 1024 * 1024;
 /// Microseconds over which a share of CPU time is counted.
 const PERIOD: u64 = 100_000;
 
-pub(super) fn build(host: &HostConfig, facts: &HostFacts, warnings: &mut Vec<Warning>) -> Result<LinuxResources> {
+pub(super) fn build(
+    host: &HostConfig,
+    facts: &HostFacts,
+    devices: &BTreeMap<String, (i64, i64)>,
+    warnings: &mut Vec<Warning>,
+) -> Result<LinuxResources> {
     if host.kernel_memory != 0 {
         warnings.push(
             "the kernel memory limit is ignored: such limits are unstable and gone from newer kernels, --memory counts kernel memory too"
@@ -23,6 +28,7 @@ pub(super) fn build(host: &HostConfig, facts: &HostFacts, warnings: &mut Vec<War
     let mut resources = LinuxResources::default();
     resources.set_memory(memory(host, facts, warnings)?);
     resources.set_cpu(cpu(host, facts)?);
+    resources.set_block_io(block::limits(&host.blkio, facts, devices)?);
     resources.set_pids((host.pids_limit > 0).then(|| {
         let mut pids = LinuxPids::default();
         pids.set_limit(host.pids_limit);
@@ -112,6 +118,7 @@ fn cpu(host: &HostConfig, facts: &HostFacts) -> Result<Option<LinuxCpu>> {
         )));
     }
     quota(host)?;
+    real_time(host, facts)?;
     if host.cpu_shares < 0 {
         return Err(Error::invalid(format!(
             "invalid CPU shares ({}): value must be a positive integer",
@@ -123,6 +130,8 @@ fn cpu(host: &HostConfig, facts: &HostFacts) -> Result<Option<LinuxCpu>> {
     let mut cpu = LinuxCpu::default();
     cpu.set_period(u64::try_from(host.cpu_period).ok().filter(|period| *period > 0));
     cpu.set_quota((host.cpu_quota != 0).then_some(host.cpu_quota));
+    cpu.set_realtime_period(u64::try_from(host.cpu_rt_period).ok().filter(|period| *period > 0));
+    cpu.set_realtime_runtime((host.cpu_rt_runtime != 0).then_some(host.cpu_rt_runtime));
     if host.nano_cpus > 0 {
         cpu.set_period(Some(PERIOD));
         cpu.set_quota(Some(host.nano_cpus / (1_000_000_000 / PERIOD.cast_signed())));
@@ -152,10 +161,34 @@ fn quota(host: &HostConfig) -> Result<()> {
     Ok(())
 }
 
+fn real_time(host: &HostConfig, facts: &HostFacts) -> Result<()> {
+    let invalid = |text: &str| Err(Error::invalid(text));
+    let (period, runtime) = (host.cpu_rt_period, host.cpu_rt_runtime);
+    if period == 0 && runtime == 0 {
+        return Ok(());
+    }
+    if !facts.real_time {
+        return invalid(
+            "Your kernel does not support CPU real-time scheduler: its cpu controller has no cpu.rt_runtime_us (cgroup v2 has none)",
+        );
+    }
+    if period < 0 {
+        return invalid("cpu real-time period cannot be negative");
+    }
+    if period != 0 && runtime > period {
+        return invalid("cpu real-time runtime cannot be higher than cpu real-time period");
+    }
+    Ok(())
+}
+
 /// What cgroups keep of a container, for one that runs.
-pub fn update(host: &HostConfig, facts: &HostFacts) -> Result<(LinuxResources, Vec<Warning>)> {
+pub fn update(
+    host: &HostConfig,
+    facts: &HostFacts,
+    devices: &BTreeMap<String, (i64, i64)>,
+) -> Result<(LinuxResources, Vec<Warning>)> {
     let mut warnings = Vec::new();
-    Ok((build(host, facts, &mut warnings)?, warnings))
+    Ok((build(host, facts, devices, &mut warnings)?, warnings))
 }
 
 /// Reads `c 42:* rmw`.

@@ -5,7 +5,7 @@ use crate::container::{BindMount, NetworkMode};
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction, PosixRlimitType, Process};
 
 /// This kind of machine: everything but CAP_SYS_RESOURCE.
-fn facts() -> HostFacts {
+pub(super) fn facts() -> HostFacts {
     HostFacts {
         bounding: CapSet(0x1ff_feff_ffff),
         cgroup: Cgroup::Hybrid,
@@ -20,6 +20,8 @@ fn facts() -> HostFacts {
         cpuset_cpus: "0-1".to_owned(),
         cpuset_mems: "0".to_owned(),
         swap_limit: true,
+        block_files: Default::default(),
+        real_time: true,
         apparmor_profile: None,
         masked: vec!["/sys/devices/system/cpu/cpu0/thermal_throttle".to_owned()],
     }

@@ -25,7 +25,7 @@ impl Engine {
 }
 
 /// What a start makes to mount on: not the container's doing.
-const MOUNT_POINTS: [&str; 6] = [
+pub(super) const MOUNT_POINTS: [&str; 6] = [
     "/dev",
     "/proc",
     "/sys",

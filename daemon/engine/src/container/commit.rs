@@ -1,5 +1,6 @@
 //! Commit: a container's changes and configuration become an image.
 
+use super::changes::MOUNT_POINTS;
 use crate::gate::blocking;
 use crate::image::ImageRecord;
 use crate::image::tag::image_event;
@@ -87,6 +88,7 @@ impl Engine {
             snapshotter: record.snapshotter.clone(),
             snapshot: record.snapshot_key.clone(),
             parent: (!record.chain_id.is_empty()).then(|| record.chain_id.clone()),
+            mount_points: MOUNT_POINTS.map(str::to_owned).to_vec(),
         };
         let preset = request.config.as_ref().unwrap_or(&record.config);
         let commit = Commit {

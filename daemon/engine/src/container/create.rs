@@ -10,7 +10,7 @@ use gantry_core::container::{ContainerConfig, ContainerRecord, HostConfig, Netwo
 use gantry_core::lifecycle::State;
 use gantry_core::network::EndpointSettings;
 use gantry_core::snapshot::SnapshotOptions;
-use gantry_core::spec::Network;
+use gantry_core::spec::{Cgroup, Network};
 use gantry_core::volume::NewVolume;
 use gantry_core::{ContainerId, Error, ErrorKind, Result, error::io_kind, spec};
 use std::collections::BTreeMap;
@@ -123,6 +123,28 @@ impl Engine {
     }
 }
 
+/// What the daemon's configuration says where the request does not.
+fn preset(context: &Context, mut host: HostConfig) -> HostConfig {
+    let config = &context.config;
+    if host.ipc_mode.is_empty() {
+        host.ipc_mode.clone_from(&config.ipc_mode);
+    }
+    // Under cgroup v1 a privileged container sees the host's, as Docker has it.
+    let open = host.privileged && context.facts.cgroup != Cgroup::V2;
+    if host.cgroupns_mode.is_empty() && !open {
+        host.cgroupns_mode.clone_from(&config.cgroupns_mode);
+    }
+    if host.log.driver.is_empty() {
+        host.log.driver.clone_from(&config.log.driver);
+    }
+    if host.log.driver == config.log.driver {
+        for (name, value) in &config.log.options {
+            host.log.options.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+    }
+    host
+}
+
 /// Merges image and request and checks all that can be checked before anything is made.
 fn draft(
     context: &Arc<Context>,
@@ -131,6 +153,7 @@ fn draft(
     request: Asked,
 ) -> Result<(ContainerRecord, Vec<NewVolume>)> {
     let Asked { config, host, networks } = request;
+    let host = preset(context, host);
     let chain_id = image.chain_id();
     let preset = image.preset()?;
     let mut merged = spec::merge::merge(config, preset.as_ref())?;
@@ -160,7 +183,7 @@ fn draft(
         mounts: Vec::new(),
     };
     context.runtime(&record.host.runtime)?;
-    super::make::log_config(context, &record)?;
+    super::logging::config(context, &record)?;
     let plan = crate::volume::plan::plan(context, &record)?;
     record.mounts = plan.mounts;
     let shared = host::shared::check(context, &mut record)?;

@@ -39,7 +39,7 @@ impl Engine {
         let keeper = self.find(name)?;
         let record = keeper.record();
         let driver = self.context.log(&record).0;
-        let Some(path) = super::make::log_path(&self.context, &record) else {
+        let Some(path) = super::logging::path(&self.context, &record) else {
             return Err(Error::new(
                 ErrorKind::Unimplemented,
                 format!(

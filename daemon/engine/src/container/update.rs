@@ -19,6 +19,9 @@ pub struct UpdateContainer {
     pub cpuset_cpus: Option<String>,
     pub cpuset_mems: Option<String>,
     pub pids_limit: Option<i64>,
+    pub cpu_rt_period: Option<i64>,
+    pub cpu_rt_runtime: Option<i64>,
+    pub blkio_weight: Option<u16>,
     pub restart: Option<RestartPolicy>,
 }
 
@@ -47,6 +50,9 @@ impl UpdateContainer {
         set(&mut host.cpuset_cpus, self.cpuset_cpus.as_ref());
         set(&mut host.cpuset_mems, self.cpuset_mems.as_ref());
         set(&mut host.pids_limit, self.pids_limit.as_ref());
+        set(&mut host.cpu_rt_period, self.cpu_rt_period.as_ref());
+        set(&mut host.cpu_rt_runtime, self.cpu_rt_runtime.as_ref());
+        set(&mut host.blkio.weight, self.blkio_weight.as_ref());
         set(&mut host.restart, self.restart.as_ref());
     }
 }

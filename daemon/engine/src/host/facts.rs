@@ -2,7 +2,7 @@
 
 use gantry_core::spec::{CapSet, Cgroup, HostFacts, Limits};
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceBuilder, LinuxDeviceType};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
@@ -26,6 +26,8 @@ pub fn gather() -> HostFacts {
         cpuset_cpus: read("/sys/devices/system/cpu/online").trim().to_owned(),
         cpuset_mems: read("/sys/devices/system/node/online").trim().to_owned(),
         swap_limit: swap_limit(cgroup),
+        block_files: block_files(cgroup),
+        real_time: cgroup != Cgroup::V2 && Path::new(REAL_TIME).exists(),
         apparmor_profile: None,
         masked: thermal(),
     }
@@ -60,6 +62,51 @@ fn cgroup_mode() -> Cgroup {
         Cgroup::V1
     }
 }
+
+/// There where the kernel schedules real-time processes by group.
+const REAL_TIME: &str = "/sys/fs/cgroup/cpu/cpu.rt_runtime_us";
+
+/// Files by which block devices are shared out. Some are in no root, so a cgroup below is looked at: one that is there, or one that is
+/// made for the look.
+fn block_files(cgroup: Cgroup) -> BTreeSet<String> {
+    let root = match cgroup {
+        Cgroup::V1 | Cgroup::Hybrid => Path::new("/sys/fs/cgroup/blkio"),
+        Cgroup::V2 => Path::new("/sys/fs/cgroup"),
+    };
+    let names = |dir: &Path| -> BTreeSet<String> {
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| BLOCK.contains(&name.as_str())).collect()
+    };
+    let entries = fs::read_dir(root).into_iter().flatten().flatten();
+    let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    if let Some(found) = below.map(|entry| names(&entry.path())).max_by_key(BTreeSet::len) {
+        return found;
+    }
+    let own = root.join(format!("gantry-look-{}", std::process::id()));
+    let found = match fs::create_dir(&own) {
+        Ok(()) => names(&own),
+        Err(_) => names(root),
+    };
+    // Nothing is in it.
+    let _ = fs::remove_dir(&own);
+    found
+}
+
+/// All of them.
+const BLOCK: [&str; 11] = [
+    "blkio.bfq.weight",
+    "blkio.bfq.weight_device",
+    "blkio.weight",
+    "blkio.weight_device",
+    "blkio.throttle.read_bps_device",
+    "blkio.throttle.write_bps_device",
+    "blkio.throttle.read_iops_device",
+    "blkio.throttle.write_iops_device",
+    "io.bfq.weight",
+    "io.weight",
+    "io.max",
+];
 
 fn swap_limit(cgroup: Cgroup) -> bool {
     match cgroup {

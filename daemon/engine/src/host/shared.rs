@@ -3,12 +3,13 @@
 use super::facts;
 use crate::container::runtime::on_path;
 use crate::context::Context;
-use gantry_core::container::{ContainerRecord, DeviceMapping};
+use gantry_core::container::{BlockIo, ContainerRecord, DeviceMapping, HostConfig};
 use gantry_core::spec::resources::{device_leave, device_rule};
-use gantry_core::spec::{Share, Shared};
+use gantry_core::spec::{Share, Shared, block};
 use gantry_core::{Error, Result};
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
-use std::os::unix::fs::FileTypeExt;
+use std::collections::BTreeMap;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// The program that reaps for the user's, as Docker calls it.
@@ -47,10 +48,72 @@ pub fn check(context: &Context, record: &mut ContainerRecord) -> Result<Shared> 
             return Err(Error::invalid(format!("invalid device permissions: {permissions}")));
         }
     }
-    if host.init == Some(true) {
-        shared.init = Some(init()?);
+    shared.init = init(context, record, &shared.pid)?;
+    check_cgroup(context, host)?;
+    shared.block_devices = block_devices(&host.blkio)?;
+    if !matches!(host.userns_mode.as_str(), "" | "host") {
+        return Err(Error::invalid(format!("invalid USER mode: {}", host.userns_mode)));
     }
     Ok(shared)
+}
+
+/// Rules of the daemon's configuration for cgroups that a container names itself.
+pub fn check_cgroup(context: &Context, host: &HostConfig) -> Result<()> {
+    if host.cgroup_parent.split('/').any(|part| part == "..") {
+        return Err(Error::invalid(format!(
+            "invalid cgroup parent: {} leads upwards",
+            host.cgroup_parent
+        )));
+    }
+    let (runtime, most) = (host.cpu_rt_runtime, context.config.cpu_rt_runtime);
+    if runtime > 0 && most == 0 {
+        return Err(Error::invalid(
+            "the daemon was given no real-time runtime to hand out: start it with --cpu-rt-runtime",
+        ));
+    }
+    if runtime > most {
+        return Err(Error::invalid(format!(
+            "cpu real-time runtime cannot be higher than the daemon's, which is {most}"
+        )));
+    }
+    Ok(())
+}
+
+/// Numbers of the block devices that limits speak of.
+pub fn block_devices(asked: &BlockIo) -> Result<BTreeMap<String, (i64, i64)>> {
+    let numbers: BTreeMap<String, (i64, i64)> = block_numbers(asked)?;
+    for (path, (major, minor)) in asked
+        .weight_devices
+        .iter()
+        .filter_map(|device| numbers.get(&device.path).map(|number| (&device.path, number)))
+    {
+        let file = format!("/sys/dev/block/{major}:{minor}/queue/scheduler");
+        let schedulers = std::fs::read_to_string(file).unwrap_or_default();
+        // The one in brackets is at work. A partition has its disk's, which is not looked for.
+        let at_work = schedulers.split(['[', ']']).nth(1);
+        if at_work.is_some_and(|name| !matches!(name, "bfq" | "cfq")) {
+            return Err(Error::invalid(format!(
+                "Your kernel does not support Block I/O weight_device for {path}: its schedulers are {}, and only bfq knows weights",
+                schedulers.trim()
+            )));
+        }
+    }
+    Ok(numbers)
+}
+
+fn block_numbers(asked: &BlockIo) -> Result<BTreeMap<String, (i64, i64)>> {
+    block::paths(asked)
+        .map(|path| {
+            let failed = |why: &dyn std::fmt::Display| Error::invalid(format!("block device {path}: {why}"));
+            let meta = std::fs::metadata(path).map_err(|error| failed(&error))?;
+            if !meta.file_type().is_block_device() {
+                return Err(failed(&"not a block device"));
+            }
+            let number = |number: u64| i64::try_from(number).map_err(|error| failed(&error));
+            let (major, minor) = (nix::sys::stat::major(meta.rdev()), nix::sys::stat::minor(meta.rdev()));
+            Ok((path.to_owned(), (number(major)?, number(minor)?)))
+        })
+        .collect()
 }
 
 fn mode(what: &str, text: &str, known: &[&str]) -> Result<Share> {
@@ -96,9 +159,8 @@ pub fn find(context: &Context, record: &ContainerRecord) -> Result<Shared> {
             shared.devices.push(device);
         }
     }
-    if host.init == Some(true) {
-        shared.init = Some(init()?);
-    }
+    shared.init = init(context, record, &shared.pid)?;
+    shared.block_devices = block_devices(&host.blkio)?;
     Ok(shared)
 }
 
@@ -186,7 +248,19 @@ fn devices(mapping: &DeviceMapping) -> Result<Vec<LinuxDevice>> {
         .collect())
 }
 
-fn init() -> Result<PathBuf> {
+/// The program that is to reap, if one is: where the first process is another's there is nothing to do for it.
+fn init(context: &Context, record: &ContainerRecord, pid: &Share) -> Result<Option<PathBuf>> {
+    let config = &context.config;
+    if *pid != Share::Private || !record.host.init.unwrap_or(config.init) {
+        return Ok(None);
+    }
+    match &config.init_path {
+        Some(path) => Ok(Some(path.clone())),
+        None => found_init().map(Some),
+    }
+}
+
+fn found_init() -> Result<PathBuf> {
     on_path(INIT).and_then(|path| path.canonicalize().ok()).ok_or_else(|| {
         Error::invalid(format!(
             "no init program: {INIT} is not found on the daemon's PATH; install tini, or leave --init out"

@@ -38,6 +38,8 @@ pub(crate) struct Actor {
     /// What waits to run it again, and what asks it whether it is well; broken off when they no longer matter.
     again: Option<tokio::task::AbortHandle>,
     probing: Option<tokio::task::AbortHandle>,
+    /// What looks after it while it is frozen in another's pid namespace.
+    guarding: Option<tokio::task::AbortHandle>,
     /// What is being done beside the actor; dropped (and so broken off) with it.
     pub(super) making: Option<tokio::task::AbortHandle>,
 }
@@ -68,6 +70,7 @@ impl Actor {
             health,
             again: None,
             probing: None,
+            guarding: None,
             making: None,
         }
     }
@@ -100,7 +103,12 @@ impl Actor {
                     self.shim = Some(shim);
                     self.apply(Event::Prepared { pid }).await;
                 }
-                Message::Stopped => self.stopped().await,
+                Message::Boot => self.boot().await,
+                Message::Stopped(reply) => {
+                    self.stopped().await;
+                    // Who does not wait for it has gone away.
+                    let _ = reply.send(());
+                }
                 Message::Probed(run, probe) => self.probed(run, probe).await,
                 Message::Hold(on) => {
                     self.hold = on;
@@ -147,6 +155,7 @@ impl Actor {
             }
             self.show(&before, next);
             self.probe_or_not();
+            self.guard_or_not();
         } else {
             self.tell_signal(&effects).await;
         }
@@ -213,7 +222,8 @@ impl Actor {
     pub(super) async fn set_state(&mut self, next: State) {
         let before = self.state();
         if before == next {
-            // It may be one to be asked how it is, which the former daemon did.
+            // It may be one to be asked how it is, or to be guarded, which the former daemon did.
+            self.guard_or_not();
             return self.probe_or_not();
         }
         if let Err(refused) = self.persist(&next, Vec::new()).await {
@@ -221,6 +231,7 @@ impl Actor {
         }
         self.show(&before, next);
         self.probe_or_not();
+        self.guard_or_not();
     }
 
     pub(super) fn course(&self, state: &State) -> Course {
@@ -323,7 +334,10 @@ impl Actor {
                     .filter(|check| check.is_some())
                     .map(|_| Health::default());
             }
-            // A start that fails is not tried again until somebody asks for it.
+            Event::Again => self.tally.by_policy = true,
+            // Nobody was told that it failed, so it is tried again: a port may be free by then.
+            Event::Failed { .. } if self.tally.by_policy => self.tally.ended(Duration::ZERO),
+            // Whoever asked was told, and it is not tried again until somebody asks.
             Event::Failed { .. } => self.tally.stopped = true,
             Event::Exit { ended } if before.is_running() || matches!(before, State::Starting { .. }) => {
                 let ran = ended
@@ -342,12 +356,23 @@ impl Actor {
     fn is_wanted(&mut self, ended: &Ended) -> bool {
         let record = self.keeper.record();
         let policy = &record.host.restart;
-        let wanted = ended.started_at.is_some()
+        let wanted = (ended.started_at.is_some() || self.tally.by_policy)
             && !self.hold
             && !self.context.closing.load(Ordering::Relaxed)
             && policy.again(ended.code, self.tally.stopped, self.tally.restarts);
         self.tally.restarts += u32::from(wanted);
         wanted
+    }
+
+    /// The daemon has started, and its policy wants it to run. Who was quicker has his way.
+    async fn boot(&mut self) {
+        if matches!(self.state(), State::Exited { .. } | State::Clearing { .. }) {
+            self.tally = Tally {
+                by_policy: true,
+                ..Tally::default()
+            };
+            self.apply(Event::Start).await;
+        }
     }
 
     /// Somebody stops it. A kill of the daemon does not lose that.
@@ -416,6 +441,23 @@ impl Actor {
             let (engine, keeper, inbox) = (self.context.clone(), self.keeper.clone(), self.inbox.clone());
             let work = super::probe::watch(engine, keeper, inbox, check.clone(), began);
             self.probing = Some(tokio::spawn(work.in_current_span()).abort_handle());
+        }
+    }
+
+    /// Guards a container that is frozen; leaves any other alone.
+    fn guard_or_not(&mut self) {
+        let frozen = matches!(self.state(), State::Paused { .. });
+        match (frozen, &self.guarding) {
+            (true, None) => {
+                let (context, keeper, inbox) = (self.context.clone(), self.keeper.clone(), self.inbox.clone());
+                let work = super::guard::thaw_in_time(context, keeper, inbox);
+                self.guarding = Some(tokio::spawn(work.in_current_span()).abort_handle());
+            }
+            (false, Some(guarding)) => {
+                guarding.abort();
+                self.guarding = None;
+            }
+            (true, Some(_)) | (false, None) => {}
         }
     }
 

@@ -55,10 +55,11 @@ impl Networks {
             // With no network it is a namespace with a loopback.
             NetworkMode::None | NetworkMode::Bridge | NetworkMode::Network(_) => {
                 let slot = self.slot(&container.id);
-                let mut slot = slot.lock();
-                return self
-                    .enter_own(context, container, &mut slot)
-                    .map_err(|error| error.context("failed to set up container networking"));
+                let entered = self.enter_own(context, container, &mut slot.lock());
+                if entered.is_ok() {
+                    self.tell_linkers(context, container);
+                }
+                return entered.map_err(|error| error.context("failed to set up container networking"));
             }
         };
         let texts = names::texts(self, context, container, None)?;

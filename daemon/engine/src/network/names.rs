@@ -156,6 +156,32 @@ fn own_hosts(
 }
 
 impl Networks {
+    /// A container that others link to may have another address at each start: theirs are told. What cannot be told is said, and right
+    /// at their next start.
+    pub(super) fn tell_linkers(&self, context: &Context, container: &ContainerRecord) {
+        for keeper in context.registry.all() {
+            let other = keeper.record();
+            let linked = |text: &String| {
+                let found = context.registry.find(plan::link(text).0);
+                found.is_ok_and(|found| *found.id() == container.id)
+            };
+            if other.id == container.id || self.sandbox(&other.id).is_none() || !other.host.links.iter().any(linked) {
+                continue;
+            }
+            // Nobody else writes its files meanwhile.
+            let slot = self.slot(&other.id);
+            let _slot = slot.lock();
+            let Some(sandbox) = self.sandbox(&other.id) else {
+                continue;
+            };
+            let told =
+                texts(self, context, &other, Some(&sandbox)).and_then(|texts| files::rewrite(context, &other, &texts));
+            if let Err(error) = told {
+                warn!(container = %other.id, err = %error, "a link's new address could not be written into the container's hosts");
+            }
+        }
+    }
+
     /// What `host-gateway` stands for.
     pub(super) fn host_gateways(&self) -> Vec<IpAddr> {
         if !self.config.host_gateways.is_empty() {

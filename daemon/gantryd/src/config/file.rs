@@ -1,7 +1,7 @@
 //! `daemon.json`, with dockerd's keys.
 
 use super::settings::KEYS;
-use super::{cluster, doors, networks, unbuilt};
+use super::{cluster, containers, doors, networks, unbuilt};
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
 use std::io::ErrorKind;
@@ -37,6 +37,7 @@ pub fn read(path: &Path, must_exist: bool) -> Result<Map<String, Value>> {
             || networks::is_key(key)
             || cluster::is_key(key)
             || doors::is_key(key)
+            || containers::is_key(key)
             || unbuilt::ALL.iter().any(|row| row.key == key)
     };
     let unknown: Vec<String> = map.keys().filter(|key| !is_known(key)).cloned().collect();

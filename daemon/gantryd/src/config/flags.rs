@@ -1,6 +1,7 @@
 //! The command line: dockerd's flag names, and containerd's as aliases.
 
 use super::cluster::ClusterOptions;
+use super::containers::ContainerOptions;
 use super::doors::DoorOptions;
 use super::networks::NetworkOptions;
 use super::unbuilt::{self, Shape};
@@ -39,6 +40,8 @@ pub struct Flags {
     pub cluster: ClusterOptions,
     #[command(flatten)]
     pub doors: DoorOptions,
+    #[command(flatten)]
+    pub containers: ContainerOptions,
     #[command(subcommand)]
     pub command: Option<Deed>,
 }
@@ -243,6 +246,7 @@ where
         serde_json::to_value(&flags.networks),
         serde_json::to_value(&flags.cluster),
         serde_json::to_value(&flags.doors),
+        serde_json::to_value(&flags.containers),
     ] {
         if let Ok(Value::Object(more)) = more {
             given.extend(more);

@@ -5,6 +5,7 @@
 
 mod cluster;
 mod containerd;
+mod containers;
 mod doors;
 mod file;
 mod flags;

@@ -1,9 +1,10 @@
 //! The configuration, checked and complete.
 
 use super::containerd::Tuning;
+use super::containers::Presets;
 use super::doors::{self, Doors};
 use super::values::{self, PROXY_PLUGINS, ProxyPlugin};
-use super::{DEFAULT_EXEC_ROOT, Places, cluster, networks};
+use super::{DEFAULT_EXEC_ROOT, Places, cluster, containers, networks};
 use crate::error::{Error, Result};
 use gantry_core::container::{LogConfig, Ulimit};
 use gantry_engine::NamedRuntime;
@@ -98,6 +99,8 @@ pub struct Settings {
     pub labels: Vec<String>,
     pub insecure_registries: Vec<String>,
     pub cgroup_parent: String,
+    /// What containers have that do not say.
+    pub presets: Presets,
     pub max_concurrent_downloads: usize,
     /// What only containerd's file says.
     pub tuning: Tuning,
@@ -151,6 +154,7 @@ impl Settings {
             network.bridge = None;
             doors.hosts.clear();
         }
+        let presets = containers::read(&mut reader.0)?;
         network.cluster = cluster::read(&mut reader.0)?;
         network.cni = cluster::read_cni(&mut reader.0)?;
         let address = address(&mut reader, &exec_root, places)?;
@@ -194,6 +198,7 @@ impl Settings {
             insecure_registries: reader.take("insecure-registries")?.unwrap_or_default(),
             cgroup_parent: cgroup_parent(reader.text("cgroup-parent")?, &instance)?,
             max_concurrent_downloads: downloads(reader.take("max-concurrent-downloads")?)?,
+            presets,
             network,
             data_root,
             exec_root,

@@ -146,36 +146,6 @@ pub const ALL: &[Row] = &[
         empty,
         REMOVE,
     ),
-    row(
-        "init",
-        "init",
-        Shape::Truth,
-        empty,
-        "remove it; an init in the container comes later",
-    ),
-    row(
-        "init-path",
-        "init-path",
-        Shape::Text,
-        empty,
-        "remove it; an init in the container comes later",
-    ),
-    row(
-        "default-cgroupns-mode",
-        "default-cgroupns-mode",
-        Shape::Text,
-        empty,
-        "remove it; the mode follows the cgroup version",
-    ),
-    row(
-        "default-ipc-mode",
-        "default-ipc-mode",
-        Shape::Text,
-        |value| empty(value) || value == "private",
-        REMOVE,
-    ),
-    row("cpu-rt-period", "cpu-rt-period", Shape::Number, empty, REMOVE),
-    row("cpu-rt-runtime", "cpu-rt-runtime", Shape::Number, empty, REMOVE),
     row("experimental", "experimental", Shape::Truth, empty, REMOVE),
     row(
         "containerd",
@@ -268,7 +238,7 @@ mod tests {
 
     #[test]
     fn what_asks_for_nothing_passes_and_the_rest_is_named() {
-        assert!(verdict("init", json!(false)).is_ok());
+        assert!(verdict("experimental", json!(false)).is_ok());
         for (key, value) in [
             ("userns-remap", json!("default")),
             ("selinux-enabled", json!(true)),

@@ -38,6 +38,8 @@ pub(super) struct Walk {
     upper: OwnedFd,
     lower: Vec<OwnedFd>,
     whiteouts: Whiteouts,
+    mount_points: BTreeSet<Vec<u8>>,
+    above: BTreeSet<Vec<u8>>,
 }
 
 impl Walk {
@@ -49,6 +51,8 @@ impl Walk {
             upper: open(&sides.upper)?,
             lower: sides.lower.iter().map(open).collect::<Result<_>>()?,
             whiteouts: sides.whiteouts,
+            mount_points: sides.mount_points.clone(),
+            above: sides.above.clone(),
         })
     }
 
@@ -115,7 +119,11 @@ impl Walk {
             _ if below.is_some() => return tell(What::Gone),
             _ => return Ok(()),
         };
-        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        if below.is_none() && self.mount_points.contains(path) && (is_directory || stat.st_size == 0) {
+            return Ok(());
+        }
+        if !is_directory {
             return match below {
                 Some(below) if self.same_file(&stat, &below, dir, lower, name) => Ok(()),
                 Some(_) => tell(What::Changed(stat)),
@@ -131,7 +139,11 @@ impl Walk {
         let opaque = self.whiteouts == Whiteouts::Overlay && is_opaque(fd.as_fd());
         tell(match below {
             Some(below) if !opaque && same_directory(&stat, &below) => What::Same(stat),
+            // As with the root: its time says no more than that something was made in it to be mounted on.
+            Some(below) if !opaque && self.above.contains(path) && same_owner(&stat, &below) => What::Same(stat),
             Some(_) => What::Changed(stat),
+            // Told by what is in it, if anything is.
+            None if self.above.contains(path) => What::Same(stat),
             None => What::Added(stat),
         })?;
         if opaque && below.is_some() {

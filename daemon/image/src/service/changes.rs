@@ -39,9 +39,11 @@ impl ImageService {
         snapshotter: &str,
         key: &str,
         parent: Option<&str>,
+        mount_points: &[String],
         lease: Option<LeaseId>,
     ) -> gantry_core::Result<DiffLayer> {
         let layer = self.with_sides(ns, snapshotter, key, parent, |sides| {
+            let sides = &sides.clone().mounted_on(mount_points);
             let mut writer = GzipLayer::open(self, ns, lease.clone())?;
             match diff::write_layer(sides, &mut writer) {
                 Ok(()) => writer.finish(),

@@ -22,6 +22,9 @@ pub struct CommitOf {
     pub snapshot: String,
     /// The top layer of its image; `None` for an image without layers.
     pub parent: Option<String>,
+    /// Absolute paths that were made to be mounted on. Where one of them is new it is no change of the container's, nor is a directory
+    /// that is there for them alone.
+    pub mount_points: Vec<String>,
 }
 
 /// What goes with a commit.
@@ -52,6 +55,7 @@ impl ImageService {
                     &of.snapshotter,
                     &of.snapshot,
                     of.parent.as_deref(),
+                    &of.mount_points,
                     there.blobs.lease.clone(),
                 )
                 .map_err(crate::error::ImageError::from)?;

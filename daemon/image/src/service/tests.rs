@@ -570,7 +570,7 @@ async fn changes_of_a_snapshot_become_a_layer() {
             let changes = service.changes(&ns, "overlayfs", "box", Some(&chain)).unwrap();
             (
                 changes,
-                service.diff(&ns, "overlayfs", "box", Some(&chain), None).unwrap(),
+                service.diff(&ns, "overlayfs", "box", Some(&chain), &[], None).unwrap(),
             )
         })
         .await

@@ -12,10 +12,10 @@ pub use claims::{Claim, Claims};
 pub use read::View;
 
 use crate::error::{Error, Result};
-use crate::events::EventLog;
+use crate::events::{EventLog, Topic};
 use crate::frame;
 use crate::key::Key;
-use crate::record::{Batch, Event, Record, encode};
+use crate::record::{Batch, Event, Record, decode, encode};
 use crate::young::{Step, Young};
 use gantry_core::gc::Node;
 use lock::DirLock;
@@ -117,13 +117,13 @@ impl Store {
             other => other,
         }
         .map_err(|trouble| trouble.into_error(dir))?;
-        let (oldest, newest) = event_range(&db)?;
+        let kept = event_kinds(&db)?;
         let store = Self {
             dir: dir.to_path_buf(),
             db,
             claims: Arc::default(),
             young: Young::default(),
-            log: EventLog::new(oldest, newest),
+            log: EventLog::new(kept),
             damage: Mutex::new(damage),
             _lock: lock,
         };
@@ -167,21 +167,15 @@ impl Store {
             self.write(writes, how)?;
             return Ok(Vec::new());
         }
-        let numbered = self.log.number(events.len() as u64);
+        let numbered = self.log.number(&events);
         let written = self
-            .add_events(&mut writes, numbered.first, &events, numbered.trim.clone())
+            .add_events(&mut writes, numbered.first, &events, &numbered.trim)
             .and_then(|()| self.write(writes, how));
         self.log.landed(&numbered);
         written.map(|()| numbered.numbers().collect())
     }
 
-    fn add_events(
-        &self,
-        writes: &mut WriteBatch,
-        first: u64,
-        events: &[Event],
-        trim: std::ops::Range<u64>,
-    ) -> Result<()> {
+    fn add_events(&self, writes: &mut WriteBatch, first: u64, events: &[Event], trim: &[u64]) -> Result<()> {
         let cf = self.cf(Event::TABLE)?;
         for (number, event) in (first..).zip(events) {
             let key = number.to_bytes();
@@ -398,17 +392,21 @@ fn open_with(path: &Path, found: &[String], tables: &[&'static str]) -> Result<D
     DB::open_cf_with_opts(&options::database(), path, families)
 }
 
-fn event_range(db: &DB) -> Result<(u64, u64)> {
+/// Numbers of the events that are kept, and whether each is of the daemon's own.
+fn event_kinds(db: &DB) -> Result<Vec<(u64, bool)>> {
     let cf = db.cf_handle(Event::TABLE).expect("opened with every table");
-    let edge = |mode| match db.iterator_cf(cf, mode).next() {
-        None => Ok(0),
-        Some(Ok((key, _))) => Ok(u64::from_bytes(&key).unwrap_or(0)),
-        Some(Err(source)) => Err(Error::Read {
+    let mut kinds = Vec::new();
+    for row in db.iterator_cf_opt(cf, options::scan(false), IteratorMode::Start) {
+        let (key, value) = row.map_err(|source| Error::Read {
             table: Event::TABLE,
             source,
-        }),
-    };
-    Ok((edge(IteratorMode::Start)?, edge(IteratorMode::End)?))
+        })?;
+        // One that cannot be read goes to quarantine.
+        if let (Some(number), Ok(topic)) = (u64::from_bytes(&key), decode::<Topic>(&key, &value)) {
+            kinds.push((number, topic.is_own()));
+        }
+    }
+    Ok(kinds)
 }
 
 #[cfg(test)]

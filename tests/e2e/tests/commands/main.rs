@@ -4,6 +4,7 @@
 mod containers;
 mod images;
 mod lent;
+mod limits;
 mod networks;
 mod pruning;
 mod registry;

@@ -1,7 +1,7 @@
 //! The flags that `create` and `run` share: every case is run through both.
 
-use crate::lent;
 use crate::stage::{Case, IMAGE, LIMIT, Stage, bad, good};
+use crate::{lent, limits};
 use gantry_e2e::eventually;
 
 /// What a flag's effect is seen by.
@@ -404,7 +404,7 @@ const VERBS: [&str; 2] = ["create", "run"];
 pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for verb in VERBS {
-        for row in ROWS.iter().chain(lent::ROWS) {
+        for row in ROWS.iter().chain(lent::ROWS).chain(limits::ROWS) {
             cases.push(good(verb, row.flag, move |stage| sees(stage, verb, row)));
             cases.push(wrong(verb, row));
         }
@@ -445,7 +445,9 @@ fn wrong(verb: &'static str, row: &'static Row) -> Case {
     args.extend(row.wrong);
     args.extend([IMAGE, "true"]);
     // What is no value at all: 125 for both; what the daemon refuses: 125 for `run` and 1 for `create`, as docker.
-    let code = if verb == "run" || (PARSED.contains(&row.flag) || lent::PARSED.contains(&row.flag)) {
+    let code = if verb == "run"
+        || (PARSED.contains(&row.flag) || lent::PARSED.contains(&row.flag) || limits::PARSED.contains(&row.flag))
+    {
         125
     } else {
         1

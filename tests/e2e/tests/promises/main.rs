@@ -1,5 +1,11 @@
 //! Promises of the README's table, each by its number.
 
+mod copies;
+mod ends;
+mod names;
+mod ports;
+mod volumes;
+
 use gantry_e2e::{House, PATIENCE, Terminal, ended, eventually};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -103,6 +109,39 @@ fn p06_a_limit_of_kernel_memory_is_ignored_with_a_warning() {
     }
     let plain = gantry.run(&["run", "--rm", "busybox", "true"]).exits(0);
     assert!(!plain.stderr.contains("kernel memory"), "{}", plain.stderr);
+}
+
+#[test]
+fn p07_what_is_asked_of_block_devices_is_checked_at_create() {
+    let house = House::new();
+    let gantry = house.gantry();
+    // What the kernel has is had, and seen in the container's own cgroup; what it lacks is refused before anything is made.
+    let made = gantry.run(&["create", "--name", "box", "--blkio-weight", "300", "busybox", "true"]);
+    match made.code {
+        0 => {
+            gantry.ok(&["start", "-a", "box"]);
+            assert_eq!(
+                gantry.ok(&["inspect", "-f", "{{.HostConfig.BlkioWeight}}", "box"]),
+                "300"
+            );
+        }
+        _ => {
+            let told = made.says("Your kernel does not support Block I/O weight");
+            assert!(told.stderr.contains("it has "), "{}", told.stderr);
+            assert_eq!(gantry.ok(&["ps", "-aq"]), "");
+        }
+    }
+    let before = gantry.ok(&["ps", "-aq"]);
+    for (flag, value, says) in [
+        ("--blkio-weight", "5", "from 10 to 1000"),
+        ("--device-read-bps", "/dev/nothing:1mb", "/dev/nothing"),
+        ("--device-write-iops", "/dev/null:10", "not a block device"),
+        ("--blkio-weight-device", "/dev/null:300", "not a block device"),
+    ] {
+        let refused = gantry.run(&["create", flag, value, "busybox", "true"]).says(says);
+        assert_ne!(refused.code, 0, "{flag}");
+    }
+    assert_eq!(gantry.ok(&["ps", "-aq"]), before, "nothing is made of what is refused");
 }
 
 #[test]
