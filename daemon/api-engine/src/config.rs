@@ -91,6 +91,7 @@ pub fn health_out(check: HealthCheck) -> wire::HealthCheck {
 
 pub fn host_in(host: wire::HostConfig) -> Result<HostConfig> {
     Ok(HostConfig {
+        console_size: None,
         network_mode: check::text("host.network_mode", host.network_mode)?.parse()?,
         binds: host.binds.into_iter().map(bind_in).collect::<Result<_>>()?,
         tmpfs: host

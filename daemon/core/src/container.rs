@@ -71,6 +71,8 @@ impl HealthCheck {
 #[serde(default)]
 pub struct HostConfig {
     pub network_mode: NetworkMode,
+    /// Rows and columns of the terminal at first; `None` = whatever it begins with.
+    pub console_size: Option<(u16, u16)>,
     pub binds: Vec<BindMount>,
     /// Mount point to options.
     pub tmpfs: BTreeMap<String, String>,
