@@ -29,7 +29,7 @@ pub async fn swarm(mut call: Call) -> Answer {
 }
 
 pub async fn plugins(call: Call) -> Answer {
-    call.filters(&["capability", "enabled"])?;
+    call.filters()?;
     answer::ok(&json!([]))
 }
 
@@ -88,11 +88,4 @@ pub async fn session(call: Call) -> Answer {
             "building images is not built yet",
         )),
     }
-}
-
-pub async fn websocket(_: Call) -> Answer {
-    Err(Failure::new(
-        StatusCode::NOT_IMPLEMENTED,
-        "attaching through a websocket is not built yet: use POST .../attach",
-    ))
 }

@@ -5,7 +5,7 @@ use crate::call::Call;
 use crate::time;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use gantry_engine::{CopyTo, PathStat};
+use gantry_engine::{CopyTo, Owners, PathStat};
 use http::header::{HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use serde::Serialize;
@@ -55,7 +55,10 @@ pub async fn put(call: Call) -> Answer {
     let name = call.name().to_owned();
     let options = CopyTo {
         no_overwrite_dir_non_dir: call.query.flag("noOverwriteDirNonDir"),
-        copy_uid_gid: call.query.flag("copyUIDGID"),
+        owners: match call.query.flag("copyUIDGID") {
+            true => Owners::Container,
+            false => Owners::Archive,
+        },
     };
     let engine = call.engine().clone();
     let mut chunks = call.chunks();

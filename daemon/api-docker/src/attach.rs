@@ -1,24 +1,35 @@
-//! `POST /containers/{name}/attach`.
+//! `POST /containers/{name}/attach`, and what it shares with the attach by websocket.
 
 use crate::answer::{Answer, Failure};
 use crate::call::Call;
 use crate::hijack::{self, Before, Course, Hijack, Wanted};
 use crate::{escape, logs};
 use gantry_core::lifecycle::State;
-use gantry_engine::LogQuery;
+use gantry_engine::{LogLine, LogQuery};
+use tokio::sync::mpsc;
 
 pub async fn attach(call: Call) -> Answer {
-    let detach_keys = escape::keys(call.query.text("detachKeys"))?;
-    let (record, state) = call.engine().look(call.name())?;
     let query = &call.query;
     let wanted = Wanted {
-        stdin: query.flag("stdin") && query.flag("stream") && record.config.open_stdin,
+        stdin: query.flag("stdin"),
         stdout: query.flag("stdout"),
         stderr: query.flag("stderr"),
+        ..Wanted::default()
+    };
+    attach_as(call, wanted, Hijack::of).await
+}
+
+/// Attaches with the streams of `wanted`; `way` makes the connection theirs.
+pub async fn attach_as(call: Call, wanted: Wanted, way: impl FnOnce(Call, bool) -> Hijack) -> Answer {
+    let detach_keys = escape::keys(call.query.text("detachKeys"))?;
+    let (record, state) = call.engine().look(call.name())?;
+    let (stream, past) = (call.query.flag("stream"), call.query.flag("logs"));
+    let wanted = Wanted {
+        stdin: wanted.stdin && stream && record.config.open_stdin,
         tty: record.config.tty,
         detach_keys,
+        ..wanted
     };
-    let (stream, past) = (query.flag("stream"), query.flag("logs"));
     let id = record.id.to_string();
     let joined = match (stream, &state) {
         (false, _) => None,
@@ -31,27 +42,35 @@ pub async fn attach(call: Call) -> Answer {
         }
         (true, _) => Some(hijack::join(call.engine().attach(&id).await?, &wanted).await?),
     };
-    let before = match past {
+    let past = match past {
         true => history(&call, &id, &wanted).await?,
-        false => hijack::nothing_before(),
+        false => None,
+    };
+    let hijack = way(call, wanted.tty);
+    let before = match past {
+        Some(lines) => Box::pin(logs::pieces(lines, hijack.framed())) as Before,
+        None => hijack::nothing_before(),
     };
     let course = Course {
         begin: hijack::begun(),
         settled: hijack::settled(),
     };
-    Ok(Hijack::of(call, wanted.tty).answer(joined, wanted, before, course))
+    Ok(hijack.answer(joined, wanted, before, course))
 }
 
 /// What the log has of it.
-async fn history(call: &Call, id: &str, wanted: &Wanted) -> Result<Before, Failure> {
+async fn history(
+    call: &Call,
+    id: &str,
+    wanted: &Wanted,
+) -> Result<Option<mpsc::Receiver<gantry_core::Result<LogLine>>>, Failure> {
     let query = LogQuery {
         stdout: wanted.stdout,
         stderr: wanted.stderr || wanted.tty,
         ..LogQuery::default()
     };
     if !query.stdout && !query.stderr {
-        return Ok(hijack::nothing_before());
+        return Ok(None);
     }
-    let lines = call.engine().logs(id, query).await?;
-    Ok(Box::pin(logs::pieces(lines, !wanted.tty)))
+    Ok(Some(call.engine().logs(id, query).await?))
 }

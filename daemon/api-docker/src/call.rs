@@ -2,6 +2,7 @@
 
 use crate::answer::Failure;
 use crate::json::Wire;
+use crate::routes::Route;
 use crate::{Door, NEWEST, OLDEST};
 use bytes::Bytes;
 use gantry_core::{Error, ErrorKind};
@@ -46,6 +47,7 @@ impl Version {
 /// One request.
 pub struct Call {
     pub door: Door,
+    pub route: &'static Route,
     pub version: Version,
     pub params: BTreeMap<&'static str, String>,
     pub query: Query,
@@ -140,9 +142,9 @@ impl Call {
         chunks
     }
 
-    /// The `filters` of the query, if all are among the known.
-    pub fn filters(&self, known: &[&str]) -> Result<Filters, Failure> {
-        filters(self.query.text("filters"), known)
+    /// The `filters` of the query, if all are among those of the route.
+    pub fn filters(&self) -> Result<Filters, Failure> {
+        filters(self.query.text("filters"), &self.route.filters())
     }
 }
 
@@ -179,8 +181,10 @@ fn filters(text: &str, known: &[&str]) -> Result<Filters, Failure> {
         return Ok(Filters::default());
     }
     let odd = || Failure::bad("invalid filter");
-    let Ok(Value::Object(map)) = serde_json::from_str(text) else {
-        return Err(odd());
+    let map = match serde_json::from_str(text) {
+        Ok(Value::Object(map)) => map,
+        Ok(Value::Null) => return Ok(Filters::default()),
+        _ => return Err(odd()),
     };
     let mut by_key = BTreeMap::new();
     for (key, values) in map {
@@ -214,6 +218,12 @@ impl Query {
             (plain(key), plain(value))
         });
         Self(pairs.collect())
+    }
+
+    /// What of it is called so.
+    pub fn only(mut self, keep: impl Fn(&str) -> bool) -> Self {
+        self.0.retain(|(name, _)| keep(name));
+        self
     }
 
     pub fn given(&self, key: &str) -> Option<&str> {

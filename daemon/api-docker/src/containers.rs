@@ -44,7 +44,13 @@ pub async fn export(call: Call) -> Answer {
 }
 
 pub async fn update(mut call: Call) -> Answer {
-    let asked: Host = call.json().await?;
+    let mut asked: Host = call.json().await?;
+    if call.since(42) {
+        asked.kernel_memory = 0;
+    }
+    if call.before(40) {
+        asked.pids_limit = None;
+    }
     unbuilt::refuse_update(&asked)?;
     let number = |value: i64| Some(value).filter(|value| *value != 0);
     let list = |value: &String| Some(value.clone()).filter(|value| !value.is_empty());
@@ -97,7 +103,7 @@ pub async fn commit(mut call: Call) -> Answer {
 }
 
 pub async fn prune(call: Call) -> Answer {
-    let filters = call.filters(&["label", "label!", "until"])?;
+    let filters = call.filters()?;
     let pruned = call.engine().prune_containers(filters).await?;
     let removed = Some(pruned.removed).filter(|removed| !removed.is_empty());
     answer::ok(&Gone {

@@ -4,13 +4,17 @@ pub mod host;
 mod limits;
 mod mounts;
 pub mod unbuilt;
+mod versions;
 
 use crate::answer::{self, Answer, Failure};
 use crate::call::Call;
+use crate::images;
 use crate::model::asked::{Create, Endpoint, EndpointIpam, Health, Host};
+use gantry_core::ErrorKind;
 use gantry_core::container::{ContainerConfig, HealthCheck, NetworkMode};
 use gantry_core::network::EndpointSettings;
 use gantry_engine::CreateContainer;
+use gantry_image::Platform;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -20,7 +24,7 @@ pub async fn create(mut call: Call) -> Answer {
     if lifted == Value::Null {
         return Err(Failure::bad("config cannot be empty in order to create a container"));
     }
-    platform(call.query.text("platform"))?;
+    platform(&call, &asked.image).await?;
     let request = request(&call, asked)?;
     let created = call.engine().create(request).await?;
     answer::created(&json!({ "Id": created.id.to_string(), "Warnings": created.warnings }))
@@ -39,18 +43,23 @@ async fn body(call: &mut Call) -> Result<(Value, Create), Failure> {
     Ok((if empty { Value::Null } else { value }, asked))
 }
 
-/// Only what runs here can be asked for.
-fn platform(text: &str) -> Result<(), Failure> {
-    match text.split('/').next() {
-        Some("" | "linux") | None => Ok(()),
-        Some(other) => Err(Failure::bad(format!(
-            "\"{other}\": unknown operating system or architecture"
-        ))),
+/// The image must be for the platform that is asked for. One that is not here is told of later.
+async fn platform(call: &Call, image: &str) -> Result<(), Failure> {
+    let text = call.query.text("platform");
+    if text.is_empty() {
+        return Ok(());
+    }
+    let wanted = Platform::parse(text)?;
+    match call.engine().image(image).await {
+        Ok(found) => images::for_platform(image, &found, wanted),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 
-fn request(call: &Call, asked: Create) -> Result<CreateContainer, Failure> {
-    let host = asked.host.clone().unwrap_or_default();
+fn request(call: &Call, mut asked: Create) -> Result<CreateContainer, Failure> {
+    let mut host = asked.host.clone().unwrap_or_default();
+    versions::as_of(call.version, &mut asked, &mut host)?;
     unbuilt::refuse(&asked, &host)?;
     let networks = networks(call, &asked)?;
     let (mut lent, anonymous) = host::translate(&host)?;
@@ -142,7 +151,7 @@ fn networks(call: &Call, asked: &Create) -> Result<BTreeMap<String, EndpointSett
     if call.before(44) && endpoints.len() > 1 {
         let names: Vec<&str> = endpoints.keys().map(String::as_str).collect();
         return Err(Failure::bad(format!(
-            "Container cannot be connected to network endpoints: {}",
+            "Container cannot be created with multiple network endpoints: {}",
             names.join(", ")
         )));
     }

@@ -11,24 +11,6 @@ use std::collections::BTreeMap;
 use std::io;
 use tokio_stream::wrappers::ReceiverStream;
 
-/// Filters of the API 1.51.
-const FILTERS: &[&str] = &[
-    "config",
-    "container",
-    "daemon",
-    "event",
-    "image",
-    "label",
-    "network",
-    "node",
-    "plugin",
-    "scope",
-    "secret",
-    "service",
-    "type",
-    "volume",
-];
-
 #[derive(Serialize)]
 struct Shown {
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -58,7 +40,7 @@ struct Actor {
 }
 
 pub async fn events(call: Call) -> Answer {
-    let mut filters = call.filters(FILTERS)?;
+    let mut filters = call.filters()?;
     let (since, until) = (call.query.text("since"), call.query.text("until"));
     let bounds = (time::bound(since)?, time::bound(until)?);
     if let (Some(from), Some(to)) = bounds

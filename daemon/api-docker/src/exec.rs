@@ -2,14 +2,16 @@
 
 use crate::answer::{self, Answer, Failure};
 use crate::call::Call;
+use crate::create::host::console_size;
 use crate::create::{env, text, texts};
 use crate::hijack::{self, Course, Hijack, Wanted};
 use crate::model::asked;
 use crate::{escape, life};
-use gantry_engine::{CreateExec, ExecView};
+use gantry_engine::{CreateExec, Engine, ExecView};
 use serde::Serialize;
 use serde_json::json;
 use std::time::Duration;
+use tracing::debug;
 
 /// How long the news of an exec's end may take.
 const SETTLING: Duration = Duration::from_secs(10);
@@ -21,6 +23,9 @@ pub async fn create(mut call: Call) -> Answer {
         return Err(Failure::bad("No exec command specified"));
     }
     escape::keys(&asked.detach_keys)?;
+    // Sizes came with 1.42.
+    let size = if call.since(42) { asked.console_size } else { Vec::new() };
+    let console_size = console_size(&size)?;
     let created = call
         .engine()
         .exec_create(CreateExec {
@@ -30,6 +35,7 @@ pub async fn create(mut call: Call) -> Answer {
             user: text("User", asked.user)?,
             working_dir: text("WorkingDir", asked.working_dir)?,
             tty: asked.tty,
+            console_size,
             attach_stdin: asked.stdin,
             attach_stdout: asked.stdout,
             attach_stderr: asked.stderr,
@@ -41,10 +47,12 @@ pub async fn create(mut call: Call) -> Answer {
 
 pub async fn start(mut call: Call) -> Answer {
     let asked: asked::ExecStart = call.json().await?;
+    let size = start_size(&call, &asked)?;
     let id = call.name().to_owned();
     let seen = call.engine().exec_inspect(&id).await?;
     if asked.detach {
         call.engine().exec_start(&id).await?;
+        resized(call.engine(), &id, size).await;
         return answer::done();
     }
     refuse_again(&seen)?;
@@ -59,7 +67,9 @@ pub async fn start(mut call: Call) -> Answer {
     let (engine, waiting, waited) = (call.engine().clone(), call.engine().clone(), id.clone());
     let begin = async move {
         let started = engine.exec_start(&id).await;
-        started.map(drop).map_err(|error| error.message().to_owned())
+        started.map_err(|error| error.message().to_owned())?;
+        resized(&engine, &id, size).await;
+        Ok(())
     };
     let hijack = Hijack::of(call, wanted.tty);
     // Who sees the end asks for the exit code next.
@@ -71,6 +81,23 @@ pub async fn start(mut call: Call) -> Answer {
         settled: Box::pin(settled),
     };
     Ok(hijack.answer(Some(attached), wanted, hijack::nothing_before(), course))
+}
+
+/// The size that a start asks for, which only a terminal has.
+fn start_size(call: &Call, asked: &asked::ExecStart) -> Result<Option<(u16, u16)>, Failure> {
+    if call.before(42) {
+        return Ok(None);
+    }
+    Ok(console_size(&asked.console_size)?.filter(|_| asked.tty))
+}
+
+/// One that has ended already needs no size.
+async fn resized(engine: &Engine, id: &str, size: Option<(u16, u16)>) {
+    if let Some((height, width)) = size
+        && let Err(error) = engine.exec_resize(id, height, width).await
+    {
+        debug!(err = %error, "an exec was not resized");
+    }
 }
 
 /// One exec runs once.

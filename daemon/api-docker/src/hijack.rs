@@ -7,6 +7,7 @@ use crate::answer::{self, Body};
 use crate::call::{Call, Version};
 use crate::escape::Watch;
 use crate::framing::{self, STDERR, STDOUT};
+use crate::websocket;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{Stream, StreamExt, TryStreamExt};
@@ -17,12 +18,14 @@ use http::{Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use std::io;
+use std::io::{self, Cursor};
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
+use tokio::net::UnixStream;
 use tokio_util::io::{ReaderStream, StreamReader};
 use tracing::debug;
 
@@ -87,11 +90,18 @@ pub struct Course {
 pub struct Hijack {
     way: Way,
     content: &'static str,
+    framed: bool,
 }
 
 enum Way {
     /// The connection is taken over.
     Whole(OnUpgrade),
+    /// The same, and what is moved are a websocket's messages.
+    Socket {
+        upgrade: Option<OnUpgrade>,
+        accept: String,
+        text: bool,
+    },
     /// A client that does not ask for that: the answer's body is the output, and the request's the input.
     Bodies(Incoming),
 }
@@ -99,6 +109,7 @@ enum Way {
 impl Hijack {
     pub fn of(call: Call, tty: bool) -> Self {
         let asked = call.headers.contains_key(UPGRADE);
+        let framed = !tty;
         match call.upgrade.filter(|_| asked) {
             Some(upgrade) => Self {
                 content: if !tty && call.version >= MULTIPLEXED {
@@ -107,41 +118,116 @@ impl Hijack {
                     RAW
                 },
                 way: Way::Whole(upgrade),
+                framed,
             },
             None => Self {
                 content: RAW,
                 way: Way::Bodies(call.body),
+                framed,
             },
         }
+    }
+
+    /// A websocket; `accept` answers the client's key.
+    pub fn socket(call: Call, accept: String, text: bool) -> Self {
+        Self {
+            way: Way::Socket {
+                upgrade: call.upgrade,
+                accept,
+                text,
+            },
+            content: RAW,
+            framed: false,
+        }
+    }
+
+    /// Whether the streams are told apart.
+    pub fn framed(&self) -> bool {
+        self.framed
     }
 
     /// Answers, and from then on moves bytes until the process ends or the client is gone. Without a process it only says what is to be
     /// said.
     pub fn answer(self, attached: Option<Attached>, wanted: Wanted, before: Before, course: Course) -> Response<Body> {
+        let flow = Flow {
+            attached,
+            wanted,
+            framed: self.framed,
+            before,
+            course,
+        };
         match self.way {
             Way::Whole(upgrade) => {
                 tokio::spawn(async move {
                     match upgrade.await {
-                        Ok(upgraded) => {
-                            let (reader, writer) = tokio::io::split(TokioIo::new(upgraded));
-                            pump(reader, writer, attached, wanted, before, course).await;
-                        }
+                        Ok(upgraded) => taken_over(upgraded, flow).await,
                         Err(error) => debug!(err = %error, "a connection was not taken over"),
                     }
                 });
                 switched(self.content)
+            }
+            Way::Socket { upgrade, accept, text } => {
+                tokio::spawn(async move {
+                    let Some(Ok(upgraded)) = futures::future::OptionFuture::from(upgrade).await else {
+                        return debug!("a websocket did not come about");
+                    };
+                    let (near, far) = tokio::io::duplex(CHUNK);
+                    let (reader, writer) = tokio::io::split(near);
+                    let mut carried = std::pin::pin!(websocket::carry(upgraded, far, text));
+                    tokio::select! {
+                        () = flow.run(reader, writer, futures::future::pending()) => {}
+                        () = carried.as_mut() => return,
+                    }
+                    // What was written last goes out.
+                    carried.await;
+                });
+                websocket::switched(&accept)
             }
             Way::Bodies(body) => {
                 let (near, far) = tokio::io::duplex(CHUNK);
                 let input = body.into_data_stream().map_err(io::Error::other);
                 tokio::spawn(async move {
                     let (_, writer) = tokio::io::split(near);
-                    pump(StreamReader::new(input), writer, attached, wanted, before, course).await;
+                    flow.run(StreamReader::new(input), writer, futures::future::pending())
+                        .await;
                 });
                 answer::stream(self.content, ReaderStream::with_capacity(far, CHUNK))
             }
         }
     }
+}
+
+/// Of a unix socket both ends can be seen to be closed; of others only that no more input comes.
+async fn taken_over(upgraded: Upgraded, flow: Flow) {
+    match upgraded.downcast::<TokioIo<UnixStream>>() {
+        Ok(parts) => {
+            let stream = parts.io.into_inner();
+            let watched = stream.as_fd().try_clone_to_owned();
+            let (reader, writer) = stream.into_split();
+            let reader = Cursor::new(parts.read_buf).chain(reader);
+            flow.run(reader, writer, gone(watched)).await;
+        }
+        Err(upgraded) => {
+            let (reader, writer) = tokio::io::split(TokioIo::new(upgraded));
+            flow.run(reader, writer, futures::future::pending()).await;
+        }
+    }
+}
+
+/// When the peer has closed both its halves.
+async fn gone(socket: io::Result<OwnedFd>) {
+    let socket = socket.map(std::os::unix::net::UnixStream::from);
+    if let Ok(socket) = socket.and_then(UnixStream::from_std) {
+        while let Ok(ready) = socket.ready(Interest::WRITABLE).await {
+            if ready.is_write_closed() {
+                return;
+            }
+            // That there is room to write is no news: the next is waited for.
+            let _ = socket.try_io(Interest::WRITABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+        }
+    }
+    // It cannot be seen: the next write tells.
+    std::future::pending().await
 }
 
 /// 101, in Docker's words.
@@ -154,39 +240,55 @@ fn switched(content: &'static str) -> Response<Body> {
     response
 }
 
-async fn pump(
-    reader: impl AsyncRead + Unpin,
-    mut writer: impl AsyncWrite + Unpin,
+/// What moves between a client and a process.
+struct Flow {
     attached: Option<Attached>,
     wanted: Wanted,
-    mut before: Before,
+    framed: bool,
+    before: Before,
     course: Course,
-) {
-    let framed = !wanted.tty;
-    while let Some(bytes) = before.next().await {
-        if writer.write_all(&bytes).await.is_err() {
-            return;
-        }
-    }
-    if let Err(error) = course.begin.await {
-        // The status is said; what remains is to say it as the process would.
-        let said = framing::piece(framed, STDOUT, Bytes::from(format!("{error}\r\n")));
-        let _ = writer.write_all(&said).await;
-        let _ = writer.shutdown().await;
-        return;
-    }
-    let Some(Attached { output, input, .. }) = attached else {
-        // Whoever reads sees the end.
-        let _ = writer.shutdown().await;
-        return;
-    };
-    tokio::select! {
-        outcome = write(output, writer, framed, course.settled) => {
-            if let Err(error) = outcome {
-                debug!(err = %error, "a client stopped reading");
+}
+
+impl Flow {
+    /// Until the process ends or the client is gone.
+    async fn run(
+        self,
+        reader: impl AsyncRead + Unpin,
+        mut writer: impl AsyncWrite + Unpin,
+        gone: impl Future<Output = ()>,
+    ) {
+        let Self {
+            attached,
+            wanted,
+            framed,
+            mut before,
+            course,
+        } = self;
+        while let Some(bytes) = before.next().await {
+            if writer.write_all(&bytes).await.is_err() {
+                return;
             }
         }
-        () = read(reader, input, wanted) => {}
+        if let Err(error) = course.begin.await {
+            // The status is said; what remains is to say it as the process would.
+            let said = framing::piece(framed, STDOUT, Bytes::from(format!("{error}\r\n")));
+            let _ = writer.write_all(&said).await;
+            let _ = writer.shutdown().await;
+            return;
+        }
+        let Some(Attached { output, input, .. }) = attached else {
+            // Whoever reads sees the end.
+            let _ = writer.shutdown().await;
+            return;
+        };
+        tokio::select! {
+            outcome = write(output, writer, framed, course.settled) => {
+                if let Err(error) = outcome {
+                    debug!(err = %error, "a client stopped reading");
+                }
+            }
+            () = read(reader, input, wanted, gone) => {}
+        }
     }
 }
 
@@ -208,8 +310,13 @@ async fn write(
     writer.shutdown().await
 }
 
-/// Ends when the client detaches or breaks off; after its orderly end of input it waits for ever, for output may come.
-async fn read(mut reader: impl AsyncRead + Unpin, mut input: AttachInput, wanted: Wanted) {
+/// Ends when the client detaches, breaks off or is gone; its orderly end of input alone ends nothing, for output may come.
+async fn read(
+    mut reader: impl AsyncRead + Unpin,
+    mut input: AttachInput,
+    wanted: Wanted,
+    gone: impl Future<Output = ()>,
+) {
     let mut buffer = vec![0; CHUNK];
     let mut watch = (wanted.tty && wanted.stdin).then(|| Watch::new(wanted.detach_keys.clone()));
     loop {
@@ -242,5 +349,5 @@ async fn read(mut reader: impl AsyncRead + Unpin, mut input: AttachInput, wanted
         // The same.
         let _ = input.stdin_eof().await;
     }
-    std::future::pending().await
+    gone.await;
 }

@@ -8,15 +8,27 @@ use crate::time;
 use gantry_core::ErrorKind;
 use gantry_core::reference::Reference;
 use gantry_engine::{HistoryEntry, Image, ImageSummary, ListImages, RemovedImage};
+use gantry_image::Platform;
 use gantry_image::config::{ImageConfig, RunConfig};
 use http::StatusCode;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
-const FILTERS: &[&str] = &["before", "dangling", "label", "label!", "reference", "since", "until"];
+/// Fields of a container's configuration that an image's does not have.
+const CONTAINERS_OWN: &[&str] = &[
+    "AttachStderr",
+    "AttachStdin",
+    "AttachStdout",
+    "Domainname",
+    "Hostname",
+    "Image",
+    "OpenStdin",
+    "StdinOnce",
+    "Tty",
+];
 
 pub async fn list(call: Call) -> Answer {
-    let mut filters = call.filters(FILTERS)?;
+    let mut filters = call.filters()?;
     // Up to 1.40 a pattern came on its own.
     if let Some(pattern) = call
         .query
@@ -37,8 +49,14 @@ pub async fn list(call: Call) -> Answer {
         })
         .await?;
     let counted = call.since(51);
-    let rows: Vec<shown::ImageRow> = rows.iter().map(|row| summary(&call, row, counted)).collect();
-    answer::ok(&rows)
+    let mut shown: Vec<shown::ImageRow> = rows.iter().map(|row| summary(&call, row, counted)).collect();
+    if call.query.flag("shared-size") {
+        let images: Vec<&Image> = rows.iter().map(|row| &row.image).collect();
+        for (row, shared) in shown.iter_mut().zip(call.engine().shared_sizes(&images).await?) {
+            row.shared_size = bytes(shared);
+        }
+    }
+    answer::ok(&shown)
 }
 
 /// `counted`: with how many containers it has.
@@ -73,9 +91,34 @@ pub fn summary(call: &Call, row: &ImageSummary, counted: bool) -> shown::ImageRo
     }
 }
 
-/// A missing image has words of its own here.
+/// The image that the path names, which must be for the platform that the query names, if it names one, as JSON.
 async fn find(call: &Call) -> Result<Image, Failure> {
-    Ok(call.engine().image(call.name()).await?)
+    let image = call.engine().image(call.name()).await?;
+    let text = call.query.text("platform");
+    if !text.is_empty() {
+        let odd = |error: serde_json::Error| Failure::bad(format!("failed to parse platform: {error}"));
+        let wanted: Platform = serde_json::from_str(text).map_err(odd)?;
+        for_platform(call.name(), &image, wanted)?;
+    }
+    Ok(image)
+}
+
+/// Whether an image is for a platform.
+pub fn for_platform(name: &str, image: &Image, wanted: Platform) -> Result<(), Failure> {
+    let config = &image.config;
+    let own = Platform::new(&config.os, &config.architecture, config.variant.as_deref());
+    let wanted = wanted.normalised();
+    let same = (&own.os, &own.architecture) == (&wanted.os, &wanted.architecture)
+        && (wanted.variant.is_none() || wanted.variant == own.variant);
+    match same {
+        true => Ok(()),
+        false => Err(Failure::new(
+            StatusCode::NOT_FOUND,
+            format!(
+                "image with reference {name} was found but its platform ({own}) does not match the specified platform ({wanted})"
+            ),
+        )),
+    }
 }
 
 pub async fn inspect(call: Call) -> Answer {
@@ -98,7 +141,7 @@ fn shown_image(call: &Call, image: &Image) -> shown::Image {
         container_config: call.before(45).then(shown::Config::default),
         docker_version: more(config, "docker_version"),
         author: config.author.clone(),
-        config: Some(run_config(&config.config)),
+        config: shown_config(call, run_config(&config.config)),
         architecture: config.architecture.clone(),
         variant: config.variant.clone().unwrap_or_default(),
         os: config.os.clone(),
@@ -121,6 +164,17 @@ fn shown_image(call: &Call, image: &Image) -> shown::Image {
             })
         }),
     }
+}
+
+/// Since 1.50 without what only containers have.
+fn shown_config(call: &Call, config: shown::Config) -> Option<Value> {
+    let mut value = serde_json::to_value(config).ok()?;
+    if call.since(50)
+        && let Some(fields) = value.as_object_mut()
+    {
+        fields.retain(|name, _| !CONTAINERS_OWN.contains(&name.as_str()));
+    }
+    Some(value)
 }
 
 fn created(text: Option<&str>) -> String {
@@ -186,6 +240,7 @@ struct Line {
 }
 
 pub async fn history(call: Call) -> Answer {
+    find(&call).await?;
     let entries = call.engine().image_history(call.name()).await?;
     let line = |entry: HistoryEntry| Line {
         comment: entry.comment,
@@ -231,7 +286,7 @@ fn taken(removed: RemovedImage) -> serde_json::Value {
 
 /// Only Docker's own registry can be searched, and not by us.
 pub async fn search(call: Call) -> Answer {
-    call.filters(&["is-automated", "is-official", "stars"])?;
+    call.filters()?;
     Err(Failure::from(gantry_core::Error::new(
         ErrorKind::Unimplemented,
         "searching a registry is not built yet",
@@ -239,7 +294,7 @@ pub async fn search(call: Call) -> Answer {
 }
 
 pub async fn prune(call: Call) -> Answer {
-    let filters = call.filters(&["dangling", "label", "label!", "until"])?;
+    let filters = call.filters()?;
     let (removed, space) = call.engine().prune_images(filters).await?;
     let gone: Vec<_> = removed.into_iter().map(taken).collect();
     answer::ok(&json!({ "ImagesDeleted": Some(gone).filter(|gone| !gone.is_empty()), "SpaceReclaimed": space }))

@@ -125,7 +125,7 @@ fn host(call: &Call, found: &Info) -> Vec<(&'static str, Value)> {
         ("OSType", "linux".into()),
         ("Architecture", machine(&facts.arch).into()),
         ("IndexServerAddress", "https://index.docker.io/v1/".into()),
-        ("RegistryConfig", registries(config)),
+        ("RegistryConfig", registries(call, config)),
         ("NCPU", facts.cpus.into()),
         ("MemTotal", found.memory.into()),
         ("GenericResources", Value::Null),
@@ -147,7 +147,7 @@ fn os_version() -> String {
 }
 
 /// Hosts in one table, networks in the other, as Docker sorts them.
-fn registries(config: &Config) -> Value {
+fn registries(call: &Call, config: &Config) -> Value {
     let mut networks = vec!["::1/128".to_owned(), "127.0.0.0/8".to_owned()];
     let mut hosts = Map::new();
     hosts.insert(
@@ -163,13 +163,16 @@ fn registries(config: &Config) -> Value {
             }
         }
     }
-    json!({
-        "AllowNondistributableArtifactsCIDRs": Value::Null,
-        "AllowNondistributableArtifactsHostnames": Value::Null,
-        "InsecureRegistryCIDRs": networks,
-        "IndexConfigs": hosts,
-        "Mirrors": Value::Null,
-    })
+    let mut shown = json!({ "InsecureRegistryCIDRs": networks, "IndexConfigs": hosts, "Mirrors": Value::Null });
+    if call.before(47) {
+        for name in [
+            "AllowNondistributableArtifactsCIDRs",
+            "AllowNondistributableArtifactsHostnames",
+        ] {
+            shown[name] = Value::Null;
+        }
+    }
+    shown
 }
 
 fn programs(call: &Call, found: &Info) -> Vec<(&'static str, Value)> {

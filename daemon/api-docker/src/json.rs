@@ -192,7 +192,6 @@ macro_rules! wire {
                     serde_json::Value::Object(map) => map,
                     other => return Err($crate::json::mismatch::<Self>(&other, at)),
                 };
-                #[allow(unused_mut, unused_variables)]
                 let mut fields = $crate::json::fields(map);
                 let short = $go.rsplit('.').next().unwrap_or($go);
                 Ok(Self {

@@ -4,7 +4,7 @@
 //! out. It holds no state and no rule. What a body must look like to be translated at all is checked here, in the words Go's
 //! decoder has for it; an option that the engine does not obey is refused by its name.
 //!
-//! The flow: [`serve`] reads requests from one connection; `route` finds who answers; `call` is what handlers see of a
+//! The flow: [`serve`] reads requests from one connection; `routes` is the table of them and `route` finds who answers; `call` is what handlers see of a
 //! request, `answer` what they give back, with the one wrapper for failures. `hijack` turns a connection into a process's
 //! stdio. The other modules are the routes, a group each, and `model` the shapes.
 
@@ -35,11 +35,13 @@ mod networks;
 mod ports;
 mod progress;
 mod route;
+mod routes;
 mod stats;
 mod system;
 mod time;
 mod transfer;
 mod volumes;
+mod websocket;
 
 pub use connection::{Stream, serve};
 

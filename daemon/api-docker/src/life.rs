@@ -21,7 +21,14 @@ pub async fn start(call: Call) -> Answer {
     if !call.query.text("checkpoint").is_empty() {
         return Err(Failure::bad("checkpoint is only supported in experimental mode"));
     }
-    crate::escape::keys(call.query.text("detachKeys"))?;
+    if !call.query.text("checkpoint-dir").is_empty() {
+        call.engine().look(call.name())?;
+        return Err(Failure::new(
+            StatusCode::FORBIDDEN,
+            "custom checkpointdir is not supported",
+        ));
+    }
+    // `detachKeys` are an attach's affair; a start takes and forgets them.
     let started = call.engine().start(call.name()).await.map_err(bare)?;
     match started.already_running {
         true => Ok(answer::bare(StatusCode::NOT_MODIFIED)),
@@ -44,10 +51,7 @@ fn stop_options(call: &Call) -> Result<StopOptions, Failure> {
     let timeout = call.query.number("t")?;
     Ok(StopOptions {
         timeout: timeout.map(|seconds| i32::try_from(seconds).unwrap_or(if seconds < 0 { -1 } else { i32::MAX })),
-        signal: match call.since(42) {
-            true => call.query.text("signal").to_owned(),
-            false => String::new(),
-        },
+        signal: call.query.text("signal").to_owned(),
     })
 }
 
@@ -66,7 +70,11 @@ pub async fn restart(call: Call) -> Answer {
 }
 
 pub async fn kill(call: Call) -> Answer {
-    let killed = call.engine().kill(call.name(), call.query.text("signal")).await;
+    let signal = call.query.text("signal");
+    if !signal.is_empty() {
+        gantry_core::signal::parse(signal)?;
+    }
+    let killed = call.engine().kill(call.name(), signal).await;
     killed.map_err(|error| match error.kind() {
         ErrorKind::InvalidArgument => error,
         _ => error.context(format!("cannot kill container: {}", call.name())),
@@ -100,9 +108,6 @@ pub async fn rename(call: Call) -> Answer {
 }
 
 pub async fn remove(call: Call) -> Answer {
-    if call.query.flag("link") {
-        return Err(Failure::unbuilt("link"));
-    }
     let options = RemoveOptions {
         force: call.query.flag("force"),
         volumes: call.query.flag("v"),
@@ -134,9 +139,6 @@ pub async fn resize(call: Call) -> Answer {
 }
 
 fn condition(call: &Call) -> Result<WaitFor, Failure> {
-    if call.before(30) {
-        return Ok(WaitFor::NotRunning);
-    }
     match call.query.text("condition") {
         "" | "not-running" => Ok(WaitFor::NotRunning),
         "next-exit" => Ok(WaitFor::NextExit),

@@ -11,27 +11,8 @@ use gantry_core::volume::{LOCAL, MountKind, MountPoint};
 use gantry_engine::{ListContainers, Summary};
 use std::time::SystemTime;
 
-/// Filters of the API 1.51; `is-task` and `isolation` belong to Swarm and Windows.
-const FILTERS: &[&str] = &[
-    "ancestor",
-    "before",
-    "exited",
-    "expose",
-    "health",
-    "id",
-    "is-task",
-    "isolation",
-    "label",
-    "name",
-    "network",
-    "publish",
-    "since",
-    "status",
-    "volume",
-];
-
 pub async fn list(call: Call) -> Answer {
-    let mut filters = call.filters(FILTERS)?;
+    let mut filters = call.filters()?;
     // No container here is a task, or isolated as Windows knows it.
     let tasks = filters.0.remove("is-task").unwrap_or_default();
     filters.0.remove("isolation");

@@ -6,20 +6,25 @@ use crate::{framing, time};
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt};
 use gantry_engine::{LogLine, LogQuery};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use std::collections::BTreeMap;
 use std::io;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+
+/// What Go's `url.QueryEscape` leaves as it is.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 const RAW: &str = "application/vnd.docker.raw-stream";
 const FRAMED: &str = "application/vnd.docker.multiplexed-stream";
 
 pub async fn logs(call: Call) -> Answer {
-    let (record, _) = call.engine().look(call.name())?;
     let query = &call.query;
     let (stdout, stderr) = (query.flag("stdout"), query.flag("stderr"));
     if !stdout && !stderr {
         return Err(Failure::bad("Bad parameters: you must choose at least one stream"));
     }
+    let (record, _) = call.engine().look(call.name())?;
     let (stamped, details) = (query.flag("timestamps"), query.flag("details"));
     let wanted = LogQuery {
         since: time::bound(query.text("since"))?,
@@ -52,11 +57,23 @@ fn written(line: &LogLine, framed: bool, stamped: bool, details: bool) -> Bytes 
         text.extend_from_slice(b" ");
     }
     if details {
-        // Between the two would stand what the log's options add to each line.
+        text.extend_from_slice(described(&line.attributes).as_bytes());
         text.extend_from_slice(b" ");
     }
     text.extend_from_slice(&line.line);
     framing::piece(framed, stream, text.freeze())
+}
+
+/// `key=value` by key, joined by commas, escaped as in a query.
+fn described(attributes: &BTreeMap<String, String>) -> String {
+    let plain = |text: &str| {
+        let escaped = utf8_percent_encode(text, ESCAPED).to_string();
+        escaped.replace("%20", "+")
+    };
+    let pairs = attributes
+        .iter()
+        .map(|(key, value)| format!("{}={}", plain(key), plain(value)));
+    pairs.collect::<Vec<_>>().join(",")
 }
 
 /// Lines as they came; what cannot be read ends them.
@@ -80,11 +97,12 @@ mod tests {
             time: UNIX_EPOCH,
             stream: 2,
             line: Bytes::from_static(b"x\n"),
+            attributes: BTreeMap::from([("b".to_owned(), "1 2".to_owned()), ("a".to_owned(), "x=y,".to_owned())]),
         };
         assert_eq!(&written(&line, true, false, false)[..], b"\x02\0\0\0\0\0\0\x02x\n");
         assert_eq!(
             &written(&line, false, true, true)[..],
-            b"1970-01-01T00:00:00.000000000Z  x\n"
+            b"1970-01-01T00:00:00.000000000Z a=x%3Dy%2C,b=1+2 x\n"
         );
     }
 }

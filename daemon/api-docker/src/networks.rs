@@ -10,10 +10,8 @@ use gantry_engine::{Connect, Member, NetworkView};
 use http::StatusCode;
 use serde_json::json;
 
-const FILTERS: &[&str] = &["dangling", "driver", "id", "label", "name", "scope", "type"];
-
 pub async fn list(call: Call) -> Answer {
-    let filters = call.filters(FILTERS)?;
+    let filters = call.filters()?;
     let all = call.engine().networks(&filters)?;
     // Since 1.28 a list does not say who is in them.
     let brief = call.since(28);
@@ -27,9 +25,17 @@ pub async fn list(call: Call) -> Answer {
 }
 
 pub async fn inspect(call: Call) -> Answer {
-    match call.query.text("scope") {
-        "" | "local" | "global" | "swarm" => {}
-        other => return Err(Failure::bad(format!("invalid scope: \"{other}\""))),
+    // Networks of a swarm have more to show; there are none.
+    if let Some(text) = call.query.given("verbose").filter(|text| !text.is_empty())
+        && !matches!(
+            text,
+            "1" | "t" | "T" | "TRUE" | "true" | "True" | "0" | "f" | "F" | "FALSE" | "false" | "False"
+        )
+    {
+        return Err(Failure::bad(format!(
+            "invalid value for verbose: strconv.ParseBool: parsing \"{}\": invalid syntax",
+            text.escape_default()
+        )));
     }
     let view = call.engine().network(call.name())?;
     let scope = scope_name(view.record.scope);
@@ -121,7 +127,7 @@ pub async fn remove(call: Call) -> Answer {
 }
 
 pub async fn prune(call: Call) -> Answer {
-    let filters = call.filters(&["label", "label!", "until"])?;
+    let filters = call.filters()?;
     let removed = call.engine().prune_networks(filters).await?;
     let removed = Some(removed).filter(|removed| !removed.is_empty());
     answer::ok(&json!({ "NetworksDeleted": removed }))

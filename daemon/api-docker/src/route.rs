@@ -1,155 +1,14 @@
-//! Who answers what: one table, in the order in which it is asked.
+//! From a request to who answers it.
 
-use crate::answer::{self, Answer, Body, Failure};
-use crate::call::{Call, Query, Version};
-use crate::{
-    Door, absent, archive, attach, containers, create, distribution, events, exec, images, info, inspect, life, list,
-    logs, networks, stats, system, transfer, volumes,
-};
-use futures::future::BoxFuture;
+use crate::Door;
+use crate::answer::{self, Body, Failure};
+use crate::call::{Call, Version};
+use crate::routes::{ROUTES, Route};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use std::collections::BTreeMap;
 use tracing::Instrument;
-
-type Handler = fn(Call) -> BoxFuture<'static, Answer>;
-
-struct Route {
-    method: Method,
-    /// `{name}` stands for one or more parts of a path, as few as fit.
-    path: &'static str,
-    run: Handler,
-}
-
-macro_rules! table {
-    ($($method:ident $path:literal => $handler:path,)*) => {
-        &[$(Route { method: Method::$method, path: $path, run: |call| Box::pin($handler(call)) },)*]
-    };
-}
-
-const ROUTES: &[Route] = table! {
-    GET "/_ping" => system::ping,
-    HEAD "/_ping" => system::ping_head,
-    GET "/version" => system::version,
-    GET "/info" => info::info,
-    GET "/events" => events::events,
-    GET "/system/df" => system::disk,
-    POST "/auth" => absent::login,
-    POST "/session" => absent::session,
-    POST "/grpc" => absent::session,
-
-    GET "/containers/json" => list::list,
-    GET "/containers/ps" => list::list,
-    POST "/containers/create" => create::create,
-    POST "/containers/prune" => containers::prune,
-    HEAD "/containers/{name}/archive" => archive::stat,
-    GET "/containers/{name}/archive" => archive::get,
-    PUT "/containers/{name}/archive" => archive::put,
-    GET "/containers/{name}/export" => containers::export,
-    GET "/containers/{name}/changes" => containers::changes,
-    GET "/containers/{name}/json" => inspect::inspect,
-    GET "/containers/{name}/top" => containers::top,
-    GET "/containers/{name}/logs" => logs::logs,
-    GET "/containers/{name}/stats" => stats::stats,
-    GET "/containers/{name}/attach/ws" => absent::websocket,
-    POST "/containers/{name}/kill" => life::kill,
-    POST "/containers/{name}/pause" => life::pause,
-    POST "/containers/{name}/unpause" => life::unpause,
-    POST "/containers/{name}/restart" => life::restart,
-    POST "/containers/{name}/start" => life::start,
-    POST "/containers/{name}/stop" => life::stop,
-    POST "/containers/{name}/wait" => life::wait,
-    POST "/containers/{name}/resize" => life::resize,
-    POST "/containers/{name}/attach" => attach::attach,
-    POST "/containers/{name}/rename" => life::rename,
-    POST "/containers/{name}/update" => containers::update,
-    POST "/containers/{name}/exec" => exec::create,
-    DELETE "/containers/{name}" => life::remove,
-    GET "/containers/{name}/checkpoints" => absent::experimental,
-    POST "/containers/{name}/checkpoints" => absent::experimental,
-    DELETE "/containers/{name}/checkpoints/{checkpoint}" => absent::experimental,
-    POST "/commit" => containers::commit,
-    POST "/exec/{name}/start" => exec::start,
-    POST "/exec/{name}/resize" => exec::resize,
-    GET "/exec/{name}/json" => exec::inspect,
-
-    GET "/images/json" => images::list,
-    GET "/images/search" => images::search,
-    GET "/images/get" => transfer::save,
-    GET "/images/{name}/get" => transfer::save,
-    GET "/images/{name}/history" => images::history,
-    GET "/images/{name}/json" => images::inspect,
-    POST "/images/load" => transfer::load,
-    POST "/images/create" => transfer::create,
-    POST "/images/prune" => images::prune,
-    POST "/images/{name}/push" => absent::push,
-    POST "/images/{name}/tag" => images::tag,
-    DELETE "/images/{name}" => images::remove,
-    GET "/distribution/{name}/json" => distribution::inspect,
-    POST "/build" => absent::build,
-    POST "/build/prune" => absent::build_prune,
-    POST "/build/cancel" => absent::build,
-
-    GET "/networks" => networks::list,
-    GET "/networks/" => networks::list,
-    POST "/networks/create" => networks::create,
-    POST "/networks/prune" => networks::prune,
-    POST "/networks/{name}/connect" => networks::connect,
-    POST "/networks/{name}/disconnect" => networks::disconnect,
-    GET "/networks/{name}" => networks::inspect,
-    DELETE "/networks/{name}" => networks::remove,
-
-    GET "/volumes" => volumes::list,
-    POST "/volumes/create" => volumes::create,
-    POST "/volumes/prune" => volumes::prune,
-    GET "/volumes/{name}" => volumes::inspect,
-    PUT "/volumes/{name}" => absent::manager,
-    DELETE "/volumes/{name}" => volumes::remove,
-
-    GET "/plugins" => absent::plugins,
-    GET "/plugins/privileges" => absent::no_plugins,
-    POST "/plugins/pull" => absent::no_plugins,
-    POST "/plugins/create" => absent::no_plugins,
-    GET "/plugins/{name}/json" => absent::plugin,
-    POST "/plugins/{name}/enable" => absent::plugin,
-    POST "/plugins/{name}/disable" => absent::plugin,
-    POST "/plugins/{name}/push" => absent::plugin,
-    POST "/plugins/{name}/upgrade" => absent::plugin,
-    POST "/plugins/{name}/set" => absent::plugin,
-    DELETE "/plugins/{name}" => absent::plugin,
-
-    POST "/swarm/init" => absent::swarm,
-    POST "/swarm/join" => absent::swarm,
-    POST "/swarm/leave" => absent::no_swarm,
-    GET "/swarm" => absent::manager,
-    GET "/swarm/unlockkey" => absent::manager,
-    POST "/swarm/update" => absent::manager,
-    POST "/swarm/unlock" => absent::manager,
-    GET "/services" => absent::manager,
-    GET "/services/{name}" => absent::manager,
-    POST "/services/create" => absent::manager,
-    POST "/services/{name}/update" => absent::manager,
-    DELETE "/services/{name}" => absent::manager,
-    GET "/services/{name}/logs" => absent::manager,
-    GET "/nodes" => absent::manager,
-    GET "/nodes/{name}" => absent::manager,
-    DELETE "/nodes/{name}" => absent::manager,
-    POST "/nodes/{name}/update" => absent::manager,
-    GET "/tasks" => absent::manager,
-    GET "/tasks/{name}" => absent::manager,
-    GET "/tasks/{name}/logs" => absent::manager,
-    GET "/secrets" => absent::manager,
-    POST "/secrets/create" => absent::manager,
-    DELETE "/secrets/{name}" => absent::manager,
-    GET "/secrets/{name}" => absent::manager,
-    POST "/secrets/{name}/update" => absent::manager,
-    GET "/configs" => absent::manager,
-    POST "/configs/create" => absent::manager,
-    DELETE "/configs/{name}" => absent::manager,
-    GET "/configs/{name}" => absent::manager,
-    POST "/configs/{name}/update" => absent::manager,
-};
 
 /// Answers one request. What changes something goes to its end, whether or not the client stays.
 pub async fn answer(door: Door, request: Request<Incoming>) -> Response<Body> {
@@ -181,25 +40,36 @@ pub async fn answer(door: Door, request: Request<Incoming>) -> Response<Body> {
         },
     };
     let mut response = match asked {
-        Ok(version) => run(route, call(door, version, params, request), span).await,
+        Ok(version) => match call(door, route, version, params, request) {
+            Ok(call) => run(route, call, span).await,
+            Err(refused) => refused.response(),
+        },
         Err(refused) => refused.response(),
     };
     answer::dress(&mut response, &server);
     response
 }
 
-fn call(door: Door, version: Version, params: BTreeMap<&'static str, String>, mut request: Request<Incoming>) -> Call {
+fn call(
+    door: Door,
+    route: &'static Route,
+    version: Version,
+    params: BTreeMap<&'static str, String>,
+    mut request: Request<Incoming>,
+) -> Result<Call, Failure> {
+    let query = route.read(version, request.uri().query().unwrap_or_default())?;
     let upgrade = Some(hyper::upgrade::on(&mut request));
     let (parts, body) = request.into_parts();
-    Call {
+    Ok(Call {
         door,
+        route,
         version,
         params,
-        query: Query::parse(parts.uri.query().unwrap_or_default()),
+        query,
         headers: parts.headers,
         body,
         upgrade,
-    }
+    })
 }
 
 async fn run(route: &'static Route, call: Call, span: tracing::Span) -> Response<Body> {

@@ -104,7 +104,7 @@ type Former = Option<(SystemTime, Cpu)>;
 
 pub async fn stats(call: Call) -> Answer {
     let stream = call.query.flag_or("stream", true);
-    let once = call.since(41) && call.query.flag("one-shot");
+    let once = call.query.flag("one-shot");
     if stream && once {
         return Err(Failure::bad("cannot have stream=true and one-shot=true"));
     }

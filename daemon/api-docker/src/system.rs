@@ -118,13 +118,10 @@ pub fn host_name() -> String {
 pub async fn disk(call: Call) -> Answer {
     let kinds = call.query.all("type");
     let known = ["container", "image", "volume", "build-cache"];
-    if let Some(other) = kinds
-        .iter()
-        .find(|kind| call.since(42) && !known.contains(&kind.as_str()))
-    {
+    if let Some(other) = kinds.iter().find(|kind| !known.contains(&kind.as_str())) {
         return Err(Failure::bad(format!("unknown object type: {other}")));
     }
-    let wanted = |kind: &str| kinds.is_empty() || call.before(42) || kinds.iter().any(|asked| asked == kind);
+    let wanted = |kind: &str| kinds.is_empty() || kinds.iter().any(|asked| asked == kind);
     let usage = call.engine().usage().await?;
     let image = |one: &ImageUsage| {
         let row = ImageSummary {

@@ -40,13 +40,9 @@ fn reference(image: &str, tag: &str) -> Result<(String, bool), Failure> {
 async fn pull(call: Call) -> Answer {
     let (name, all_tags) = reference(call.query.text("fromImage"), call.query.text("tag"))?;
     let auth = auth::read(call.header("x-registry-auth"));
-    let platform = match call.since(32) {
-        true => call.query.text("platform").to_owned(),
-        false => String::new(),
-    };
     let request = PullImage {
         reference: name,
-        platform,
+        platform: call.query.text("platform").to_owned(),
         all_tags,
         username: auth.username,
         password: auth.password,
@@ -123,10 +119,7 @@ async fn import(call: Call) -> Answer {
         reference,
         message,
         changes: call.query.all("changes"),
-        platform: match call.since(32) {
-            true => call.query.text("platform").to_owned(),
-            false => String::new(),
-        },
+        platform: call.query.text("platform").to_owned(),
     };
     let engine = call.engine().clone();
     let id = engine.image_import(request, call.chunks()).await?;
@@ -138,9 +131,6 @@ async fn import(call: Call) -> Answer {
 }
 
 pub async fn load(call: Call) -> Answer {
-    if !call.query.text("platform").is_empty() && call.since(48) {
-        return Err(Failure::unbuilt("loading one platform of an image"));
-    }
     let quiet = call.query.flag("quiet");
     let engine = call.engine().clone();
     let events = ReceiverStream::new(engine.image_load(call.chunks()));
@@ -156,9 +146,6 @@ pub async fn load(call: Call) -> Answer {
 }
 
 pub async fn save(call: Call) -> Answer {
-    if !call.query.text("platform").is_empty() && call.since(48) {
-        return Err(Failure::unbuilt("saving one platform of an image"));
-    }
     let names = match call.name() {
         "" => call.query.all("names"),
         name => vec![name.to_owned()],

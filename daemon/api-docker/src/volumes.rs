@@ -62,7 +62,7 @@ pub fn shown(view: &VolumeView, measured: bool) -> Shown {
 }
 
 pub async fn list(call: Call) -> Answer {
-    let filters = call.filters(&["dangling", "driver", "label", "name"])?;
+    let filters = call.filters()?;
     let views = call.engine().volumes(&filters)?;
     let volumes: Vec<Shown> = views.iter().map(|view| shown(view, false)).collect();
     answer::ok(&json!({ "Volumes": volumes, "Warnings": Value::Null }))
@@ -98,7 +98,7 @@ pub async fn remove(call: Call) -> Answer {
 
 /// Before 1.42 those with a name went, too.
 pub async fn prune(call: Call) -> Answer {
-    let mut filters = call.filters(&["label", "label!", "all"])?;
+    let mut filters = call.filters()?;
     if call.before(42) {
         filters.0.insert("all".to_owned(), vec!["true".to_owned()]);
     }

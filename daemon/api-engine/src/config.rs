@@ -167,7 +167,7 @@ pub fn host_in(host: wire::HostConfig) -> Result<HostConfig> {
         readonly_paths: paths_in("host.readonly_paths", host.readonly_paths)?,
         userns_mode: check::word("host.userns_mode", host.userns_mode, &["host"])?,
         // A client of this door says it when it attaches, and keeps its own files.
-        console_size: [0, 0],
+        console_size: None,
         container_id_file: String::new(),
     })
 }

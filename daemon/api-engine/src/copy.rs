@@ -5,7 +5,7 @@ use crate::stream::{Outgoing, incoming};
 use crate::{check, view};
 use futures::StreamExt;
 use gantry_core::{Error, Result};
-use gantry_engine::{CopyTo, Engine};
+use gantry_engine::{CopyTo, Engine, Owners};
 use gantry_proto::gantry::v1 as wire;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -51,7 +51,10 @@ pub async fn to(engine: Engine, mut messages: Streaming<wire::CopyToRequest>) ->
     });
     let options = CopyTo {
         no_overwrite_dir_non_dir: header.no_overwrite_dir_non_dir,
-        copy_uid_gid: header.copy_uid_gid,
+        owners: match header.copy_uid_gid {
+            true => Owners::Archive,
+            false => Owners::Root,
+        },
     };
     let written = finish(async move {
         let bytes = engine.copy_to(&header.container, &path, options, tar).await?;

@@ -53,6 +53,7 @@ fn create(request: wire::CreateExecRequest) -> Result<CreateExec> {
         user: check::text("user", request.user)?,
         working_dir: check::text("working_dir", request.working_dir)?,
         tty: request.tty,
+        console_size: None,
         attach_stdin: request.attach_stdin,
         attach_stdout: request.attach_stdout,
         attach_stderr: request.attach_stderr,

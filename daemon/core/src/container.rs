@@ -71,6 +71,8 @@ impl HealthCheck {
 #[serde(default)]
 pub struct HostConfig {
     pub network_mode: NetworkMode,
+    /// Rows and columns of the terminal at first; `None` = whatever it begins with.
+    pub console_size: Option<(u16, u16)>,
     pub binds: Vec<BindMount>,
     /// Mount point to options.
     pub tmpfs: BTreeMap<String, String>,
@@ -157,8 +159,6 @@ pub struct HostConfig {
     pub readonly_paths: Option<Vec<String>>,
     /// Empty or `host`.
     pub userns_mode: String,
-    /// Rows and columns its terminal begins with; 0 = not said.
-    pub console_size: [u16; 2],
     /// Where the client wrote the id, for the record only.
     pub container_id_file: String,
 }

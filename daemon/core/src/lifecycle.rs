@@ -219,14 +219,15 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The error a caller sees, in Docker's words. `name` is what the caller called the container.
-    pub fn into_error(self, name: &str) -> Error {
+    /// The error a caller sees, in Docker's words. As there, some name the container
+    /// and others say its id.
+    pub fn into_error(self, name: &str, id: &str) -> Error {
         match self {
             Self::AlreadyRunning => Error::new(ErrorKind::NotModified, format!("container {name} is already running")),
-            Self::NotRunning => Error::conflict(format!("container {name} is not running")),
-            Self::Paused => Error::conflict(format!("container {name} is paused, unpause the container first")),
-            Self::NotPaused => Error::conflict(format!("Container {name} is not paused")),
-            Self::AlreadyPaused => Error::conflict(format!("Container {name} is already paused")),
+            Self::NotRunning => Error::conflict(format!("container {id} is not running")),
+            Self::Paused => Error::conflict(format!("container {id} is paused, unpause the container first")),
+            Self::NotPaused => Error::conflict(format!("Container {id} is not paused")),
+            Self::AlreadyPaused => Error::conflict(format!("Container {id} is already paused")),
             Self::Removing => Error::conflict(format!(
                 "container {name} is marked for removal and cannot be started or changed"
             )),
@@ -234,7 +235,7 @@ impl Refusal {
                 "cannot remove container \"{name}\": container is running: stop the container before removing or force remove"
             )),
             Self::Restarting => Error::conflict(format!(
-                "Container {name} is restarting, wait until the container is running"
+                "Container {id} is restarting, wait until the container is running"
             )),
             Self::NotWhileRestarting => Error::conflict(format!(
                 "cannot remove container \"{name}\": container is restarting: stop the container before removing or force remove"

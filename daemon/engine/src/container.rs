@@ -29,7 +29,7 @@ mod wait;
 
 pub use changes::{Change, ChangeKind};
 pub use commit::CommitContainer;
-pub use copy::{CopyTo, PathStat, TarStream};
+pub use copy::{CopyTo, Owners, PathStat, TarStream};
 pub use create::{CreateContainer, Created};
 pub use inspect::Inspected;
 pub use list::{ListContainers, Summary};

@@ -4,6 +4,7 @@ mod archive;
 mod find;
 mod history;
 mod list;
+mod look;
 mod prune;
 mod pull;
 mod remove;

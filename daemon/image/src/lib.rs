@@ -44,7 +44,7 @@ pub use platform::Platform;
 pub use progress::{About, Progress, ProgressSink, ProgressStream, Status, progress};
 pub use registry::{Access, Credentials, Login, Question, RegistryConfig, Scheme, WireLog};
 pub use service::{
-    Commit, CommitOf, DiffLayer, FetchOptions, Fetched, ImageService, ImageSettings, PullOptions, Pulled, PushOptions,
-    Resolved, UnpackAt, UnpackOptions, Wanted,
+    Commit, CommitOf, DiffLayer, FetchOptions, Fetched, ImageService, ImageSettings, Looked, PullOptions, Pulled,
+    PushOptions, Resolved, UnpackAt, UnpackOptions, Wanted,
 };
 pub use unpack::Limits;

@@ -11,6 +11,7 @@ use std::net::IpAddr;
 /// With the paths of anonymous volumes that are among the mounts.
 pub fn translate(asked: &Host) -> Result<(HostConfig, Vec<String>), Failure> {
     let mut host = HostConfig {
+        console_size: console_size(&asked.console_size)?,
         network_mode: text("NetworkMode", asked.network_mode.clone())?.parse()?,
         memory: amount("Memory", asked.memory)?,
         memory_swap: at_least("MemorySwap", asked.memory_swap, -1)?,
@@ -73,7 +74,6 @@ pub fn translate(asked: &Host) -> Result<(HostConfig, Vec<String>), Failure> {
         masked_paths: limits::hidden("MaskedPaths", asked.masked_paths.as_ref())?,
         readonly_paths: limits::hidden("ReadonlyPaths", asked.readonly_paths.as_ref())?,
         userns_mode: asked.userns_mode.clone(),
-        console_size: limits::console(&asked.console_size),
         container_id_file: asked.container_id_file.clone(),
         ..HostConfig::default()
     };
@@ -83,6 +83,18 @@ pub fn translate(asked: &Host) -> Result<(HostConfig, Vec<String>), Failure> {
 
 pub fn restart(asked: &Host) -> Result<RestartPolicy, Failure> {
     Ok(RestartPolicy::read(&asked.restart.name, asked.restart.tries.into())?)
+}
+
+/// Rows and columns; none of both is no size.
+pub fn console_size(asked: &[i64]) -> Result<Option<(u16, u16)>, Failure> {
+    let side = |value: i64| u16::try_from(value).map_err(|_| Failure::bad(format!("invalid ConsoleSize: {value}")));
+    match asked {
+        [] | [0, 0] => Ok(None),
+        [height, width] => Ok(Some((side(*height)?, side(*width)?))),
+        _ => Err(Failure::bad(
+            "invalid ConsoleSize: it has two numbers, height and width",
+        )),
+    }
 }
 
 fn device(asked: &Device) -> Result<DeviceMapping, Failure> {

@@ -34,8 +34,3 @@ pub fn hidden(field: &str, paths: Option<&Vec<String>>) -> Result<Option<Vec<Str
     paths.map(|paths| texts(field, paths.clone())).transpose()
 }
 
-/// Height and width; anything else says nothing.
-pub fn console(size: &[i64]) -> [u16; 2] {
-    let part = |at: usize| size.get(at).and_then(|part| u16::try_from(*part).ok()).unwrap_or(0);
-    [part(0), part(1)]
-}

@@ -48,7 +48,7 @@ pub fn shown(call: &Call, host: &HostConfig, config: &Config, facts: &HostFacts)
         auto_remove: host.auto_remove,
         volume_driver: host.volume_driver.clone(),
         volumes_from: some(host.volumes_from.clone()),
-        console_size: host.console_size,
+        console_size: host.console_size.map_or([0, 0], |(height, width)| [height, width]),
         annotations: host.annotations.clone(),
         cap_add: some(host.cap_add.clone()),
         cap_drop: some(host.cap_drop.clone()),

@@ -240,6 +240,16 @@ wire! {
         mac_address: String = "MacAddress",
         driver_opts: BTreeMap<String, String> = "DriverOpts",
         gateway_priority: i32 = "GwPriority",
+        // What it was given is said by the engine; clients may send it back, and it is not read.
+        network_id: String = "NetworkID",
+        endpoint_id: String = "EndpointID",
+        gateway: String = "Gateway",
+        ip_address: String = "IPAddress",
+        ip_prefix: i32 = "IPPrefixLen",
+        ipv6_gateway: String = "IPv6Gateway",
+        ipv6_address: String = "GlobalIPv6Address",
+        ipv6_prefix: i32 = "GlobalIPv6PrefixLen",
+        dns_names: Vec<String> = "DNSNames",
     }
 }
 

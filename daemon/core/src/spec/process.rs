@@ -3,7 +3,7 @@
 use super::{CapSet, HostFacts, ResolvedUser, SpecInput, Warning, env, rlimits, security::Security};
 use crate::container::ContainerConfig;
 use crate::{Error, Result};
-use oci_spec::runtime::{BoxBuilder, LinuxCapabilities, Process, Spec, User};
+use oci_spec::runtime::{Box as Console, BoxBuilder as ConsoleBuilder, LinuxCapabilities, Process, Spec, User};
 use std::path::PathBuf;
 
 pub(super) fn build(
@@ -22,13 +22,6 @@ pub(super) fn build(
         args.splice(0..0, [super::INIT.to_owned(), "--".to_owned()]);
     }
     let mut process = bare(&args, &config.working_dir, config.tty);
-    if let ([rows, columns], true) = (input.host.console_size, config.tty)
-        && rows > 0
-        && columns > 0
-    {
-        let size = BoxBuilder::default().height(rows).width(columns).build();
-        process.set_console_size(Some(size.expect("every part of it has a preset")));
-    }
     process.set_user(user(&input.user, input.umask));
     process.set_env(Some(env::build(
         &full_hostname(&super::hostname(input), &config.domainname),
@@ -41,6 +34,7 @@ pub(super) fn build(
     process.set_rlimits(rlimits::build(input, facts, warnings)?);
     process.set_oom_score_adj(Some(rlimits::oom_score_adj(input.host.oom_score_adj, facts, warnings)?));
     process.set_apparmor_profile(apparmor(input.host.privileged, security, facts)?);
+    process.set_console_size(console_size(config.tty, input.host.console_size));
     Ok(process)
 }
 
@@ -54,6 +48,13 @@ fn apparmor(privileged: bool, security: &Security, facts: &HostFacts) -> Result<
             "AppArmor profile \"{asked}\" cannot be applied: the host has no AppArmor"
         ))),
     }
+}
+
+/// The size a terminal begins with.
+fn console_size(tty: bool, size: Option<(u16, u16)>) -> Option<Console> {
+    let (height, width) = size.filter(|_| tty)?;
+    let size = ConsoleBuilder::default().height(height).width(width).build();
+    Some(size.expect("both sides are given"))
 }
 
 /// A process with nothing in it but what it runs, where, and on what.
@@ -118,6 +119,8 @@ pub struct ExecInput<'a> {
     /// Home of whoever runs it, when `user` is `None`.
     pub home: &'a str,
     pub tty: bool,
+    /// Rows and columns of the terminal at first.
+    pub console_size: Option<(u16, u16)>,
     /// All capabilities of `bounding`.
     pub privileged: bool,
     pub bounding: CapSet,
@@ -143,7 +146,7 @@ pub fn exec_process(container: &Spec, input: &ExecInput<'_>) -> Result<Process> 
     let mut process = own.clone();
     process.set_args(Some(input.args.to_vec()));
     process.set_terminal(Some(input.tty));
-    process.set_console_size(None);
+    process.set_console_size(console_size(input.tty, input.console_size));
     if !input.cwd.is_empty() {
         process.set_cwd(PathBuf::from(input.cwd));
     }

@@ -645,6 +645,7 @@ fn an_exec_is_like_its_container() {
         user: None,
         home: "/root",
         tty: true,
+        console_size: None,
         privileged: false,
         bounding: case.facts.bounding,
         umask: None,

@@ -122,9 +122,29 @@ impl Engine {
                 "container rootfs is marked read-only",
             ));
         }
+        let owner = self.owner(&keeper.record(), options.owners).await?;
         let path = path.to_owned();
-        self.in_rootfs(&keeper, move |root| write::extract(root, &path, options, tar))
+        self.in_rootfs(&keeper, move |root| write::extract(root, &path, options, owner, tar))
             .await
+    }
+
+    /// Uid and gid that all is given to; `None` = each its own.
+    async fn owner(
+        &self,
+        record: &std::sync::Arc<gantry_core::container::ContainerRecord>,
+        owners: Owners,
+    ) -> Result<Option<(u32, u32)>> {
+        let user = record.config.user.clone();
+        match owners {
+            Owners::Root => Ok(Some((0, 0))),
+            Owners::Container if !user.is_empty() => {
+                let (context, mounts) = (self.context.clone(), self.mounts_of(record).await?);
+                let found = move || crate::files::accounts(&context, &mounts)?.resolve(&user);
+                let user = crate::gate::blocking(found).await?;
+                Ok(Some((user.uid, user.gid)))
+            }
+            Owners::Archive | Owners::Container => Ok(None),
+        }
     }
 
     fn in_writable_bind(&self, record: &gantry_core::container::ContainerRecord, path: &str) -> bool {
@@ -140,8 +160,18 @@ impl Engine {
 pub struct CopyTo {
     /// Refuse to put a directory over a file or the other way round.
     pub no_overwrite_dir_non_dir: bool,
-    /// Keep owners of the archive; else all becomes root's.
-    pub copy_uid_gid: bool,
+    pub owners: Owners,
+}
+
+/// Whose files become that are copied in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Owners {
+    #[default]
+    Root,
+    /// Those of the archive.
+    Archive,
+    /// The user that the container runs as; those of the archive if it names none.
+    Container,
 }
 
 /// A path found in a container.

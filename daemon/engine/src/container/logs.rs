@@ -6,6 +6,7 @@ use bytes::Bytes;
 use gantry_core::lifecycle::State;
 use gantry_core::{Error, ErrorKind, Result};
 use gantry_task::logs::{self, LogStream};
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 use tokio::sync::{mpsc, watch};
 
@@ -32,6 +33,8 @@ pub struct LogLine {
     /// 1 stdout, 2 stderr.
     pub stream: u32,
     pub line: Bytes,
+    /// What the log's options add to each line.
+    pub attributes: BTreeMap<String, String>,
 }
 
 impl Engine {
@@ -100,5 +103,6 @@ fn line(entry: logs::LogEntry) -> LogLine {
         time: entry.at,
         stream,
         line: entry.text,
+        attributes: entry.attrs,
     }
 }

@@ -19,6 +19,8 @@ pub struct CreateExec {
     /// Empty = the container's.
     pub working_dir: String,
     pub tty: bool,
+    /// Rows and columns of the terminal at first.
+    pub console_size: Option<(u16, u16)>,
     pub attach_stdin: bool,
     pub attach_stdout: bool,
     pub attach_stderr: bool,
@@ -88,6 +90,7 @@ impl Engine {
                 user: asked,
                 home: &home,
                 tty: request.tty,
+                console_size: request.console_size,
                 privileged: request.privileged,
                 bounding: context.facts.bounding,
                 umask: None,

@@ -1,13 +1,14 @@
 //! List images.
 
 use super::Image;
+use super::prune::created;
 use crate::Engine;
 use crate::filters::Filters;
+use gantry_core::Result;
 use gantry_core::reference::Reference;
-use gantry_core::{Error, Result};
 use std::collections::HashMap;
 
-const KNOWN: &[&str] = &["before", "dangling", "label", "reference", "since", "until"];
+const KNOWN: &[&str] = &["before", "dangling", "label", "label!", "reference", "since", "until"];
 
 #[derive(Debug, Clone, Default)]
 pub struct ListImages {
@@ -29,16 +30,12 @@ impl Engine {
         let dangling = filters.flag("dangling")?;
         let (mut before, mut since) = (Vec::new(), Vec::new());
         for value in filters.values("before") {
-            before.push(self.image(value).await?.config.created.clone());
+            before.push(created(&self.image(value).await?));
         }
         for value in filters.values("since") {
-            since.push(self.image(value).await?.config.created.clone());
+            since.push(created(&self.image(value).await?));
         }
-        let until = filters
-            .values("until")
-            .iter()
-            .map(|value| parse_until(value))
-            .collect::<Result<Vec<_>>>()?;
+        let until = filters.until()?;
         let mut used: HashMap<_, usize> = HashMap::new();
         for keeper in self.context.registry.all() {
             *used.entry(keeper.record().image_id.clone()).or_default() += 1;
@@ -46,14 +43,14 @@ impl Engine {
         let mut rows = Vec::new();
         for mut image in self.all_images().await? {
             let nameless = image.repo_tags().is_empty();
-            let created = &image.config.created;
+            let created = created(&image);
+            let labels = &image.config.config.labels;
             let shown = dangling.is_none_or(|wanted| wanted == nameless)
-                && filters.labels(&image.config.config.labels)
-                && before.iter().all(|bound| created < bound)
-                && since.iter().all(|bound| created > bound)
-                && until
-                    .iter()
-                    .all(|bound| created.as_deref().is_some_and(|created| created < bound.as_str()));
+                && filters.labels(labels)
+                && filters.not_labels(labels)
+                && before.iter().all(|bound| created < *bound)
+                && since.iter().all(|bound| created > *bound)
+                && until.is_none_or(|bound| created.is_some_and(|created| created < bound));
             if !shown || !keep_matching(&mut image, filters) {
                 continue;
             }
@@ -97,23 +94,6 @@ fn glob(pattern: &str, name: &str) -> bool {
     }
     regex.push('$');
     regex_lite::Regex::new(&regex).is_ok_and(|regex| regex.is_match(name))
-}
-
-/// An RFC 3339 time, or seconds since 1970, as text that sorts like an image's creation time.
-fn parse_until(value: &str) -> Result<String> {
-    use chrono::{DateTime, SecondsFormat, Utc};
-    let time = match value.parse::<i64>() {
-        Ok(seconds) => DateTime::from_timestamp(seconds, 0),
-        Err(_) => DateTime::parse_from_rfc3339(value)
-            .ok()
-            .map(|time| time.with_timezone(&Utc)),
-    };
-    time.map(|time| time.to_rfc3339_opts(SecondsFormat::Secs, true))
-        .ok_or_else(|| {
-            Error::invalid(format!(
-                "invalid filter 'until={value}': a time (RFC 3339 or seconds since 1970) is expected"
-            ))
-        })
 }
 
 #[cfg(test)]

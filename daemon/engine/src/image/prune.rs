@@ -44,7 +44,8 @@ impl Engine {
     }
 }
 
-fn created(image: &super::Image) -> Option<SystemTime> {
+/// When it was made, as its config says.
+pub(super) fn created(image: &super::Image) -> Option<SystemTime> {
     let text = image.config.created.as_deref()?;
     chrono::DateTime::parse_from_rfc3339(text).ok().map(SystemTime::from)
 }

@@ -479,9 +479,10 @@ impl Actor {
     }
 
     pub(super) fn answer(&mut self, request: Request, result: &Result<(), Refusal>) {
-        let name = self.keeper.record().name.clone();
+        let record = self.keeper.record();
         for waiter in self.waiting.remove(&request).unwrap_or_default() {
-            let answer = result.clone().map_err(|why| why.into_error(&name));
+            let refused = |why: Refusal| why.into_error(&record.name, record.id.as_str());
+            let answer = result.clone().map_err(refused);
             // Whoever asked may have gone away; the thing is done all the same.
             let _ = waiter.send(answer);
         }

@@ -195,16 +195,19 @@ impl Networks {
         Ok(all)
     }
 
-    /// Whether a port of the filter's (`80`, `80/udp`, `8000-8010`) is exposed, or published.
+    /// Whether a port of the filter's (`80`, `80/udp`, `8000-8010`) is exposed, or published: then it is the
+    /// host's that counts.
     pub fn has_port(&self, container: &ContainerRecord, wanted: &str, published: bool) -> bool {
         let of = self.of_container(container);
         let wanted = exposed_ports(wanted).unwrap_or_default();
-        let open = of.published.iter().map(|port| port.container);
+        let mut of_host = of.published.iter().map(|port| Port {
+            number: port.host_port,
+            ..port.container
+        });
+        let own = of.published.iter().map(|port| port.container);
         match published {
-            true => open.into_iter().any(|port| wanted.contains(&port)),
-            false => open
-                .chain(of.exposed.iter().copied())
-                .any(|port| wanted.contains(&port)),
+            true => of_host.any(|port| wanted.contains(&port)),
+            false => own.chain(of.exposed.iter().copied()).any(|port| wanted.contains(&port)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! How much disk is used, and by what.
 
 use crate::gate::blocking;
-use crate::{Engine, Image, ListContainers, ListImages, Summary, VolumeView};
+use crate::{Engine, Image, ImageSummary, ListContainers, ListImages, Summary, VolumeView};
 use gantry_core::snapshot::SnapshotService;
 use gantry_core::{Digest, Result};
 use std::collections::HashMap;
@@ -30,35 +30,11 @@ pub type ContainerUsage = Summary;
 impl Engine {
     pub async fn usage(&self) -> Result<Usage> {
         let summaries = self.images(ListImages::default()).await?;
-        let context = self.context.clone();
-        let chains: Vec<Vec<Digest>> = summaries.iter().map(|one| one.image.config.chain_ids()).collect();
-        let sizes = blocking(move || {
-            let mut sizes: HashMap<Digest, (u64, usize)> = HashMap::new();
-            for chain in chains.into_iter().flatten() {
-                let measured = |chain: &Digest| {
-                    context
-                        .snapshots
-                        .usage(&context.namespace, &context.config.snapshotter, &chain.to_string())
-                        .map_or(0, |usage| usage.size)
-                };
-                let size = match sizes.get(&chain) {
-                    Some((size, _)) => *size,
-                    None => measured(&chain),
-                };
-                sizes.entry(chain).or_insert((size, 0)).1 += 1;
-            }
-            Ok(sizes)
-        })
-        .await?;
-        let shared = |image: &Image| {
-            let chains = image.config.chain_ids();
-            let of = chains.iter().filter_map(|chain| sizes.get(chain));
-            of.filter(|(_, images)| *images > 1).map(|(size, _)| size).sum()
-        };
+        let sizes = self.layer_sizes(&summaries).await?;
         let images = summaries
             .into_iter()
             .map(|one| ImageUsage {
-                shared: shared(&one.image),
+                shared: shared(&sizes, &one.image),
                 containers: one.containers,
                 image: one.image,
             })
@@ -77,4 +53,42 @@ impl Engine {
             volumes: self.measured_volumes().await?,
         })
     }
+
+    /// For each image the bytes of layers that others have too.
+    pub async fn shared_sizes(&self, images: &[&Image]) -> Result<Vec<u64>> {
+        let sizes = self.layer_sizes(&self.images(ListImages::default()).await?).await?;
+        Ok(images.iter().map(|image| shared(&sizes, image)).collect())
+    }
+
+    async fn layer_sizes(&self, images: &[ImageSummary]) -> Result<LayerSizes> {
+        let context = self.context.clone();
+        let chains: Vec<Vec<Digest>> = images.iter().map(|one| one.image.config.chain_ids()).collect();
+        blocking(move || {
+            let mut sizes = LayerSizes::new();
+            for chain in chains.into_iter().flatten() {
+                let measured = |chain: &Digest| {
+                    context
+                        .snapshots
+                        .usage(&context.namespace, &context.config.snapshotter, &chain.to_string())
+                        .map_or(0, |usage| usage.size)
+                };
+                let size = match sizes.get(&chain) {
+                    Some((size, _)) => *size,
+                    None => measured(&chain),
+                };
+                sizes.entry(chain).or_insert((size, 0)).1 += 1;
+            }
+            Ok(sizes)
+        })
+        .await
+    }
+}
+
+/// By chain id: bytes, and how many images have it.
+type LayerSizes = HashMap<Digest, (u64, usize)>;
+
+fn shared(sizes: &LayerSizes, image: &Image) -> u64 {
+    let chains = image.config.chain_ids();
+    let of = chains.iter().filter_map(|chain| sizes.get(chain));
+    of.filter(|(_, images)| *images > 1).map(|(size, _)| size).sum()
 }

@@ -155,7 +155,7 @@ impl ImageService {
     }
 }
 
-async fn download_small(repository: &Repository, blob: &Descriptor) -> Result<Vec<u8>> {
+pub(super) async fn download_small(repository: &Repository, blob: &Descriptor) -> Result<Vec<u8>> {
     let (sender, mut receiver) = mpsc::channel(4);
     let mut whole = Vec::new();
     let collect = async {

@@ -67,11 +67,11 @@ fn every_form_is_shown() {
         json!([{"HostIp": "127.0.0.1", "HostPort": "8081"}])
     );
     assert_eq!(
-        gantry.ok(&["ps", "-q", "-f", "publish=8080"]),
+        gantry.ok(&["ps", "-q", "-f", "publish=80"]),
         "",
-        "the filter is for ports of the container"
+        "the filter is for ports of the host"
     );
-    assert_ne!(gantry.ok(&["ps", "-q", "-f", "publish=80"]), "");
+    assert_ne!(gantry.ok(&["ps", "-q", "-f", "publish=8080"]), "");
     gantry.ok(&["stop", "-t", "0", "one"]);
     assert_eq!(port(&gantry, &["one"]), [""; 0]);
 }

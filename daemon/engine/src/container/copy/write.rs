@@ -34,7 +34,13 @@ impl Read for Receiver {
     }
 }
 
-pub(super) fn extract(root: BorrowedFd<'_>, dir: &str, options: CopyTo, tar: mpsc::Receiver<Bytes>) -> Result<u64> {
+pub(super) fn extract(
+    root: BorrowedFd<'_>,
+    dir: &str,
+    options: CopyTo,
+    owner: Option<(u32, u32)>,
+    tar: mpsc::Receiver<Bytes>,
+) -> Result<u64> {
     let target = rootfs::open(root, dir, OFlags::PATH)?;
     let stat = rustix::fs::fstat(&target).map_err(|errno| Error::internal(format!("stat {dir}: {errno}")))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
@@ -44,6 +50,7 @@ pub(super) fn extract(root: BorrowedFd<'_>, dir: &str, options: CopyTo, tar: mps
         root,
         dir: dir.trim_matches('/').to_owned(),
         options,
+        owner,
         bytes: 0,
         directories: Vec::new(),
     };
@@ -76,6 +83,8 @@ struct Writer<'a> {
     root: BorrowedFd<'a>,
     dir: String,
     options: CopyTo,
+    /// Uid and gid; `None` = those of the archive.
+    owner: Option<(u32, u32)>,
     bytes: u64,
     /// Times of directories, set when all is in them.
     directories: Vec<(OwnedFd, u64)>,
@@ -195,12 +204,12 @@ impl Writer<'_> {
         mode: Mode,
     ) -> io::Result<()> {
         let header = entry.header();
-        let (uid, gid) = match self.options.copy_uid_gid {
-            true => (
+        let (uid, gid) = match self.owner {
+            Some(owner) => owner,
+            None => (
                 u32::try_from(header.uid()?).unwrap_or(0),
                 u32::try_from(header.gid()?).unwrap_or(0),
             ),
-            false => (0, 0),
         };
         let mtime = header.mtime()?;
         // By descriptor from here on: in a running container the name may be changed into a link at any moment.
