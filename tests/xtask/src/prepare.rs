@@ -34,6 +34,7 @@ pub const TEST: &[&str] = &[
     "containernetworking-plugins",
     "runc",
     "docker.io",
+    "docker-compose",
     "docker-registry",
     "skopeo",
     "umoci",
