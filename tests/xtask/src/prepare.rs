@@ -35,6 +35,8 @@ pub const TEST: &[&str] = &[
     "runc",
     "docker.io",
     "docker-compose",
+    "curl",
+    "jq",
     "docker-registry",
     "skopeo",
     "umoci",

@@ -4,9 +4,11 @@
 //! What differs by nature is taken out first; `alike` is the list of it, field by field.
 
 mod alike;
+mod compose;
 mod containers;
 mod doors;
 mod images;
+mod manuals;
 mod networks;
 mod oracle;
 mod shapes;
