@@ -18,14 +18,15 @@ use report::Report;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const HELP: &str = "gantry-bench [--runs N] [--containers N] [--alone] [--ctr] [--network] [--ps]
+const HELP: &str = "gantry-bench [--runs N] [--containers N] [--alone] [--ctr] [--network] [--ps [--running N]]
 
   --runs N         samples of each command (20)
   --containers N   containers for memory and restart (100), or for --ps (500)
   --alone          do not look for dockerd
   --ctr            only containerd's tool, ctr
   --network        only networks: starts on the default bridge, streams between containers and through a published port
-  --ps             only `docker ps` and `docker ps -a`, a fifth of the containers running";
+  --ps             only `docker ps` and `docker ps -a`
+  --running N      how many of the containers of --ps run (a fifth); the others are created";
 
 struct Options {
     runs: usize,
@@ -34,6 +35,7 @@ struct Options {
     ctr: bool,
     network: bool,
     ps: bool,
+    running: Option<usize>,
 }
 
 fn options() -> Result<Options> {
@@ -44,6 +46,7 @@ fn options() -> Result<Options> {
         ctr: false,
         network: false,
         ps: false,
+        running: None,
     };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
@@ -58,6 +61,7 @@ fn options() -> Result<Options> {
             "--ctr" => options.ctr = true,
             "--network" => options.network = true,
             "--ps" => options.ps = true,
+            "--running" => options.running = Some(number()?),
             _ => bail!("unknown argument {arg}\n{HELP}"),
         }
     }
@@ -119,7 +123,9 @@ fn measured(options: &Options, engines: &mut [Engine], places: &[network::Place]
         return network::run(engines, places, options.runs, &mut report);
     }
     if options.ps {
-        return ps::run(engines, options.runs, options.containers.unwrap_or(500), &mut report);
+        let containers = options.containers.unwrap_or(500);
+        let running = options.running.unwrap_or(containers / 5).min(containers);
+        return ps::run(engines, options.runs, (containers, running), &mut report);
     }
     if !options.ctr {
         let containers = options.containers.unwrap_or(100);

@@ -1,5 +1,5 @@
-//! `docker ps` with many containers: one client, Debian's `docker`, and one version of the API for both engines. Some of the
-//! containers run, the others were created; the answer of the API alone is measured beside the command, whose start is the same for both.
+//! `docker ps` with many containers: one client, the `docker` that is installed, and one version of the API for both engines. Some
+//! of the containers run, the others were created; the answer of the API is measured too, for the start of the client is the same for both.
 
 use crate::engine::Engine;
 use crate::measure::millis;
@@ -14,12 +14,10 @@ use std::time::{Duration, Instant};
 
 /// Times as fast as the peer, at least.
 const GOAL: f64 = 2.0;
-/// How many of the containers run: one in so many.
-const RUNNING: usize = 5;
 const AT_ONCE: usize = 4;
 
-pub fn run(engines: &[Engine], runs: usize, containers: usize, report: &mut Report) -> Result<()> {
-    let running = containers / RUNNING;
+/// With so many containers, of which so many run.
+pub fn run(engines: &[Engine], runs: usize, (containers, running): (usize, usize), report: &mut Report) -> Result<()> {
     for engine in engines {
         fill(engine, containers, running)?;
     }
