@@ -2,8 +2,9 @@
 
 mod scripts;
 
+use gantry_e2e::netns::WIRE;
 use gantry_e2e::peers::Registry;
-use gantry_e2e::{House, HouseOptions, Output, PATIENCE, Terminal, busybox_tar, program};
+use gantry_e2e::{House, HouseOptions, Netns, Output, PATIENCE, Terminal, busybox_tar, program};
 use scripts::{BEFORE, PROGRAMS, STAND_INS, TYPED};
 use std::ffi::OsString;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -98,7 +99,9 @@ fn the_table_is_whole() {
 /// A daemon, the stand-ins, and the directory that the rows are run in.
 struct Stage {
     house: House,
-    registry: Option<Registry>,
+    registry: Registry,
+    /// The host that the registry is on.
+    beyond: Netns,
     /// Goes after the daemon.
     dir: TempDir,
 }
@@ -124,27 +127,29 @@ impl Stage {
             ..HouseOptions::default()
         });
         // What the manuals' machines reach.
-        for address in ["8.8.8.8", "192.168.1.110"] {
-            house.netns().ip(&format!("addr add {address}/32 dev lo"));
-        }
+        let beyond = Netns::new();
+        house.netns().cable(WIRE, &beyond, WIRE);
+        house.netns().ip(&format!("addr add 192.168.1.1/24 dev {WIRE}"));
+        house.netns().ip("addr add 8.8.8.8/32 dev lo");
+        beyond.ip(&format!("addr add 192.168.1.110/24 dev {WIRE}"));
+        let registry = Registry::inside(&beyond, dir.path(), REGISTRY);
         std::fs::create_dir(dir.path().join("home")).expect("a directory");
         std::fs::create_dir(dir.path().join("bin")).expect("a directory");
         for name in ["gantry", "gantryd"] {
             symlink(program(name), dir.path().join("bin").join(name)).expect("a link");
         }
-        let mut stage = Self {
+        let stage = Self {
             house,
-            registry: None,
+            registry,
+            beyond,
             dir,
         };
         stage.fill();
-        let registry = Registry::inside(stage.house.netns(), stage.dir.path(), REGISTRY);
         let archive = stage.dir.path().join("busybox.tar").display().to_string();
         stage.must(&format!("docker save -o {archive} busybox"));
         for name in ["library/busybox:latest", "busybox:latest"] {
-            registry.fill(stage.house.netns(), &archive, name);
+            stage.registry.fill(&stage.beyond, &archive, name);
         }
-        stage.registry = Some(registry);
         stage
     }
 
@@ -250,14 +255,11 @@ impl Stage {
         }
     }
 
-    fn play(&mut self, manual: &str) {
+    fn play(&self, manual: &str) {
         for row in rows(manual) {
-            match row.at.as_str() {
-                // Its port is somebody else's from here on.
-                "000:111" => self.registry = None,
-                // All images were removed.
-                "002:31" => self.fill(),
-                _ => {}
+            // All images were removed.
+            if row.at == "002:31" {
+                self.fill();
             }
             if let Some((_, line)) = BEFORE.iter().find(|(at, _)| *at == row.at) {
                 self.must(line);

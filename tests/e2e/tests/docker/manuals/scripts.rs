@@ -90,7 +90,7 @@ pub const BEFORE: &[(&str, &str)] = &[
     ("004:742", "docker run -d --name held -m 256m busybox sleep 1000000"),
     (
         "004:780",
-        "while docker inspect c1 >/dev/null 2>&1; do sleep 0.1; done; docker run -d --name c1 nginx",
+        "while [ -n \"$(docker ps -aq -f name=^c1$)\" ]; do sleep 0.1; done; docker run -d --name c1 nginx",
     ),
     (
         "004:873",
