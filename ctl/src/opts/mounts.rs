@@ -15,14 +15,17 @@ pub(super) enum Volume {
     Anonymous(String),
 }
 
-/// "/host:/path[:ro,rslave]", "name:/path[:nocopy]", or "/path".
+/// "/host:/path[:ro,rslave]", "name:/path[:nocopy]", "/path", or ":/path[:rw]", which is the same.
 pub(super) fn volume(text: &str, cwd: &Path) -> Result<Volume> {
     let parts: Vec<&str> = text.split(':').collect();
     let invalid = || Error::refused(format!("invalid volume specification: '{text}'"));
-    if parts.len() > 3 || parts.iter().any(|part| part.is_empty()) {
+    // Only the source may be left blank: a volume without a name, and nothing but `rw` can be asked of it.
+    if parts.len() > 3 || parts.iter().skip(1).any(|part| part.is_empty()) {
         return Err(invalid());
     }
     let (source, target, modes) = match parts.as_slice() {
+        ["", target] | ["", target, "rw"] => (None, *target, ""),
+        ["", ..] => return Err(invalid()),
         [source, target, modes] => (Some(*source), *target, *modes),
         [source, target] => (Some(*source), *target, ""),
         [target] => (None, *target, ""),
@@ -119,7 +122,20 @@ mod tests {
         assert_eq!(read("/srv/:/d:ro,z").map_err(drop), plain("/srv", true));
         assert_eq!(read("./x/../y:/d").map_err(drop), plain("/home/me/y", false));
         assert_eq!(read("/a:/b:rslave").unwrap().3, "rslave");
-        for text in ["a:b:c:d", "::", "/a:b", "/a:/b:wat", "/a:/", "/a:/../", "/a:"] {
+        let wrong = [
+            "a:b:c:d",
+            "",
+            ":",
+            "::",
+            ":/d:ro",
+            ":d",
+            "/a:b",
+            "/a:/b:wat",
+            "/a:/",
+            "/a:/../",
+            "/a:",
+        ];
+        for text in wrong {
             assert!(
                 read(text)
                     .unwrap_err()
@@ -130,7 +146,9 @@ mod tests {
         }
         assert_eq!(read("data:/d").map_err(drop), plain("data", false));
         assert_eq!(read("data:/d:nocopy,ro").map_err(drop), plain("data", true));
-        assert_eq!(read("/d").map_err(drop), plain("", false));
+        for text in ["/d", ":/d", ":/d:rw"] {
+            assert_eq!(read(text).map_err(drop), plain("", false), "{text}");
+        }
         assert!(read("data:/d:rslave").is_err() && read("/a:/d:nocopy").is_err());
     }
 

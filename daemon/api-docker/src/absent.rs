@@ -3,7 +3,12 @@
 use crate::answer::{self, Answer, Failure};
 use crate::call::Call;
 use http::StatusCode;
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
+use std::time::Duration;
+
+/// How long the context of a build may take that is not looked at.
+const CONTEXT: Duration = Duration::from_secs(60);
 
 /// As an engine that is in no swarm.
 pub async fn manager(_: Call) -> Answer {
@@ -65,7 +70,10 @@ pub async fn push(_: Call) -> Answer {
     ))
 }
 
-pub async fn build(_: Call) -> Answer {
+pub async fn build(mut call: Call) -> Answer {
+    // A client that is still sending its context does not hear an answer.
+    let rest = async { while let Some(Ok(_)) = call.body.frame().await {} };
+    let _ = tokio::time::timeout(CONTEXT, rest).await;
     Err(Failure::new(
         StatusCode::NOT_IMPLEMENTED,
         "building images is not built yet",

@@ -91,6 +91,12 @@ pub fn summary(call: &Call, row: &ImageSummary, counted: bool) -> shown::ImageRo
     }
 }
 
+/// docker-compose 1 asks at the newest version there is and then wants a field of old: without it, it makes no container anew.
+fn old_compose(call: &Call) -> bool {
+    let agent = call.headers.get(http::header::USER_AGENT);
+    agent.is_some_and(|agent| agent.as_bytes().starts_with(b"docker-compose/1."))
+}
+
 /// The image that the path names, which must be for the platform that the query names, if it names one, as JSON.
 async fn find(call: &Call) -> Result<Image, Failure> {
     let image = call.engine().image(call.name()).await?;
@@ -138,7 +144,7 @@ fn shown_image(call: &Call, image: &Image) -> shown::Image {
         comment: comment(config),
         created: created(config.created.as_deref()),
         container: call.before(45).then_some(""),
-        container_config: call.before(45).then(shown::Config::default),
+        container_config: (call.before(45) || old_compose(call)).then(shown::Config::default),
         docker_version: more(config, "docker_version"),
         author: config.author.clone(),
         config: shown_config(call, run_config(&config.config)),

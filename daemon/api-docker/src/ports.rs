@@ -12,6 +12,9 @@ fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
 }
 
 pub fn listed(networks: &ContainerNetworks) -> Vec<ListedPort> {
+    if networks.sandbox.is_none() {
+        return Vec::new();
+    }
     let exposed = networks.exposed.iter().map(|port| ListedPort {
         ip: String::new(),
         private_port: port.number,

@@ -173,6 +173,12 @@ impl Keeper {
         }
     }
 
+    /// Puts it back if it was made ready and nobody starts it.
+    pub(crate) async fn put_back(&self) {
+        // A keeper that is gone has nothing ready.
+        let _ = self.inbox.send(Message::News(Event::Expired)).await;
+    }
+
     /// What a removal from now on takes along.
     pub(crate) fn take_volumes(&self, on: bool) {
         self.volumes.store(on, Ordering::Relaxed);

@@ -16,6 +16,8 @@ pub struct Engine {
     daemon_line: Vec<String>,
     client_line: Vec<String>,
     socket: PathBuf,
+    /// Where it serves Docker's API.
+    docker_socket: PathBuf,
     daemon: Option<Child>,
     /// What the daemon leans on and does not start itself.
     helper_line: Option<Vec<String>>,
@@ -47,6 +49,7 @@ impl Engine {
         let client_line = vec![program("gantry")?, "-H".to_owned(), host];
         Ok(Self {
             name: "gantry",
+            docker_socket: root.join("exec/docker.sock"),
             root,
             daemon_line,
             client_line,
@@ -97,6 +100,7 @@ impl Engine {
             root,
             daemon_line,
             client_line,
+            docker_socket: socket.clone(),
             socket,
             daemon: None,
             helper_line: Some(helper_line),
@@ -188,10 +192,29 @@ impl Engine {
     }
 
     pub fn must(&self, args: &[&str]) -> Result<String> {
-        let output = self
-            .command(args)
+        self.checked(self.command(args), args)
+    }
+
+    /// By the real `docker` client, whichever engine it is, at the version of the API that both speak.
+    pub fn docker(&self, args: &[&str]) -> Result<String> {
+        let mut command = Command::new("docker");
+        command
+            .env("DOCKER_HOST", format!("unix://{}", self.docker_socket.display()))
+            .env("DOCKER_API_VERSION", "1.41")
+            .env("HOME", &self.root)
+            .args(args)
+            .stdin(Stdio::null());
+        self.checked(command, args)
+    }
+
+    pub fn docker_socket(&self) -> &Path {
+        &self.docker_socket
+    }
+
+    fn checked(&self, mut command: Command, args: &[&str]) -> Result<String> {
+        let output = command
             .output()
-            .with_context(|| format!("run {}", self.client_line[0]))?;
+            .with_context(|| format!("run {}", command.get_program().to_string_lossy()))?;
         let error = String::from_utf8_lossy(&output.stderr);
         ensure!(
             output.status.success(),

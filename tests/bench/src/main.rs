@@ -8,6 +8,7 @@ mod engine;
 mod measure;
 mod memory;
 mod network;
+mod ps;
 mod report;
 mod rootfs;
 
@@ -17,29 +18,35 @@ use report::Report;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const HELP: &str = "gantry-bench [--runs N] [--containers N] [--alone] [--ctr] [--network]
+const HELP: &str = "gantry-bench [--runs N] [--containers N] [--alone] [--ctr] [--network] [--ps [--running N]]
 
   --runs N         samples of each command (20)
-  --containers N   containers for memory and restart (100)
+  --containers N   containers for memory and restart (100), or for --ps (500)
   --alone          do not look for dockerd
   --ctr            only containerd's tool, ctr
-  --network        only networks: starts on the default bridge, streams between containers and through a published port";
+  --network        only networks: starts on the default bridge, streams between containers and through a published port
+  --ps             only `docker ps` and `docker ps -a`
+  --running N      how many of the containers of --ps run (a fifth); the others are created";
 
 struct Options {
     runs: usize,
-    containers: usize,
+    containers: Option<usize>,
     alone: bool,
     ctr: bool,
     network: bool,
+    ps: bool,
+    running: Option<usize>,
 }
 
 fn options() -> Result<Options> {
     let mut options = Options {
         runs: 20,
-        containers: 100,
+        containers: None,
         alone: false,
         ctr: false,
         network: false,
+        ps: false,
+        running: None,
     };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
@@ -49,10 +56,12 @@ fn options() -> Result<Options> {
         };
         match arg.as_str() {
             "--runs" => options.runs = number()?.max(1),
-            "--containers" => options.containers = number()?.max(1),
+            "--containers" => options.containers = Some(number()?.max(1)),
             "--alone" => options.alone = true,
             "--ctr" => options.ctr = true,
             "--network" => options.network = true,
+            "--ps" => options.ps = true,
+            "--running" => options.running = Some(number()?),
             _ => bail!("unknown argument {arg}\n{HELP}"),
         }
     }
@@ -86,7 +95,7 @@ fn main() -> Result<()> {
     let root = Root(std::env::temp_dir().join(format!("gantry-bench-{}", std::process::id())));
     std::fs::create_dir(&root.0).with_context(|| format!("make {}", root.0.display()))?;
     let tar = rootfs::busybox_tar(&root.0)?;
-    let places = match options.network {
+    let places = match options.network || options.ps {
         true => vec![network::Place::new("gantry")?, network::Place::new("dockerd")?],
         false => Vec::new(),
     };
@@ -113,8 +122,14 @@ fn measured(options: &Options, engines: &mut [Engine], places: &[network::Place]
     if options.network {
         return network::run(engines, places, options.runs, &mut report);
     }
+    if options.ps {
+        let containers = options.containers.unwrap_or(500);
+        let running = options.running.unwrap_or(containers / 5).min(containers);
+        return ps::run(engines, options.runs, (containers, running), &mut report);
+    }
     if !options.ctr {
-        let measured = measure::all(engines, options.runs, options.containers, &mut report);
+        let containers = options.containers.unwrap_or(100);
+        let measured = measure::all(engines, options.runs, containers, &mut report);
         report.print();
         measured?;
     }

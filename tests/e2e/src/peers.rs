@@ -1,6 +1,6 @@
 //! Programs that are not ours, on roots of their own: Debian's containerd, and its registry.
 
-use crate::{eventually, target_dir};
+use crate::{Netns, eventually, target_dir};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::ffi::OsString;
@@ -96,7 +96,30 @@ impl Registry {
             let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
             free.local_addr().expect("it is bound").port()
         };
-        let host = format!("127.0.0.1:{port}");
+        let peer = Self::begin(root, &format!("127.0.0.1:{port}"), None);
+        eventually("the registry answers", LIMIT, || TcpStream::connect(&peer.host).is_ok());
+        peer
+    }
+
+    /// In a network namespace, at an address that is there.
+    pub fn inside(netns: &Netns, root: &Path, host: &str) -> Self {
+        let peer = Self::begin(root, host, Some(netns));
+        eventually("the registry answers", LIMIT, || {
+            netns.enter(|| TcpStream::connect(host).is_ok())
+        });
+        peer
+    }
+
+    /// Brings in an image of an archive that `docker save` wrote, from the network namespace of the registry.
+    #[track_caller]
+    pub fn fill(&self, netns: &Netns, archive: &str, name: &str) {
+        let to = format!("docker-archive:{archive} docker://{}/{name}", self.host);
+        netns.ok(&format!(
+            "skopeo copy -q --insecure-policy --dest-tls-verify=false {to}"
+        ));
+    }
+
+    fn begin(root: &Path, host: &str, netns: Option<&Netns>) -> Self {
         let config = root.join("registry.yml");
         let text = format!(
             "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {host}\n",
@@ -105,14 +128,19 @@ impl Registry {
         std::fs::write(&config, text).expect("a file");
         let mut command = Command::new("docker-registry");
         command.arg("serve").arg(config);
+        if let Some(netns) = netns {
+            netns.put(&mut command);
+        }
         let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
         let child = child.expect("docker-registry, of Debian's package of that name, starts");
-        eventually("the registry answers", LIMIT, || TcpStream::connect(&host).is_ok());
-        Self { child, host }
+        Self {
+            child,
+            host: host.to_owned(),
+        }
     }
 }
 

@@ -51,6 +51,7 @@ impl Engine {
         let log_path =
             (self.context.log(&record).0 == "json-file").then(|| state_dir.join(format!("{}-json.log", record.id)));
         let exec_ids = self.context.execs.of(&record.id);
+        let networks = self.context.networks.of_container(&record, &view.state);
         Ok(Inspected {
             record,
             view,
@@ -60,7 +61,7 @@ impl Engine {
             exec_ids,
             attached,
             size,
-            networks: self.context.networks.of_container(&keeper.record()),
+            networks,
             points: self.context.volumes.points(&keeper.record()),
         })
     }

@@ -66,7 +66,7 @@ impl Engine {
                 .any("health", |value| value == health.map_or("none", HealthStatus::name));
             if shown && well && self.matches(&record, &state, &request.filters, &bounds) {
                 rows.push(Summary {
-                    networks: self.context.networks.of_container(&record),
+                    networks: self.context.networks.of_container(&record, &state),
                     points: self.context.volumes.points(&record),
                     record,
                     state,

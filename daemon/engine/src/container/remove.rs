@@ -1,10 +1,12 @@
 //! Remove: all of it goes, or the record stays and says what is left.
 
-use super::start::settle;
+use super::start::{CLEARING, settle};
 use super::stop::kill_until_over;
 use crate::Engine;
+use crate::keeper::{Keeper, View};
 use gantry_core::lifecycle::{Event, Request, State};
 use gantry_core::{ErrorKind, Result};
+use std::sync::Arc;
 
 /// How often a forced removal kills again what was started meanwhile.
 const TRIES: usize = 5;
@@ -29,6 +31,7 @@ impl Engine {
                     kill_until_over(&keeper).await?;
                 }
                 settle(&keeper).await;
+                put_back(&keeper).await;
                 if matches!(keeper.state(), State::Removed) {
                     return Ok(());
                 }
@@ -42,5 +45,18 @@ impl Engine {
             Ok(())
         })
         .await
+    }
+}
+
+/// Somebody attached to it before a start that has not come: it is made ready, and still only created.
+async fn put_back(keeper: &Arc<Keeper>) {
+    let making = |view: &View| matches!(view.state, State::Preparing { start: false, .. });
+    if making(&keeper.view()) {
+        keeper.until(Some(CLEARING), |view| !making(view)).await;
+    }
+    if matches!(keeper.state(), State::Prepared { .. }) {
+        keeper.put_back().await;
+        let back = |view: &View| !matches!(view.state, State::Prepared { .. } | State::Clearing { .. });
+        keeper.until(Some(CLEARING), back).await;
     }
 }

@@ -1,6 +1,6 @@
 //! Restart: stop and start as one, so that `--rm` does not take the container away in between (P14).
 
-use super::stop::{StopOptions, stop};
+use super::stop::StopOptions;
 use crate::Engine;
 use gantry_core::lifecycle::{Event, Request};
 use gantry_core::{ErrorKind, Result};
@@ -9,10 +9,10 @@ impl Engine {
     pub async fn restart(&self, name: &str, options: StopOptions) -> Result<()> {
         let keeper = self.find(name)?;
         // An operation that changes state finishes, whoever asked.
-        let context = self.context.clone();
+        let engine = self.clone();
         let work = async move {
             keeper.hold(true).await;
-            let stopped = stop(&keeper, &options, false).await;
+            let stopped = engine.stop_as(&keeper, options, false).await;
             let started = match stopped {
                 Ok(_) => match keeper.ask(Event::Start, Request::Start).await {
                     Err(error) if error.kind() == ErrorKind::NotModified => Ok(()),
@@ -22,8 +22,9 @@ impl Engine {
             };
             keeper.hold(false).await;
             started?;
-            context
-                .tell(vec![context.container_event(
+            engine
+                .context
+                .tell(vec![engine.context.container_event(
                     &keeper.record(),
                     "restart",
                     Default::default(),

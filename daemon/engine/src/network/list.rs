@@ -5,6 +5,7 @@ use super::{Networks, Traffic};
 use crate::Engine;
 use crate::filters::Filters;
 use gantry_core::container::ContainerRecord;
+use gantry_core::lifecycle::State;
 use gantry_core::network::{Endpoint, EndpointSettings, NetworkRecord, PREDEFINED, Port, PublishedPort, Sandbox};
 use gantry_core::{ContainerId, Error, Result};
 use gantry_network::netns;
@@ -145,8 +146,16 @@ pub struct Attachment {
 }
 
 impl Networks {
-    pub fn of_container(&self, container: &ContainerRecord) -> ContainerNetworks {
-        let sandbox = self.sandbox(&container.id);
+    /// What is only made ready, for somebody who attached to it, is in its networks when it starts.
+    pub fn of_container(&self, container: &ContainerRecord, state: &State) -> ContainerNetworks {
+        let sandbox = match state {
+            State::Prepared { .. } => None,
+            _ => self.sandbox(&container.id),
+        };
+        self.in_sandbox(container, sandbox)
+    }
+
+    fn in_sandbox(&self, container: &ContainerRecord, sandbox: Option<Arc<Sandbox>>) -> ContainerNetworks {
         let endpoints = sandbox
             .as_ref()
             .map(|sandbox| sandbox.endpoints.as_slice())
@@ -198,7 +207,7 @@ impl Networks {
     /// Whether a port of the filter's (`80`, `80/udp`, `8000-8010`) is exposed, or published: then it is the
     /// host's that counts.
     pub fn has_port(&self, container: &ContainerRecord, wanted: &str, published: bool) -> bool {
-        let of = self.of_container(container);
+        let of = self.in_sandbox(container, self.sandbox(&container.id));
         let wanted = exposed_ports(wanted).unwrap_or_default();
         let mut of_host = of.published.iter().map(|port| Port {
             number: port.host_port,

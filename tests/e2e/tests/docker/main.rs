@@ -4,10 +4,12 @@
 //! What differs by nature is taken out first; `alike` is the list of it, field by field.
 
 mod alike;
+mod compose;
 mod containers;
 mod doors;
 mod fuzz;
 mod images;
+mod manuals;
 mod networks;
 mod oracle;
 mod params;

@@ -208,6 +208,10 @@ impl Drop for Sides {
 }
 
 impl Side {
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new("docker");
         command
