@@ -33,4 +33,3 @@ pub fn block_io(asked: &Host) -> Result<BlockIo, Failure> {
 pub fn hidden(field: &str, paths: Option<&Vec<String>>) -> Result<Option<Vec<String>>, Failure> {
     paths.map(|paths| texts(field, paths.clone())).transpose()
 }
-
