@@ -44,7 +44,7 @@ use tokio::sync::Notify;
 /// How long a claim of a name may wait: its former activation may be on its way out.
 const CLAIM: Duration = Duration::from_secs(30);
 /// How long others may hold on to what is unmounted, before it is called busy.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Mounts of one activation.
 const MOST: usize = 255;
 

@@ -108,6 +108,8 @@ async fn the_list_has_what_clients_look_for() {
         ("io.containerd.event.v1", "exchange"),
         ("io.containerd.gc.v1", "scheduler"),
         ("io.containerd.lease.v1", "manager"),
+        ("io.containerd.mount-handler.v1", "loop"),
+        ("io.containerd.mount-manager.v1", "bolt"),
         ("io.containerd.service.v1", "tasks-service"),
         ("io.containerd.grpc.v1", "introspection"),
         ("io.containerd.internal.v1", "opt"),

@@ -42,7 +42,7 @@ fn inode(mode: u16, links: u16, size: usize, block: u32) -> [u8; SLOT] {
 /// Entries in the order of their names, then the names.
 fn directory(entries: &[(&str, u16, u8)]) -> Vec<u8> {
     const ENTRY: usize = 12;
-    let (mut table, mut names) = (Vec::new(), Vec::new());
+    let (mut table, mut names) = (Vec::<u8>::new(), Vec::<u8>::new());
     for (name, inode, kind) in entries {
         let at = u16::try_from(entries.len() * ENTRY + names.len()).expect("it fits into a block");
         table.extend(u64::from(*inode).to_le_bytes());

@@ -256,4 +256,5 @@ pub fn force_clean(root: &Path) {
             let _ = nix::mount::umount2(target, nix::mount::MntFlags::MNT_DETACH);
         }
     }
+    crate::loops::let_go(root);
 }

@@ -182,6 +182,7 @@ fn clients_own(error: gantry_snapshots_mount::Error) -> Error {
             Errno::ENODEV,
             Errno::ENOTBLK,
             Errno::ENOTDIR,
+            Errno::EISDIR,
             Errno::EUCLEAN,
             Errno::ENXIO,
         ];

@@ -2,6 +2,7 @@
 
 use gantry_e2e::client::{Caller, Connection};
 use gantry_e2e::{House, HouseOptions, PATIENCE, erofs, eventually, loops};
+use gantry_proto_containerd::services::leases::v1 as leases;
 use gantry_proto_containerd::services::mounts::v1 as pb;
 use gantry_proto_containerd::types::{ActivationInfo, Mount};
 use std::fs;
@@ -10,12 +11,14 @@ use tokio::runtime::Runtime;
 use tonic::Status;
 
 pub const NS: &str = "kept";
+const HELD: &str = "held";
 /// The file in the image of [`Bed::erofs`].
 pub const FILE: &str = "file";
 
 pub struct Bed {
     pub house: House,
     pub runtime: Runtime,
+    /// Under a lease: what nothing refers to may be collected at any time.
     pub caller: Caller,
 }
 
@@ -27,7 +30,28 @@ impl Bed {
         });
         let runtime = Runtime::new().unwrap();
         let caller = runtime.block_on(Connection::dial(&house.socket())).of(NS);
-        Self { house, runtime, caller }
+        let bed = Self { house, runtime, caller };
+        bed.lease(&bed.caller, HELD);
+        Self {
+            caller: bed.caller.under(HELD),
+            ..bed
+        }
+    }
+
+    /// A caller in another namespace, under a lease.
+    pub fn elsewhere(&self, ns: &str) -> Caller {
+        let caller = self.caller.connection().of(ns);
+        self.lease(&caller, HELD);
+        caller.under(HELD)
+    }
+
+    pub fn lease(&self, caller: &Caller, id: &str) -> String {
+        let request = leases::CreateRequest {
+            id: id.to_owned(),
+            ..leases::CreateRequest::default()
+        };
+        let made = self.ask(async { caller.leases().create(request).await });
+        made.unwrap().into_inner().lease.unwrap().id
     }
 
     /// Ends the daemon, by SIGTERM or SIGKILL.
@@ -40,7 +64,8 @@ impl Bed {
 
     pub fn begin(&mut self) {
         self.house.start();
-        self.caller = self.runtime.block_on(Connection::dial(&self.house.socket())).of(NS);
+        let connection = self.runtime.block_on(Connection::dial(&self.house.socket()));
+        self.caller = connection.of(NS).under(HELD);
     }
 
     /// Waits for an answer.
@@ -92,13 +117,17 @@ impl Bed {
         self.house.exec_root().join("mounts")
     }
 
-    /// Nothing is mounted, no directory is there and no loop device has a file of the house.
+    /// Nothing is mounted.
     pub fn is_clean(&self) -> bool {
-        fs::read_dir(self.places()).unwrap().next().is_none() && loops::behind(self.house.root()).is_empty()
+        fs::read_dir(self.places()).unwrap().next().is_none()
     }
 
+    /// Waits until nothing is mounted and no loop device has a file of the house: those are let go with their last user, who may be
+    /// a mount namespace of somebody else.
     pub fn clean(&self) {
-        eventually("nothing is mounted", PATIENCE, || self.is_clean());
+        eventually("nothing is mounted", PATIENCE, || {
+            self.is_clean() && loops::behind(self.house.root()).is_empty()
+        });
     }
 
     /// A directory of the house with a file in it.

@@ -99,12 +99,6 @@ fn what_is_in_use_is_told_and_taken_down_when_it_is_free() {
     }
 }
 
-fn lease(bed: &Bed) -> String {
-    let request = leases::CreateRequest::default();
-    let made = bed.ask(async { bed.caller.leases().create(request).await });
-    made.unwrap().into_inner().lease.unwrap().id
-}
-
 fn end_lease(bed: &Bed, id: &str) {
     let request = leases::DeleteRequest {
         id: id.to_owned(),
@@ -124,7 +118,7 @@ fn collect(bed: &Bed) {
 #[test]
 fn a_lease_keeps_them_and_its_end_takes_them_down() {
     let bed = Bed::new();
-    let (one, other) = (lease(&bed), lease(&bed));
+    let (one, other) = (bed.lease(&bed.caller, ""), bed.lease(&bed.caller, ""));
     let request = || pb::ActivateRequest {
         name: "leased".to_owned(),
         mounts: vec![mount("erofs", bed.erofs("leased"), &["ro"])],
@@ -163,20 +157,20 @@ fn they_live_as_long_as_what_their_labels_name() {
     };
     bed.ask(async { bed.caller.containers().create(request).await })
         .unwrap();
-    let image = bed.erofs("owned");
+    let (image, bare) = (bed.erofs("owned"), bed.caller.connection().of(NS));
     for (name, label, value) in [
         ("owned", "containerd.io/gc.bref.container", "owner"),
         ("named", "containerd.io/gc.bref.container.root", "owner"),
         ("others", "containerd.io/gc.bref.container", "nobody"),
         ("unnamed", "plain", "owner"),
     ] {
-        bed.request(pb::ActivateRequest {
+        let request = pb::ActivateRequest {
             name: name.to_owned(),
             mounts: vec![mount("erofs", &image, &["ro"])],
             labels: BTreeMap::from([(label.to_owned(), value.to_owned())]),
             temporary: false,
-        })
-        .unwrap();
+        };
+        bed.request_as(&bare, request).unwrap();
     }
     collect(&bed);
     for (name, lives) in [("owned", true), ("named", true), ("others", false), ("unnamed", false)] {
@@ -211,7 +205,7 @@ fn of_two_under_one_name_one_is_made() {
         .collect();
     assert_eq!(codes, [Code::AlreadyExists; 3]);
     // Another namespace has names of its own.
-    let other = bed.caller.connection().of("other");
+    let other = bed.elsewhere("other");
     bed.request_as(&other, request).unwrap();
     let ended = pb::DeactivateRequest {
         name: "contested".to_owned(),

@@ -49,7 +49,7 @@ pub struct Bed {
     /// In the namespace of this test.
     pub walk: Caller,
     /// The same under a lease, for what is to stay.
-    held: Caller,
+    pub held: Caller,
     /// The daemon's directory, for files of containers.
     pub dir: PathBuf,
     pub socket: PathBuf,

@@ -21,7 +21,7 @@ pub fn entries() -> Vec<Entry> {
             |bed| {
                 Box::pin(async move {
                     let made = made(bed, &[]).await;
-                    let again = activate(&bed.walk, &made.name, bed.rootfs(), &[]).await.map(drop);
+                    let again = activate(&bed.held, &made.name, bed.rootfs(), &[]).await.map(drop);
                     deactivate(bed, &made.name).await.unwrap();
                     again
                 })
@@ -92,7 +92,7 @@ pub async fn activate(
 
 /// One bind mount, under a name of its own.
 async fn made(bed: &Bed, given: &[(&str, &str)]) -> ActivationInfo {
-    activate(&bed.walk, &bed.fresh("mount"), bed.rootfs(), given)
+    activate(&bed.held, &bed.fresh("mount"), bed.rootfs(), given)
         .await
         .unwrap()
 }
