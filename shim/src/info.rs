@@ -12,7 +12,7 @@ use std::io::{self, Write};
 const FEATURES_TYPE: &str = "types.containerd.io/opencontainers/runtime-spec/1/features/Features";
 
 /// What mounts of a spec may say beside what their filesystems understand.
-const MOUNT_OPTIONS: [&str; 51] = [
+const MOUNT_OPTIONS: &[&str] = &[
     "async",
     "atime",
     "bind",
