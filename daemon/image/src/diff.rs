@@ -73,7 +73,7 @@ impl Sides {
     pub fn mounted_on(mut self, paths: &[String]) -> Self {
         for path in paths {
             let path = path.trim_matches('/');
-            let cuts = path.match_indices('/').map(|(at, _)| path[..at].as_bytes().to_vec());
+            let cuts = path.match_indices('/').map(|(at, _)| path.as_bytes()[..at].to_vec());
             self.above.extend(cuts);
             self.mount_points.insert(path.as_bytes().to_vec());
         }

@@ -250,7 +250,10 @@ async fn a_containers_changes_are_told_and_made_a_layer() {
             &["A /new"]
         };
         assert_eq!(shown, want, "{snapshotter}");
-        let layer = house.images.diff(&ns, snapshotter, "box", Some(&chain), None).unwrap();
+        let layer = house
+            .images
+            .diff(&ns, snapshotter, "box", Some(&chain), &[], None)
+            .unwrap();
         assert_eq!(
             house.content.info(&ns, &layer.blob.digest).unwrap().size,
             layer.blob.size
