@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn variables_are_named_as_dockers() {
         let link = Link {
-            container: ContainerId::parse(&"ab".repeat(32)).expect("an id"),
+            container: ContainerId::new("ab".repeat(32)).expect("an id"),
             network: NetworkId::from_random([1; 32]),
             addresses: vec![IpAddr::from([172, 17, 0, 5])],
             names: vec!["my-db".to_owned(), "abc".to_owned()],
