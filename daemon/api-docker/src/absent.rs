@@ -7,8 +7,15 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// How long the context of a build may take that is not looked at.
-const CONTEXT: Duration = Duration::from_secs(60);
+/// How long a body may take that is not looked at.
+const UNHEARD: Duration = Duration::from_secs(60);
+
+/// A client that is still sending does not hear an answer, and takes the end of its connection for the end of the daemon.
+async fn heard_out(mut call: Call) {
+    let rest = async { while let Some(Ok(_)) = call.body.frame().await {} };
+    // Who takes longer has been told enough.
+    let _ = tokio::time::timeout(UNHEARD, rest).await;
+}
 
 /// As an engine that is in no swarm.
 pub async fn manager(_: Call) -> Answer {
@@ -59,21 +66,21 @@ pub async fn experimental(_: Call) -> Answer {
     ))
 }
 
-pub async fn login(_: Call) -> Answer {
+pub async fn login(call: Call) -> Answer {
+    heard_out(call).await;
     Err(Failure::new(StatusCode::NOT_IMPLEMENTED, "logging in is not built yet"))
 }
 
-pub async fn push(_: Call) -> Answer {
+pub async fn push(call: Call) -> Answer {
+    heard_out(call).await;
     Err(Failure::new(
         StatusCode::NOT_IMPLEMENTED,
         "pushing images is not built yet",
     ))
 }
 
-pub async fn build(mut call: Call) -> Answer {
-    // A client that is still sending its context does not hear an answer.
-    let rest = async { while let Some(Ok(_)) = call.body.frame().await {} };
-    let _ = tokio::time::timeout(CONTEXT, rest).await;
+pub async fn build(call: Call) -> Answer {
+    heard_out(call).await;
     Err(Failure::new(
         StatusCode::NOT_IMPLEMENTED,
         "building images is not built yet",

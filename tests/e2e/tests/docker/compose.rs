@@ -125,7 +125,7 @@ fn words(line: &str) -> String {
     }
     let words: Vec<&str> = line
         .split_whitespace()
-        .filter(|word| word.trim_matches('-') != "")
+        .filter(|word| !word.trim_matches('-').is_empty())
         .collect();
     words.join(" ")
 }
