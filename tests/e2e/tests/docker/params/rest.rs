@@ -33,7 +33,7 @@ fn prepare(w: &World) {
     w.shell("base", "echo new > /new");
     // Some is told after it was answered.
     eventually("all is told", PATIENCE, || {
-        let told = told(w, "");
+        let seen = told(w, "");
         [
             "container exec_die told",
             "container destroy told",
@@ -41,7 +41,7 @@ fn prepare(w: &World) {
             "network disconnect net",
         ]
         .iter()
-        .all(|event| told.contains(*event))
+        .all(|event| seen.contains(*event))
     });
 }
 
