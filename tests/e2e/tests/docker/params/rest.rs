@@ -24,10 +24,10 @@ fn prepare(w: &World) {
         &json!({ "Name": "vol", "Labels": { "colour": "red" } }),
     );
     w.json("POST", "/volumes/create", &json!({ "Name": "other" }));
-    let told = json!({
+    let body = json!({
         "Labels": { "colour": "red" }, "HostConfig": { "NetworkMode": "net", "Binds": ["vol:/data"] },
     });
-    w.run("told", told);
+    w.run("told", body);
     w.exec("told", "true");
     w.gone(&["told"]);
     w.shell("base", "echo new > /new");
