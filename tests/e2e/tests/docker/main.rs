@@ -6,11 +6,15 @@
 mod alike;
 mod containers;
 mod doors;
+mod fuzz;
 mod images;
 mod networks;
 mod oracle;
+mod params;
+mod schema;
 mod shapes;
 mod sides;
 mod streams;
 mod system;
 mod volumes;
+mod world;

@@ -18,9 +18,13 @@ pub struct Reply {
 
 impl Reply {
     /// What the error says.
-    fn message(&self) -> String {
-        let value: Value = serde_json::from_str(&self.body).unwrap_or_default();
-        value["message"].as_str().unwrap_or_default().to_owned()
+    pub fn message(&self) -> String {
+        self.value()["message"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The body as JSON; null if it is none.
+    pub fn value(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_default()
     }
 }
 
@@ -47,7 +51,7 @@ pub fn ask(socket: &Path, method: &str, path: &str, headers: &[&str], body: &[u8
         Ok(_) => {}
         // The answer is here, and what was not read of the request is gone.
         Err(error) if error.kind() == ErrorKind::ConnectionReset && !bytes.is_empty() => {}
-        Err(error) => panic!("an answer: {error}"),
+        Err(error) => panic!("an answer to {method} {path}: {error}"),
     }
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
