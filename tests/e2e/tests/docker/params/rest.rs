@@ -24,16 +24,16 @@ fn prepare(w: &World) {
         &json!({ "Name": "vol", "Labels": { "colour": "red" } }),
     );
     w.json("POST", "/volumes/create", &json!({ "Name": "other" }));
-    let body = json!({
+    let container = json!({
         "Labels": { "colour": "red" }, "HostConfig": { "NetworkMode": "net", "Binds": ["vol:/data"] },
     });
-    w.run("told", body);
+    w.run("told", container);
     w.exec("told", "true");
     w.gone(&["told"]);
     w.shell("base", "echo new > /new");
     // Some is told after it was answered.
     eventually("all is told", PATIENCE, || {
-        let seen = told(w, "");
+        let events = told(w, "");
         [
             "container exec_die told",
             "container destroy told",
@@ -41,13 +41,13 @@ fn prepare(w: &World) {
             "network disconnect net",
         ]
         .iter()
-        .all(|event| seen.contains(*event))
+        .all(|event| events.contains(*event))
     });
 }
 
 /// Everything that was told so far and that a filter keeps, as `kind action name`.
 fn told(w: &World, query: &str) -> BTreeSet<String> {
-    let until = w.list("/info")["SystemTime"].as_str().map(seconds).unwrap_or_default();
+    let until = soon();
     let path = format!("/v{NEWEST}/events?since=1&until={until}&{query}");
     let body = String::from_utf8_lossy(&w.raw(&path)).into_owned();
     let one = |line: &str| {
@@ -64,8 +64,8 @@ fn told(w: &World, query: &str) -> BTreeSet<String> {
     body.lines().map(one).collect()
 }
 
-/// Seconds since 1970 of a time of now, one later so that what was just told is in it.
-fn seconds(_: &str) -> String {
+/// Seconds since 1970, one more than now, so that what was just told is in it.
+fn soon() -> String {
     let passed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     (passed.expect("a time after 1970").as_secs() + 1).to_string()
 }
@@ -144,11 +144,7 @@ fn volume(w: &World, name: &str, labels: Value) {
 pub const CASES: &[Case] = &[
     ("GET /events since", |w| {
         assert!(told(w, "").contains("container create told"));
-        let later = w.raw(&format!(
-            "/v{NEWEST}/events?since={}&until={}",
-            seconds(""),
-            seconds("")
-        ));
+        let later = w.raw(&format!("/v{NEWEST}/events?since={}&until={}", soon(), soon()));
         assert!(!String::from_utf8_lossy(&later).contains("told"));
         assert_eq!(w.get("/events?since=x").status, 400);
     }),
