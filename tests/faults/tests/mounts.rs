@@ -119,9 +119,9 @@ fn dies_at(stop: &str) -> bool {
     });
     is_clean(&house);
     runtime.block_on(async {
-        activate(&caller, mounts).await.expect("it is made again");
+        activate(&after, mounts).await.expect("it is made again");
         assert!(!traces(&house).is_empty());
-        deactivate(&caller).await.expect("it is ended again");
+        deactivate(&after).await.expect("it is ended again");
     });
     is_clean(&house);
     hit
