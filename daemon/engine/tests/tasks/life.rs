@@ -264,11 +264,7 @@ async fn ids_are_mapped_in_several_pieces() {
             {"containerID": 0, "hostID": 0, "size": 10},
             {"containerID": 10, "hostID": 100_000, "size": 1000}
         ]);
-        let mut spec = ground.spec(
-            &id,
-            "cat /proc/self/uid_map /proc/self/gid_map",
-            json!({}),
-        );
+        let mut spec = ground.spec(&id, "cat /proc/self/uid_map /proc/self/gid_map", json!({}));
         spec["linux"]["uidMappings"] = map.clone();
         spec["linux"]["gidMappings"] = map;
         let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
