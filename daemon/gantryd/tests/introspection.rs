@@ -136,8 +136,8 @@ async fn the_list_has_what_clients_look_for() {
         .map(|one| (one.architecture.as_str(), one.variant.as_str()))
         .collect();
     assert_eq!(platforms, [("amd64", ""), ("arm", "v7")]);
-    // Nobody restarts what clients label so, and nobody says that.
-    assert!(!all.iter().any(|plugin| plugin.id == "restart"));
+    let restart = find("io.containerd.monitor.container.v1", "restart").unwrap();
+    assert!(restart.capabilities.iter().any(|policy| policy == "on-failure"));
 }
 
 #[tokio::test]

@@ -73,9 +73,8 @@ fn bundles_lie_where_containerds_do() {
 }
 
 /// Runs a container that is not yet looked after, so that nobody but its client starts it.
-fn run(stand: &Stand, runtime: &str, name: &str, program: &[&str]) {
-    let rootfs = stand.rootfs();
-    let first = ["run", "-d", "--runtime", runtime, "--rootfs", &rootfs, name];
+fn run(stand: &Stand, rootfs: &str, runtime: &str, name: &str, program: &[&str]) {
+    let first = ["run", "-d", "--runtime", runtime, "--rootfs", rootfs, name];
     stand.ok(&[&first[..], program].concat());
 }
 
@@ -115,27 +114,24 @@ fn tasks_are_restarted_as_labels_say() {
     for (_, runtime) in SHIMS {
         let mut stand = Stand::new("[plugins.\"io.containerd.internal.v1.restart\"]\ninterval = \"1s\"\n");
         stand.start(&[]);
+        let rootfs = stand.rootfs();
         let log = stand.path("said");
         let to_log = format!("file://{}", log.display());
         run(
             &stand,
+            &rootfs,
             runtime,
             "always",
             &["/bin/sh", "-c", "echo anew; exec sleep 1000"],
         );
         label(&stand, "always", &[("loguri", &to_log), ("status", "running")]);
-        run(&stand, runtime, "fails", &["/bin/false"]);
+        run(&stand, &rootfs, runtime, "fails", &["/bin/false"]);
         label(&stand, "fails", &[("policy", "on-failure:1"), ("status", "running")]);
-        run(&stand, runtime, "plain", &["/bin/false"]);
+        run(&stand, &rootfs, runtime, "plain", &["/bin/false"]);
         kill_and_wait(&stand, "always");
         eventually("its output is where its label says", PATIENCE, || {
             fs::read_to_string(&log).is_ok_and(|text| text.contains("anew"))
         });
-        // A daemon that begins anew looks after it too.
-        stand.kill();
-        stand.start(&[]);
-        kill_and_wait(&stand, "always");
-        assert_eq!(count(&stand, "always"), "2");
         eventually("the other one was tried once more", PATIENCE, || {
             count(&stand, "fails") == "1"
                 && stand
@@ -143,6 +139,11 @@ fn tasks_are_restarted_as_labels_say() {
                     .iter()
                     .any(|line| line.starts_with("fails") && line.ends_with("STOPPED"))
         });
+        // A daemon that begins anew looks after them too.
+        stand.kill();
+        stand.start(&[]);
+        kill_and_wait(&stand, "always");
+        assert_eq!(count(&stand, "always"), "2");
         // Two more rounds, in which nothing happens to it, nor to one without labels.
         kill_and_wait(&stand, "always");
         kill_and_wait(&stand, "always");
@@ -176,7 +177,7 @@ fn the_daemon_is_in_the_cgroup_that_the_file_names() {
     let controlling = if v1.is_empty() { lines.iter().collect() } else { v1 };
     assert!(!controlling.is_empty(), "{text}");
     for line in controlling {
-        assert_eq!(line[2], format!("/{name}"), "{text}");
+        assert!(line[2].ends_with(&format!("/{name}")), "{text}");
     }
     stand.stop();
 }
