@@ -15,6 +15,7 @@ pub(super) fn check(parsed: &Parsed) -> Result<Option<pb::HealthCheck>> {
         "health-retries",
         "health-start-period",
         "health-start-interval",
+        "health-exit-on-unhealthy",
     ];
     let given = flags.iter().any(|flag| parsed.is_given(flag));
     if parsed.on("no-healthcheck") {
@@ -48,5 +49,6 @@ pub(super) fn check(parsed: &Parsed) -> Result<Option<pb::HealthCheck>> {
         start_period: time("health-start-period")?,
         start_interval: time("health-start-interval")?,
         retries,
+        exit_on_unhealthy: parsed.on("health-exit-on-unhealthy"),
     }))
 }

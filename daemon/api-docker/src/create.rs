@@ -60,7 +60,7 @@ async fn platform(call: &Call, image: &str) -> Result<(), Failure> {
 fn request(call: &Call, mut asked: Create) -> Result<CreateContainer, Failure> {
     let mut host = asked.host.clone().unwrap_or_default();
     versions::as_of(call.version, &mut asked, &mut host)?;
-    unbuilt::refuse(&asked, &host)?;
+    unbuilt::refuse(&host)?;
     let networks = networks(call, &asked)?;
     let (mut lent, anonymous) = host::translate(&host)?;
     if asked.network_disabled {
@@ -115,6 +115,7 @@ fn health(asked: Health) -> HealthCheck {
         start_period: asked.start_period,
         start_interval: asked.start_interval,
         retries: asked.retries,
+        exit_on_unhealthy: asked.exit_on_unhealthy,
     }
 }
 

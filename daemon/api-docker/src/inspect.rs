@@ -119,6 +119,9 @@ fn check(check: &HealthCheck) -> Value {
             shown.insert(name.to_owned(), value.into());
         }
     }
+    if check.exit_on_unhealthy {
+        shown.insert("ExitOnUnhealthy".to_owned(), true.into());
+    }
     Value::Object(shown)
 }
 

@@ -76,6 +76,7 @@ fn health_in(check: wire::HealthCheck) -> Result<HealthCheck> {
         start_period: check::amount("config.healthcheck.start_period", check.start_period)?,
         start_interval: check::amount("config.healthcheck.start_interval", check.start_interval)?,
         retries: check::amount("config.healthcheck.retries", check.retries)?,
+        exit_on_unhealthy: check.exit_on_unhealthy,
     })
 }
 
@@ -87,6 +88,7 @@ pub fn health_out(check: HealthCheck) -> wire::HealthCheck {
         start_period: check.start_period,
         start_interval: check.start_interval,
         retries: check.retries,
+        exit_on_unhealthy: check.exit_on_unhealthy,
     }
 }
 

@@ -57,6 +57,8 @@ pub struct HealthCheck {
     pub start_interval: i64,
     /// 0 = 3.
     pub retries: i64,
+    /// Kill it when it is found to be unhealthy.
+    pub exit_on_unhealthy: bool,
 }
 
 impl HealthCheck {

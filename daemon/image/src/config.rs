@@ -84,6 +84,9 @@ pub struct Healthcheck {
     pub start_interval: i64,
     #[serde(skip_serializing_if = "is_zero")]
     pub retries: i64,
+    /// Kill a container that is found to be unhealthy; not Docker's, but of engines that came from it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub exit_on_unhealthy: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -196,6 +196,11 @@ fn healthcheck(rest: &str) -> std::result::Result<Healthcheck, String> {
                     .parse()
                     .map_err(|_| format!("--retries \"{value}\" is not a number"))?
             }
+            "health-exit-on-unhealthy" => {
+                check.exit_on_unhealthy = value
+                    .parse()
+                    .map_err(|_| format!("--{name} \"{value}\" is neither true nor false"))?
+            }
             _ => return Err(format!("unknown option --{name}")),
         }
         rest = after.trim_start();

@@ -146,3 +146,53 @@ fn the_images_check_is_used_unless_the_user_says_otherwise() {
     gantry.ok(&["rm", "-f", "asked", "left", "mixed", "maker"]);
     gantry.ok(&["rmi", "checked:1"]);
 }
+
+#[test]
+fn what_is_not_well_is_killed_if_that_is_wanted() {
+    let house = House::new();
+    let gantry = house.gantry();
+    let flags = [
+        "--health-cmd",
+        "test ! -e /ill",
+        "--health-interval",
+        "100ms",
+        "--health-retries",
+        "2",
+    ];
+    let mut args = vec!["run", "-d", "--name", "web", "--health-exit-on-unhealthy"];
+    args.extend(flags);
+    args.extend(["busybox", "sleep", "1000"]);
+    gantry.ok(&args);
+    eventually("it is healthy", PATIENCE, || health(&gantry, "web") == "healthy");
+    gantry.ok(&["exec", "web", "touch", "/ill"]);
+    assert_eq!(gantry.ok(&["wait", "web"]), "137");
+    assert_eq!(health(&gantry, "web"), "unhealthy");
+    assert_eq!(
+        gantry.ok(&["inspect", "-f", "{{.Config.Healthcheck.ExitOnUnhealthy}}", "web"]),
+        "true"
+    );
+    // An image says it too, and a policy runs it again.
+    gantry.ok(&[
+        "commit",
+        "-c",
+        "HEALTHCHECK --interval=100ms --retries=1 --health-exit-on-unhealthy=true CMD false",
+        "web",
+        "sick:1",
+    ]);
+    gantry.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "again",
+        "--restart",
+        "on-failure",
+        "sick:1",
+        "sleep",
+        "1000",
+    ]);
+    eventually("it is run again", PATIENCE, || {
+        gantry.ok(&["inspect", "-f", "{{.RestartCount}}", "again"]) != "0"
+    });
+    gantry.ok(&["rm", "-f", "web", "again"]);
+    gantry.ok(&["rmi", "sick:1"]);
+}

@@ -75,6 +75,11 @@ pub(super) const CONTAINER: &[Flag] = &[
     long("group-add", List, "Add additional groups to join"),
     long("health-cmd", Text, "Command to run to check health"),
     long(
+        "health-exit-on-unhealthy",
+        Bool(false),
+        "Kill the container when it is found to be unhealthy",
+    ),
+    long(
         "health-interval",
         Duration,
         "Time between running the check (ms|s|m|h) (default 0s)",
@@ -202,7 +207,6 @@ pub(super) const CONTAINER_UNBUILT: &[Flag] = &[
     unbuilt("cpu-percent"),
     unbuilt_switch("disable-content-trust"),
     unbuilt("gpus"),
-    unbuilt_switch("health-exit-on-unhealthy"),
     unbuilt("io-maxbandwidth"),
     unbuilt("io-maxiops"),
     unbuilt("isolation"),

@@ -1,7 +1,7 @@
 //! Fields that are known and not obeyed. One that asks for nothing is let pass, any other is refused by its name, with the reason.
 
 use crate::answer::Failure;
-use crate::model::asked::{Create, Host};
+use crate::model::asked::Host;
 
 /// A field that is set, and why it is not obeyed.
 type Refused = (bool, &'static str, &'static str);
@@ -9,9 +9,8 @@ type Refused = (bool, &'static str, &'static str);
 const WINDOWS: &str = "only Windows has it";
 const UPDATE: &str = "it cannot be changed once the container is made";
 
-pub fn refuse(asked: &Create, host: &Host) -> Result<(), Failure> {
-    let named = config(asked).into_iter().chain(modes(host)).chain(limits(host));
-    first(named)
+pub fn refuse(host: &Host) -> Result<(), Failure> {
+    first(modes(host).into_iter().chain(limits(host)))
 }
 
 /// The same for an update, which changes limits and the restart policy.
@@ -62,15 +61,6 @@ fn first(named: impl IntoIterator<Item = Refused>) -> Result<(), Failure> {
         Some((_, name, why)) => Err(Failure::bad(format!("{name} is refused: {why}"))),
         None => Ok(()),
     }
-}
-
-fn config(asked: &Create) -> Vec<Refused> {
-    let health = asked.healthcheck.clone().unwrap_or_default();
-    vec![(
-        health.exit_on_unhealthy,
-        "Healthcheck.ExitOnUnhealthy",
-        "an unhealthy container is told of and goes on; a restart policy acts on its end",
-    )]
 }
 
 fn modes(host: &Host) -> Vec<Refused> {
@@ -130,7 +120,7 @@ mod tests {
             "RestartPolicy": { "Name": "no" }, "MemorySwappiness": -1, "OomKillDisable": false, "IpcMode": "",
             "BlkioWeightDevice": [], "DeviceRequests": null, "Isolation": "", "ConsoleSize": [0, 0]
         });
-        assert!(refuse(&Create::default(), &read(nothing)).is_ok());
+        assert!(refuse(&read(nothing)).is_ok());
         for (field, value) in [
             ("StorageOpt", json!({ "size": "1g" })),
             ("Cgroup", json!("container:x")),
@@ -138,7 +128,7 @@ mod tests {
             ("DeviceRequests", json!([{ "Count": -1 }])),
             ("CpuPercent", json!(5)),
         ] {
-            let error = refuse(&Create::default(), &read(json!({ field: value }))).unwrap_err();
+            let error = refuse(&read(json!({ field: value }))).unwrap_err();
             assert!(
                 error.message.starts_with(&format!("HostConfig.{field} is refused: ")),
                 "{}",

@@ -61,6 +61,7 @@ fn run_config(config: &RunConfig) -> wire::ContainerConfig {
             start_period: check.start_period,
             start_interval: check.start_interval,
             retries: check.retries,
+            exit_on_unhealthy: check.exit_on_unhealthy,
         }),
         user: config.user.clone(),
         env: config.env.clone(),

@@ -414,11 +414,16 @@ impl Actor {
             return;
         };
         let changed = health.take(probe, &Schedule::of(check), ran);
-        let status = health.status.name();
+        let status = health.status;
+        let is_over = status == HealthStatus::Unhealthy && check.exit_on_unhealthy;
         self.note().await;
         if changed {
-            let told = self.event(&format!("health_status: {status}"), []);
+            let told = self.event(&format!("health_status: {}", status.name()), []);
             self.context.tell(vec![told]).await;
+        }
+        if is_over {
+            let signal = nix::libc::SIGKILL;
+            self.apply(Event::Kill { signal }).await;
         }
     }
 

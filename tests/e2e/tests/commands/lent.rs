@@ -64,6 +64,13 @@ pub static ROWS: &[Row] = &[
         "flag needs an argument: --health-cmd",
     ),
     row(
+        "health-exit-on-unhealthy",
+        &["--health-cmd", "true", "--health-exit-on-unhealthy"],
+        Told("{{.Config.Healthcheck.ExitOnUnhealthy}}", "true"),
+        &["--health-exit-on-unhealthy=x"],
+        BOOL,
+    ),
+    row(
         "health-interval",
         &["--health-cmd", "true", "--health-interval", "90s"],
         Told("{{.Config.Healthcheck.Interval}}", "90000000000"),
