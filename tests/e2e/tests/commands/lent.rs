@@ -197,6 +197,7 @@ pub static ROWS: &[Row] = &[
 /// Flags whose bad values the client itself refuses.
 pub const PARSED: &[&str] = &[
     "device",
+    "health-exit-on-unhealthy",
     "health-interval",
     "health-retries",
     "health-start-interval",
