@@ -168,8 +168,9 @@ impl Collector {
     }
 
     fn mark(&self, age: Duration) -> Result<Marked> {
-        let now = SystemTime::now();
+        // A view may wait for what is being written, which is not to be newer than now.
         let view = self.store.view();
+        let now = SystemTime::now();
         let mut marked = Marked {
             graph: Graph::default(),
             marks: Marks::default(),
@@ -179,7 +180,9 @@ impl Collector {
             orphans: Vec::new(),
             spared: false,
         };
-        let spared = |changed: SystemTime| now.duration_since(changed).is_ok_and(|since| since < age);
+        // Also what a clock that was set meanwhile calls later than now.
+        let apart = |changed: SystemTime| now.duration_since(changed).unwrap_or_else(|error| error.duration());
+        let spared = |changed: SystemTime| apart(changed) < age;
         self.mark_leases(&view, now, &mut marked)?;
         for (key, blob) in view.list::<Blob>()? {
             marked.candidate(blob.facts(&key), now, spared(blob.updated_at));

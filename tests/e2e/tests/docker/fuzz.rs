@@ -438,6 +438,18 @@ const DIFFERENT: &[(&[&str], &str)] = &[
     (&["ud800"], "it does not look into what it does not know"),
     (&["DELETE /containers/nothing?link="], "links of old are not built"),
     (
+        &["/archive : 400", "peer 404"],
+        "its routes do not take line ends in names",
+    ),
+    (
+        &["/tag", "invalid reference format", "No such image"],
+        "it looks for the image first; newer ones read the new name first",
+    ),
+    (
+        &["POST /volumes/create", "got EOF"],
+        "newer ones take nothing for an empty request",
+    ),
+    (
         &["/exec/", "/start", "got EOF"],
         "newer ones take nothing for an empty request",
     ),

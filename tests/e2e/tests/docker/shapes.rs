@@ -205,12 +205,9 @@ fn bodies_of_the_wrong_shape() {
         (404, "No such image: nothing:latest")
     );
     // What is known and not obeyed is refused by its name.
-    let unbuilt = create("{\"Image\":\"nothing\",\"HostConfig\":{\"CpuRealtimePeriod\":5}}");
-    assert_eq!(unbuilt.status, 501);
-    assert!(
-        unbuilt.message().contains("HostConfig.CpuRealtimePeriod"),
-        "{unbuilt:?}"
-    );
+    let unbuilt = create("{\"Image\":\"nothing\",\"HostConfig\":{\"CpuPercent\":5}}");
+    assert_eq!(unbuilt.status, 400);
+    assert!(unbuilt.message().contains("HostConfig.CpuPercent"), "{unbuilt:?}");
     let huge = vec![b' '; 5 << 20];
     assert_eq!(
         ask(&socket, "POST", "/v1.51/containers/create", &[JSON], &huge).status,
@@ -276,8 +273,10 @@ fn odd_names_and_queries() {
         for name in names {
             let path = format!("/v1.51{}", route.replace("{}", name));
             let reply = ask(&socket, method, &path, &[], b"");
+            // A good name asks a registry that is not there.
+            let away = route.starts_with("/distribution/") && reply.status == 503;
             assert!(
-                (300..=501).contains(&reply.status) && reply.status != 500,
+                away || (300..=501).contains(&reply.status) && reply.status != 500,
                 "{method} {path}: {reply:?}"
             );
         }
