@@ -7,6 +7,8 @@ use crate::create::{env, text, texts};
 use crate::hijack::{self, Course, Hijack, Wanted};
 use crate::model::asked;
 use crate::{escape, life};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use gantry_engine::{CreateExec, Engine, ExecView};
 use serde::Serialize;
 use serde_json::json;
@@ -22,7 +24,10 @@ pub async fn create(mut call: Call) -> Answer {
     if cmd.is_empty() {
         return Err(Failure::bad("No exec command specified"));
     }
-    escape::keys(&asked.detach_keys)?;
+    let detach_keys = match asked.detach_keys.as_str() {
+        "" => Vec::new(),
+        text => escape::keys(text)?,
+    };
     // Sizes came with 1.42.
     let size = if call.since(42) { asked.console_size } else { Vec::new() };
     let console_size = console_size(&size)?;
@@ -39,6 +44,7 @@ pub async fn create(mut call: Call) -> Answer {
             attach_stdin: asked.stdin,
             attach_stdout: asked.stdout,
             attach_stderr: asked.stderr,
+            detach_keys,
             privileged: asked.privileged,
         })
         .await?;
@@ -56,12 +62,17 @@ pub async fn start(mut call: Call) -> Answer {
         return answer::done();
     }
     refuse_again(&seen)?;
+    let keys = &seen.record.detach_keys;
     let wanted = Wanted {
         stdin: seen.record.open_stdin,
-        stdout: true,
-        stderr: true,
+        stdout: seen.record.open_stdout,
+        stderr: seen.record.open_stderr,
         tty: seen.record.tty,
-        detach_keys: escape::keys("")?,
+        detach_keys: if keys.is_empty() {
+            escape::keys("")?
+        } else {
+            keys.clone()
+        },
     };
     let attached = hijack::join(call.engine().exec_attach(&id).await?, &wanted).await?;
     let (engine, waiting, waited) = (call.engine().clone(), call.engine().clone(), id.clone());
@@ -71,7 +82,8 @@ pub async fn start(mut call: Call) -> Answer {
         resized(&engine, &id, size).await;
         Ok(())
     };
-    let hijack = Hijack::of(call, wanted.tty);
+    // The start says whether its streams are told apart, whatever the process writes to.
+    let hijack = Hijack::of(call, asked.tty);
     // Who sees the end asks for the exit code next.
     let settled = async move {
         let _ = tokio::time::timeout(SETTLING, waiting.exec_wait(&waited)).await;
@@ -140,7 +152,7 @@ struct Shown {
     #[serde(rename = "ContainerID")]
     container: String,
     #[serde(rename = "DetachKeys")]
-    detach_keys: &'static str,
+    detach_keys: String,
     #[serde(rename = "Pid")]
     pid: u32,
 }
@@ -171,11 +183,12 @@ pub async fn inspect(call: Call) -> Answer {
             user: record.user.clone(),
         },
         stdin: record.open_stdin,
-        stderr: true,
-        stdout: true,
+        stderr: record.open_stderr,
+        stdout: record.open_stdout,
         can_remove: false,
         container: record.container.to_string(),
-        detach_keys: "",
+        // Bytes, as Go writes them.
+        detach_keys: STANDARD.encode(&record.detach_keys),
         pid: seen.pid(),
     })
 }

@@ -57,6 +57,7 @@ fn create(request: wire::CreateExecRequest) -> Result<CreateExec> {
         attach_stdin: request.attach_stdin,
         attach_stdout: request.attach_stdout,
         attach_stderr: request.attach_stderr,
+        detach_keys: Vec::new(),
         privileged: request.privileged,
     })
 }

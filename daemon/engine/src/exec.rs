@@ -24,6 +24,13 @@ pub struct ExecRecord {
     pub tty: bool,
     pub privileged: bool,
     pub open_stdin: bool,
+    #[serde(default = "yes")]
+    pub open_stdout: bool,
+    #[serde(default = "yes")]
+    pub open_stderr: bool,
+    /// What a client types to detach; empty = the usual keys.
+    #[serde(default)]
+    pub detach_keys: Vec<u8>,
     pub state: ExecState,
 }
 
@@ -38,6 +45,10 @@ pub enum ExecState {
     Exited {
         ended: Ended,
     },
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What callers see of an exec.

@@ -24,6 +24,8 @@ pub struct CreateExec {
     pub attach_stdin: bool,
     pub attach_stdout: bool,
     pub attach_stderr: bool,
+    /// For whoever attaches at a door that looks for them; empty = the usual keys.
+    pub detach_keys: Vec<u8>,
     pub privileged: bool,
 }
 
@@ -64,6 +66,9 @@ impl Engine {
             tty: request.tty,
             privileged: request.privileged,
             open_stdin: request.attach_stdin,
+            open_stdout: request.attach_stdout,
+            open_stderr: request.attach_stderr,
+            detach_keys: request.detach_keys.clone(),
             state: ExecState::Created,
         };
         let tty = request.tty;

@@ -231,7 +231,9 @@ fn options_of_an_endpoint_are_obeyed_or_refused() {
         let args = ["network", "connect", "--driver-opt", option, "far", "one"];
         gantry.run(&args)
     };
-    connect("com.example.speed=11").exits(1).says("com.example.speed");
+    connect("com.docker.network.speed=11")
+        .exits(1)
+        .says("com.docker.network.speed");
     connect("com.docker.network.endpoint.ifname=eth0").exits(1).says("eth0");
     connect("com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.log_martians=1").exits(0);
     let set = exec(&gantry, "one", "cat /proc/sys/net/ipv4/conf/eth1/log_martians");

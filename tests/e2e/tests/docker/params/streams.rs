@@ -63,20 +63,56 @@ fn is_running(w: &World, name: &str) -> bool {
     w.list(&format!("/containers/{name}/json"))["State"]["Running"] == true
 }
 
-/// A terminal's exec that shows its size when told to.
-fn screen(w: &World, create: &Value, start: &Value) -> (String, Connection) {
-    let mut asked = json!({
-        "Tty": true, "AttachStdout": true, "AttachStdin": true, "Cmd": ["sh", "-c", "while read x; do stty size; done"],
-    });
-    asked["ConsoleSize"] = create.clone();
-    let made = w.json("POST", "/containers/base/exec", &asked);
+/// An exec in `base`, and the connection that it was started by.
+fn exec(w: &World, create: &Value, start: &Value) -> (String, Connection) {
+    let made = w.json("POST", "/containers/base/exec", create);
     let id = made["Id"].as_str().expect("an id").to_owned();
-    let body = json!({ "Tty": true, "ConsoleSize": start }).to_string();
     let headers = ["Connection: Upgrade", "Upgrade: tcp", "Content-Type: application/json"];
     let path = format!("/v{NEWEST}/exec/{id}/start");
-    let connection = Connection::open(w, "POST", &path, &headers, body.as_bytes());
+    let connection = Connection::open(w, "POST", &path, &headers, start.to_string().as_bytes());
     assert_eq!(connection.status(), 101);
     (id, connection)
+}
+
+/// A terminal's exec that shows its size when told to.
+fn screen(w: &World, create: &Value, start: &Value) -> (String, Connection) {
+    let asked = json!({
+        "Tty": true, "AttachStdout": true, "AttachStdin": true, "ConsoleSize": create,
+        "Cmd": ["sh", "-c", "while read x; do stty size; done"],
+    });
+    exec(w, &asked, &json!({ "Tty": true, "ConsoleSize": start }))
+}
+
+/// Whether its streams are told apart is the start's word, which of them are sent and what detaches is the exec's own.
+#[test]
+fn an_exec_is_heard_as_it_was_asked_for() {
+    let w = &World::new(true);
+    w.run("base", json!({}));
+    let line = "printf out; printf err >&2";
+    let asked = json!({ "Tty": true, "AttachStdout": true, "Cmd": ["sh", "-c", "printf out"] });
+    let (_, mut framed) = exec(w, &asked, &json!({}));
+    framed.rest();
+    assert_eq!(frames(&framed.body()), [(1, "out".to_owned())]);
+    let asked = json!({ "AttachStderr": true, "Cmd": ["sh", "-c", line] });
+    let (id, mut half) = exec(w, &asked, &json!({}));
+    half.rest();
+    assert_eq!(frames(&half.body()), [(2, "err".to_owned())]);
+    let told = w.list(&format!("/exec/{id}/json"));
+    assert_eq!(
+        (&told["OpenStdout"], &told["OpenStderr"]),
+        (&json!(false), &json!(true))
+    );
+    let asked = json!({
+        "Tty": true, "AttachStdin": true, "AttachStdout": true, "DetachKeys": "ctrl-a", "Cmd": ["cat"],
+    });
+    let (id, mut left) = exec(w, &asked, &json!({ "Tty": true }));
+    left.send(b"there\n");
+    left.expect("there");
+    left.send(b"\x01");
+    left.rest();
+    let told = w.list(&format!("/exec/{id}/json"));
+    assert_eq!((&told["Running"], &told["DetachKeys"]), (&json!(true), &json!("AQ==")));
+    w.gone(&["base"]);
 }
 
 fn exec_resized(w: &World, bad: &str) {
