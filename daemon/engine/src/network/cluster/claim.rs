@@ -2,8 +2,8 @@
 
 use super::{Membership, PATIENCE};
 use crate::failpoint;
-use gantry_core::Result;
 use gantry_core::network::{NetworkId, NetworkRecord};
+use gantry_core::{ErrorKind, Result};
 use gantry_network::ipam::Reservation;
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -68,7 +68,14 @@ impl Membership {
         wanted: Option<IpAddr>,
         endpoint: &str,
     ) -> Result<Claimed> {
-        let address = self.wait(PATIENCE, self.cluster.claim(&network.id, pool, wanted, endpoint))?;
+        let claimed = self.wait(PATIENCE, self.cluster.claim(&network.id, pool, wanted, endpoint));
+        if let Err(error) = &claimed
+            && matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::DeadlineExceeded)
+        {
+            // It may have been taken all the same, or be taken yet.
+            self.changed();
+        }
+        let address = claimed?;
         failpoint!("engine::overlay::claimed");
         let length = network.pools[pool].subnet.prefix_len();
         Ok(Claimed::InCluster(InCluster {

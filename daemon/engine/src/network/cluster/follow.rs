@@ -14,6 +14,8 @@ use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 const RETRY: Duration = Duration::from_secs(1);
+/// What was given up may still reach the store for so long.
+const LATE: Duration = Duration::from_secs(5);
 /// Keys grow old meanwhile.
 const LOOK: Duration = Duration::from_secs(600);
 const RETRY_AT_MOST: Duration = Duration::from_secs(30);
@@ -155,6 +157,7 @@ async fn listen(cluster: Arc<Membership>, context: Arc<Context>) {
 async fn speak(cluster: Arc<Membership>, context: Arc<Context>) {
     let mut connection = cluster.cluster.connection();
     let mut pause = RETRY;
+    let mut look = LATE;
     loop {
         if connection.wait_for(|connected| *connected).await.is_err() {
             return;
@@ -170,10 +173,11 @@ async fn speak(cluster: Arc<Membership>, context: Arc<Context>) {
         match said.await {
             Ok(()) => {
                 pause = RETRY;
+                let interval = std::mem::replace(&mut look, LATE);
                 tokio::select! {
                     changed = connection.changed() => if changed.is_err() { return },
                     () = cluster.unsaid.notified() => {}
-                    () = sleep(LOOK) => {}
+                    () = sleep(interval) => look = LOOK,
                 }
             }
             Err(error) => {
