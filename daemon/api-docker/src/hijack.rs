@@ -7,6 +7,7 @@ use crate::answer::{self, Body};
 use crate::call::{Call, Version};
 use crate::escape::Watch;
 use crate::framing::{self, STDERR, STDOUT};
+use crate::unread_unsafe::unread;
 use crate::websocket;
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -23,7 +24,7 @@ use hyper_util::rt::TokioIo;
 use std::io::{self, Cursor};
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio_util::io::{ReaderStream, StreamReader};
@@ -32,6 +33,10 @@ use tracing::debug;
 /// How long a shim may take to answer.
 const JOIN: Duration = Duration::from_secs(20);
 const CHUNK: usize = 32 * 1024;
+/// How long a client may take to read the head of an answer before the rest is sent all the same.
+const HEAD: Duration = Duration::from_millis(50);
+/// Looks that cost no wait.
+const YIELDS: usize = 20;
 
 const RAW: &str = "application/vnd.docker.raw-stream";
 const FRAMED: &str = "application/vnd.docker.multiplexed-stream";
@@ -202,6 +207,7 @@ async fn taken_over(upgraded: Upgraded, flow: Flow) {
     match upgraded.downcast::<TokioIo<UnixStream>>() {
         Ok(parts) => {
             let stream = parts.io.into_inner();
+            head_is_read(&stream).await;
             let watched = stream.as_fd().try_clone_to_owned();
             let (reader, writer) = stream.into_split();
             let reader = Cursor::new(parts.read_buf).chain(reader);
@@ -211,6 +217,21 @@ async fn taken_over(upgraded: Upgraded, flow: Flow) {
             let (reader, writer) = tokio::io::split(TokioIo::new(upgraded));
             flow.run(reader, writer, futures::future::pending()).await;
         }
+    }
+}
+
+/// Waits until the client has read the answer's head, for a while: some (docker-py) lose what they read together with it.
+async fn head_is_read(stream: &UnixStream) {
+    let is_unread = || unread(stream.as_fd()).is_ok_and(|count| count > 0);
+    let begun = Instant::now();
+    for _ in 0..YIELDS {
+        if !is_unread() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    while is_unread() && begun.elapsed() < HEAD {
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 

@@ -40,6 +40,7 @@ mod stats;
 mod system;
 mod time;
 mod transfer;
+mod unread_unsafe;
 mod volumes;
 mod websocket;
 
