@@ -1,14 +1,10 @@
 //! What there is none of here: swarms, plugins, experimental features; and what is not built yet. In Docker's words.
 
 use crate::answer::{self, Answer, Failure};
-use crate::call::Call;
+use crate::call::{Call, UNHEARD};
 use http::StatusCode;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use std::time::Duration;
-
-/// How long a body may take that is not looked at.
-const UNHEARD: Duration = Duration::from_secs(60);
 
 /// A client that is still sending does not hear an answer, and takes the end of its connection for the end of the daemon.
 async fn heard_out(mut call: Call) {

@@ -1,7 +1,7 @@
 //! `/containers/{name}/archive`: files in and out of a container.
 
 use crate::answer::{self, Answer, Body, Failure};
-use crate::call::Call;
+use crate::call::{Call, UNHEARD};
 use crate::time;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -67,6 +67,9 @@ pub async fn put(call: Call) -> Answer {
     let feeding = tokio::spawn(async move {
         while let Some(chunk) = chunks.recv().await {
             if sender.send(chunk?).await.is_err() {
+                // Nobody looks at it any more; but a client that is still sending does not hear why.
+                let rest = async { while chunks.recv().await.is_some() {} };
+                let _ = tokio::time::timeout(UNHEARD, rest).await;
                 break;
             }
         }

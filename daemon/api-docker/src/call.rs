@@ -15,10 +15,13 @@ use hyper::upgrade::OnUpgrade;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Largest JSON body, in bytes.
 const JSON_LIMIT: usize = 4 << 20;
+/// How long a body may take that is not looked at.
+pub const UNHEARD: Duration = Duration::from_secs(60);
 /// Chunks of a body that wait for the engine.
 const CHUNKS: usize = 8;
 

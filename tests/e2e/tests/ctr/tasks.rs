@@ -2,6 +2,8 @@
 
 use crate::side::{IMAGE, Sides};
 
+/// Waits until it was read: what is written right before the end the peer's client may lose.
+const LAST: &str = "stty -echo; echo \"got $line\"; read end";
 /// A client sets the size of a terminal once the process runs, and that is a matter of time.
 const SIZE: &str = "until size=$(stty size 2>/dev/null) && [ -n \"$size\" ]; do sleep 0.05; done; echo \"$size\"";
 
@@ -42,10 +44,10 @@ fn terminals(s: &Sides) {
         &["run", "--rm", "-t", IMAGE, "one", "sh", "-c", "test -t 1; exit 5"],
         &[],
     );
-    let script = format!("echo ready; read line; {SIZE}; echo \"got $line\"");
+    let script = format!("echo ready; read line; {SIZE}; {LAST}");
     s.same_screen(
         &["run", "--rm", "-t", IMAGE, "one", "sh", "-c", &script],
-        &[("ready", "some text\n")],
+        &[("ready", "some text\n"), ("got", "\n")],
     );
 }
 
@@ -82,10 +84,10 @@ fn one_that_runs(s: &Sides) {
     exec(&["--user", "65534", "two", "id", "-u"]);
     exec(&["none", "true"]);
     s.same(&["tasks", "exec", "--exec-id", "", "two", "true"]);
-    let script = format!("test -t 0 && echo ready; read line; {SIZE}; echo \"got $line\"");
+    let script = format!("test -t 0 && echo ready; read line; {SIZE}; {LAST}");
     s.same_screen(
         &["tasks", "exec", "-t", "--exec-id", "e1", "two", "sh", "-c", &script],
-        &[("ready", "some text\n")],
+        &[("ready", "some text\n"), ("got", "\n")],
     );
     s.same(&["tasks", "ps", "two"]);
     s.same(&["tasks", "ps", "none"]);

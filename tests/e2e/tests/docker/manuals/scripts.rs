@@ -54,6 +54,7 @@ pub const BEFORE: &[(&str, &str)] = &[
         r#"docker run -d --name well --health-cmd /test.sh --health-interval 1s busybox sh -c '
             echo exit 0 >/test.sh; chmod +x /test.sh; sleep 1000000'"#,
     ),
+    ("000:517", "docker tag busybox centos"),
     ("000:606", "docker start container1"),
     ("000:612", "docker wait container1"),
     ("000:618", "docker run -d --name=container1 busybox sleep 1000000"),
