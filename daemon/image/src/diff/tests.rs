@@ -34,9 +34,15 @@ struct Tree(tempfile::TempDir);
 impl Drop for Tree {
     /// A tree that is still mounted cannot be removed, and its removal would fail in silence.
     fn drop(&mut self) {
-        // At once and not detached: a filesystem that is going down by itself works in its directories until it is gone.
+        // Not detached: a filesystem that is going down by itself works in its directories until it is gone. A program that another
+        // test starts at this moment holds what is open here until it runs.
+        let begun = std::time::Instant::now();
         for mounted in ["merged", "base"] {
-            let _ = nix::mount::umount(&self.at(mounted));
+            while nix::mount::umount(&self.at(mounted)) == Err(nix::errno::Errno::EBUSY)
+                && begun.elapsed() < std::time::Duration::from_secs(10)
+            {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
         }
     }
 }
