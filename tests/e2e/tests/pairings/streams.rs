@@ -79,28 +79,27 @@ pub async fn exec_terminal(bed: Arc<Bed>) {
     one.end().await;
 }
 
-/// Both streams are appended to what is there.
+/// Both streams are appended to what is there. The program ends when all is: Debian's shim closes a file that both go to with the first
+/// of them.
 pub async fn file(bed: Arc<Bed>) {
-    let one = Container::make(&bed, "file", "echo out; echo err >&2").await;
+    let script = "trap 'exit 0' TERM; echo out; echo err >&2; while :; do sleep 0.05; done";
+    let one = Container::make(&bed, "file", script).await;
     let path = one.dir.join("log");
     std::fs::write(&path, "before\n").expect("a file");
     let uri = format!("file://{}", path.display());
     let stdio = Stdio::both(uri);
     one.create(&stdio).await.expect("a task");
     one.start(None).await.expect("it starts");
+    crate::bed::until("both streams are in the file", || async {
+        let log = std::fs::read_to_string(&path).ok()?;
+        // Each stream has its own writer.
+        ["before\nout\nerr\n", "before\nerr\nout\n"]
+            .contains(&log.as_str())
+            .then_some(())
+    })
+    .await;
+    one.kill(None, 15, false).await.expect("it is told to end");
     assert_eq!(one.wait(None).await, 0);
-    let read = || std::fs::read_to_string(&path).expect("a log");
-    // Debian's shim may still be copying, and ends with its task, whatever it has not copied yet.
-    let begun = std::time::Instant::now();
-    while read().len() < "before\nout\nerr\n".len() && begun.elapsed() < gantry_e2e::PATIENCE {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
-    let log = read();
-    // Each stream has its own writer.
-    assert!(
-        ["before\nout\nerr\n", "before\nerr\nout\n"].contains(&log.as_str()),
-        "{log:?}"
-    );
     one.delete().await.expect("it is deleted");
     one.forget().await;
 }
