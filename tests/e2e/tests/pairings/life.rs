@@ -348,10 +348,10 @@ pub async fn memory_kill_is_told_first(bed: Arc<Bed>) {
     one.forget().await;
     let told = one.told_to_the_end().await;
     let place = |what: &str| told.iter().position(|one: &Told| one.what == what);
-    // Debian's shim for runc does not always hear of it in time; ours does.
+    // Debian's shim for runc does not always hear of it, or not in time; ours does.
     let foreign = bed.runtime == "io.containerd.runc.v2";
-    assert!(foreign || place("oom").is_some(), "{told:?}");
-    assert!(place("oom") < place("exit"), "{told:?}");
+    let in_time = place("oom").is_some() && place("oom") < place("exit");
+    assert!(place("exit").is_some() && (foreign || in_time), "{told:?}");
 }
 
 /// Two containers of a group share a shim, and the end of one is not that of the other.
