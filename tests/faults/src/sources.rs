@@ -27,6 +27,16 @@ pub fn stops() -> Vec<String> {
     found
 }
 
+/// Whether it is passed when networks of this host, or what is in them, come and go.
+pub fn is_network(stop: &str) -> bool {
+    (stop.starts_with("engine::network::") || stop.starts_with("network::")) && !is_shared(stop)
+}
+
+/// Whether it is passed when mounts are kept for clients.
+pub fn is_activation(stop: &str) -> bool {
+    stop.starts_with("engine::activate::") || stop.starts_with("engine::deactivate::")
+}
+
 /// Whether only a daemon that has networks of several hosts, or by plugins, passes the stop.
 pub fn is_shared(stop: &str) -> bool {
     stop.starts_with("engine::overlay::") || ["network::vxlan", "network::cni"].contains(&stop)

@@ -1,6 +1,7 @@
 //! Several stops at a time, each in a house of its own.
 
 use std::any::Any;
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -15,6 +16,26 @@ pub struct Walk {
     pub missed: Vec<String>,
     /// Not recovered from, and why.
     pub failed: Vec<(String, String)>,
+}
+
+impl Walk {
+    /// Says how many of the stops were hit; all of them must have been, and recovered from.
+    #[track_caller]
+    pub fn judge(&self, what: &str, stops: &[String]) {
+        say(&format!("failpoints{what} hit: {} of {}", self.hit.len(), stops.len()));
+        assert!(
+            self.failed.is_empty() && self.missed.is_empty(),
+            "not recovered after a kill: {:#?}; never passed: {:?}",
+            self.failed,
+            self.missed
+        );
+        assert_eq!(self.hit.len(), stops.len(), "all there are");
+    }
+}
+
+/// Not through the harness, which shows what a test prints only if it fails.
+pub fn say(line: &str) {
+    writeln!(std::io::stderr(), "{line}").expect("stderr is there");
 }
 
 /// Does the deed for every stop; it answers whether the stop was hit and panics if the daemon did not recover.

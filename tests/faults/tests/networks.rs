@@ -2,8 +2,7 @@
 //! links and rules are the daemon's.
 
 use gantry_e2e::{House, eventually};
-use gantry_faults::{LIMIT, Passed, cut_short, deadly, house_apart, is_shared, runs_once, stops, walk};
-use std::io::Write;
+use gantry_faults::{LIMIT, Passed, cut_short, deadly, house_apart, is_network, runs_once, say, stops, walk};
 use std::net::TcpListener;
 
 const ONE: &str = "one";
@@ -179,16 +178,10 @@ fn dies_at(stop: &str) -> bool {
     hit
 }
 
-/// Not through the harness, which shows what a test prints only if it fails.
-fn say(line: &str) {
-    writeln!(std::io::stderr(), "{line}").expect("stderr is there");
-}
-
 #[test]
 fn p32_a_kill_at_every_stop_of_networks_leaves_nothing() {
     let mut stops = stops();
-    stops.retain(|stop| stop.starts_with("engine::network::") || stop.starts_with("network::"));
-    stops.retain(|stop| !is_shared(stop));
+    stops.retain(|stop| is_network(stop));
     if let Ok(only) = std::env::var("GANTRY_ONLY_STOP") {
         stops.retain(|stop| stop.contains(&only));
     }
@@ -196,16 +189,5 @@ fn p32_a_kill_at_every_stop_of_networks_leaves_nothing() {
     for stop in &seen.hit {
         say(&format!("killed at {stop}, and nothing was left"));
     }
-    say(&format!(
-        "failpoints of networks hit: {} of {}",
-        seen.hit.len(),
-        stops.len()
-    ));
-    assert!(
-        seen.failed.is_empty() && seen.missed.is_empty(),
-        "not recovered after a kill: {:#?}; never passed: {:?}",
-        seen.failed,
-        seen.missed
-    );
-    assert_eq!(seen.hit.len(), stops.len(), "all there are");
+    seen.judge(" of networks", &stops);
 }

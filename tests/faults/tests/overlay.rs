@@ -2,9 +2,8 @@
 //! networks by plugins. Each house has a network namespace of its own, with an etcd in it.
 
 use gantry_e2e::{Etcd, House, PATIENCE, eventually};
-use gantry_faults::{LIMIT, Passed, cut_short, deadly, house_apart, runs_once, stops, walk};
+use gantry_faults::{LIMIT, Passed, cut_short, deadly, house_apart, runs_once, say, stops, walk};
 use serde_json::json;
-use std::io::Write;
 use std::path::Path;
 
 const ONE: &str = "one";
@@ -160,11 +159,6 @@ fn dies_at(stop: &str) -> bool {
     hit
 }
 
-/// Not through the harness, which shows what a test prints only if it fails.
-fn say(line: &str) {
-    writeln!(std::io::stderr(), "{line}").expect("stderr is there");
-}
-
 #[test]
 fn p32_a_kill_at_every_stop_of_shared_networks_leaves_nothing() {
     let mut stops = stops();
@@ -176,16 +170,5 @@ fn p32_a_kill_at_every_stop_of_shared_networks_leaves_nothing() {
     for stop in &seen.hit {
         say(&format!("killed at {stop}, and nothing was left"));
     }
-    say(&format!(
-        "failpoints of shared networks hit: {} of {}",
-        seen.hit.len(),
-        stops.len()
-    ));
-    assert!(
-        seen.failed.is_empty() && seen.missed.is_empty(),
-        "not recovered after a kill: {:#?}; never passed: {:?}",
-        seen.failed,
-        seen.missed
-    );
-    assert_eq!(seen.hit.len(), stops.len(), "all there are");
+    seen.judge(" of shared networks", &stops);
 }
