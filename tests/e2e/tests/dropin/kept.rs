@@ -45,17 +45,7 @@ fn bundles_lie_where_containerds_do() {
     stand.start(&[]);
     let rootfs = stand.rootfs();
     for (name, runtime) in SHIMS {
-        stand.ok(&[
-            "run",
-            "-d",
-            "--runtime",
-            runtime,
-            "--rootfs",
-            &rootfs,
-            name,
-            "/bin/sleep",
-            "1000",
-        ]);
+        stand.run(&rootfs, runtime, name, &["/bin/sleep", "1000"]);
         for file in ["config.json", "log", "rootfs", "shim-binary-path", "work"] {
             let path = bundle(&stand, name).join(file);
             assert!(path.symlink_metadata().is_ok(), "{}", path.display());
@@ -70,12 +60,6 @@ fn bundles_lie_where_containerds_do() {
         assert!(!bundle(&stand, name).exists());
     }
     stand.stop();
-}
-
-/// Runs a container that is not yet looked after, so that nobody but its client starts it.
-fn run(stand: &Stand, rootfs: &str, runtime: &str, name: &str, program: &[&str]) {
-    let first = ["run", "-d", "--runtime", runtime, "--rootfs", rootfs, name];
-    stand.ok(&[&first[..], program].concat());
 }
 
 fn label(stand: &Stand, name: &str, labels: &[(&str, &str)]) {
@@ -117,17 +101,16 @@ fn tasks_are_restarted_as_labels_say() {
         let rootfs = stand.rootfs();
         let log = stand.path("said");
         let to_log = format!("file://{}", log.display());
-        run(
-            &stand,
+        stand.run(
             &rootfs,
             runtime,
             "always",
             &["/bin/sh", "-c", "echo anew; exec sleep 1000"],
         );
         label(&stand, "always", &[("loguri", &to_log), ("status", "running")]);
-        run(&stand, &rootfs, runtime, "fails", &["/bin/false"]);
+        stand.run(&rootfs, runtime, "fails", &["/bin/false"]);
         label(&stand, "fails", &[("policy", "on-failure:1"), ("status", "running")]);
-        run(&stand, &rootfs, runtime, "plain", &["/bin/false"]);
+        stand.run(&rootfs, runtime, "plain", &["/bin/false"]);
         kill_and_wait(&stand, "always");
         eventually("its output is where its label says", PATIENCE, || {
             fs::read_to_string(&log).is_ok_and(|text| text.contains("anew"))

@@ -65,17 +65,7 @@ fn containers_of_both_shims_live_on_and_are_found_again() {
     stand.start(&[]);
     let rootfs = stand.rootfs();
     for (name, runtime) in SHIMS {
-        stand.ok(&[
-            "run",
-            "-d",
-            "--runtime",
-            runtime,
-            "--rootfs",
-            &rootfs,
-            name,
-            "/bin/sleep",
-            "1000",
-        ]);
+        stand.run(&rootfs, runtime, name, &["/bin/sleep", "1000"]);
     }
     let before = stand.tasks();
     assert_eq!(

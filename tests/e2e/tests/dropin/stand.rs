@@ -202,6 +202,13 @@ impl Stand {
         said.text
     }
 
+    /// Runs a container of `runtime` beside its client.
+    #[track_caller]
+    pub fn run(&self, rootfs: &str, runtime: &str, name: &str, program: &[&str]) {
+        let first = ["run", "-d", "--runtime", runtime, "--rootfs", rootfs, name];
+        self.ok(&[&first[..], program].concat());
+    }
+
     /// Lines of `tasks ls`: name, pid, state.
     pub fn tasks(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.ok(&["tasks", "ls"]).lines().skip(1).map(str::to_owned).collect();

@@ -41,24 +41,21 @@ fn archive(name: &str) -> Vec<u8> {
     tape.into_inner().expect("a tape")
 }
 
+/// A container called `box` that has `/big`.
+fn boxed(gantry: &Gantry, size: &str) {
+    let line = format!("truncate -s {size} /big; exec sleep 1000");
+    gantry.ok(&["run", "-d", "--name", "box", "busybox", "sh", "-c", &line]);
+    eventually("the file is there", PATIENCE, || {
+        gantry.run(&["exec", "box", "test", "-s", "/big"]).code == 0
+    });
+}
+
 /// A copy whose other end does not go on lasts as long as it likes.
 #[test]
 fn p21_nothing_waits_for_a_copy() {
     let house = House::new();
     let gantry = house.gantry();
-    gantry.ok(&[
-        "run",
-        "-d",
-        "--name",
-        "box",
-        "busybox",
-        "sh",
-        "-c",
-        "truncate -s 1G /big; exec sleep 1000",
-    ]);
-    eventually("the file is there", PATIENCE, || {
-        gantry.run(&["exec", "box", "test", "-s", "/big"]).code == 0
-    });
+    boxed(&gantry, "1G");
 
     // Out of it: nobody reads on.
     let mut out = gantry.command(["cp", "box:/big", "-"]);
@@ -107,19 +104,7 @@ fn p21_nothing_waits_for_a_copy() {
 fn p21_ps_answers_beside_a_copy_of_two_gigabytes() {
     let house = House::new();
     let gantry = house.gantry();
-    gantry.ok(&[
-        "run",
-        "-d",
-        "--name",
-        "box",
-        "busybox",
-        "sh",
-        "-c",
-        "truncate -s 2G /big; exec sleep 1000",
-    ]);
-    eventually("the file is there", PATIENCE, || {
-        gantry.run(&["exec", "box", "test", "-s", "/big"]).code == 0
-    });
+    boxed(&gantry, "2G");
     let mut alone = Vec::new();
     for _ in 0..10 {
         alone.push(ps(&gantry));
