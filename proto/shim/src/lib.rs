@@ -25,13 +25,25 @@ pub use ttrpc;
 use std::{collections::HashMap, sync::Arc};
 
 /// Messages of `proto/extras.proto`.
-#[allow(warnings, clippy::all, clippy::unwrap_used, clippy::wildcard_imports)]
+#[allow(
+    warnings,
+    clippy::all,
+    clippy::unwrap_used,
+    clippy::wildcard_imports,
+    reason = "generated"
+)]
 #[rustfmt::skip]
 pub mod extras {
     include!(concat!(env!("OUT_DIR"), "/extras.rs"));
 }
 
-#[allow(warnings, clippy::all, clippy::unwrap_used, clippy::wildcard_imports)]
+#[allow(
+    warnings,
+    clippy::all,
+    clippy::unwrap_used,
+    clippy::wildcard_imports,
+    reason = "generated"
+)]
 #[rustfmt::skip]
 mod extras_ttrpc {
     use protobuf::well_known_types::empty;

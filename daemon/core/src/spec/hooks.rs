@@ -167,13 +167,13 @@ pub fn merge(daemon: Option<&Hooks>, container: Option<&Hooks>) -> Option<Hooks>
     Some(hooks).filter(|hooks| *hooks != Hooks::default())
 }
 
-/// OCI calls `prestart` deprecated; it is the word of every hook file there is.
-#[allow(deprecated)]
+/// OCI calls `prestart` deprecated.
+#[allow(deprecated, reason = "the word of every hook file there is")]
 fn prestart(hooks: &Hooks) -> &Option<Vec<Hook>> {
     hooks.prestart()
 }
 
-#[allow(deprecated)]
+#[allow(deprecated, reason = "the word of every hook file there is")]
 fn set_prestart(hooks: &mut Hooks, list: Option<Vec<Hook>>) {
     hooks.set_prestart(list);
 }

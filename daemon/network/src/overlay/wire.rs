@@ -1,5 +1,5 @@
-//! The generated messages and clients: made by a program, of which this host uses a part.
-#![allow(clippy::all, dead_code)]
+//! The generated messages and clients.
+#![allow(clippy::all, dead_code, reason = "generated, and used in part")]
 
 pub mod mvccpb {
     tonic::include_proto!("mvccpb");
