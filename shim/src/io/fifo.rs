@@ -18,7 +18,7 @@ use tokio::{io::unix::AsyncFd, task::JoinHandle};
 /// How long a named pipe's reader may stand still once the process has ended.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long what stands in a pipe may stand still before nobody is believed to read it.
-const STILL: Duration = Duration::from_millis(100);
+const STILL: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(1);
 
 /// Sends a stream into a named pipe. Both ends are opened here, so that a reader that comes and goes breaks nothing.

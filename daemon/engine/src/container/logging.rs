@@ -25,6 +25,19 @@ pub(crate) fn path(context: &Context, record: &ContainerRecord) -> Option<PathBu
     }
 }
 
+/// Drivers that Docker has and this engine has not.
+const ELSEWHERE: [&str; 9] = [
+    "awslogs",
+    "etwlogs",
+    "fluentd",
+    "gcplogs",
+    "gelf",
+    "journald",
+    "logentries",
+    "splunk",
+    "syslog",
+];
+
 /// What the shim does with the output, from the container's log options or else the daemon's.
 pub(crate) fn config(context: &Context, record: &ContainerRecord) -> Result<LogConfig> {
     let (driver, options) = context.log(record);
@@ -63,10 +76,13 @@ pub(crate) fn config(context: &Context, record: &ContainerRecord) -> Result<LogC
                 attrs: BTreeMap::new(),
             })
         }
-        other => Err(Error::new(
+        other if ELSEWHERE.contains(&other) => Err(Error::new(
             gantry_core::ErrorKind::Unimplemented,
-            format!("logger: no log driver named '{other}' is built; json-file, local and none are"),
+            format!("logger: log driver '{other}' is not built; json-file, local and none are"),
         )),
+        other => Err(Error::invalid(format!(
+            "logger: no log driver named '{other}' is registered"
+        ))),
     }
 }
 
