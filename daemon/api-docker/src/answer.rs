@@ -1,5 +1,6 @@
 //! What goes out: bodies, answers, and the one wrapper for failures.
 
+use crate::go_json::{self, line};
 use crate::{NEWEST, call::Version};
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
@@ -20,6 +21,8 @@ pub type Body = UnsyncBoxBody<Bytes, io::Error>;
 pub type Answer = Result<Response<Body>, Failure>;
 
 pub const JSON: &str = "application/json";
+/// Bytes of a long list that are sent together.
+const CHUNK: usize = 32 << 10;
 
 /// An error on its way out, with the status it is answered by.
 #[derive(Debug)]
@@ -119,35 +122,29 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
     with_type(status, JSON, full(line(value)))
 }
 
+/// A list, row by row. What fits in one chunk is sent whole; of a longer one the client reads the first rows while the others are
+/// made, and it is never held whole.
+pub fn list<T: Serialize + 'static>(rows: impl Iterator<Item = T> + Send + 'static) -> Response<Body> {
+    let mut chunks = go_json::list(rows, CHUNK);
+    let first = chunks.next().unwrap_or_default();
+    let Some(second) = chunks.next() else {
+        return with_type(StatusCode::OK, JSON, full(first));
+    };
+    let known = futures::stream::iter([first, second]);
+    let rest = futures::stream::unfold(chunks, async |mut chunks| {
+        // What was made goes out before more is.
+        tokio::task::yield_now().await;
+        chunks.next().map(|chunk| (chunk, chunks))
+    });
+    stream(JSON, known.chain(rest).map(|chunk| Ok(Bytes::from(chunk))))
+}
+
 pub fn ok(value: &impl Serialize) -> Answer {
     Ok(json(StatusCode::OK, value))
 }
 
 pub fn created(value: &impl Serialize) -> Answer {
     Ok(json(StatusCode::CREATED, value))
-}
-
-pub fn line(value: &impl Serialize) -> Vec<u8> {
-    let mut bytes = go_json(value);
-    bytes.push(b'\n');
-    bytes
-}
-
-/// As Go's encoder writes it: `<`, `>`, `&` and the two line ends of Unicode are escaped.
-pub fn go_json(value: &impl Serialize) -> Vec<u8> {
-    let plain = serde_json::to_string(value).expect("our own shapes become json");
-    let mut out = String::with_capacity(plain.len() + 16);
-    for c in plain.chars() {
-        match c {
-            '<' => out.push_str("\\u003c"),
-            '>' => out.push_str("\\u003e"),
-            '&' => out.push_str("\\u0026"),
-            '\u{2028}' => out.push_str("\\u2028"),
-            '\u{2029}' => out.push_str("\\u2029"),
-            c => out.push(c),
-        }
-    }
-    out.into_bytes()
 }
 
 /// Chunks as they come; a failure breaks the connection off, for the status is said already.
@@ -212,8 +209,14 @@ mod tests {
         }
     }
 
-    #[test]
-    fn json_is_escaped_as_gos() {
-        assert_eq!(line(&json!({ "a": "<&>" })), b"{\"a\":\"\\u003c\\u0026\\u003e\"}\n");
+    #[tokio::test]
+    async fn a_list_is_one_value_however_long() {
+        for length in [0, 1, 20_000] {
+            let rows: Vec<String> = (0..length).map(|number| format!("row <{number}>")).collect();
+            let answer = list(rows.clone().into_iter());
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(serde_json::from_slice::<Vec<String>>(&body).unwrap(), rows);
+            assert!(body.ends_with(b"]\n"));
+        }
     }
 }

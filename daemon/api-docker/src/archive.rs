@@ -2,6 +2,7 @@
 
 use crate::answer::{self, Answer, Body, Failure};
 use crate::call::{Call, UNHEARD};
+use crate::go_json;
 use crate::time;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -101,7 +102,7 @@ fn put_stat(response: &mut Response<Body>, stat: &PathStat) {
         mtime: time::nano(stat.modified_at),
         link_target: &stat.link_target,
     };
-    let text = STANDARD.encode(answer::go_json(&shown));
+    let text = STANDARD.encode(go_json::value_bytes(&shown));
     if let Ok(value) = HeaderValue::from_str(&text) {
         response.headers_mut().insert(STAT, value);
     }

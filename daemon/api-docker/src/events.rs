@@ -2,6 +2,7 @@
 
 use crate::answer::{self, Answer, Failure};
 use crate::call::Call;
+use crate::go_json;
 use crate::time;
 use bytes::Bytes;
 use futures::StreamExt;
@@ -63,7 +64,7 @@ pub async fn events(call: Call) -> Answer {
             Err(error) => Some(Err(io::Error::other(error))),
             Ok(_) if silent => None,
             Ok((event, _)) if event.kind == "image" && event.action == "create" && !images_made => None,
-            Ok((event, _)) => Some(Ok(Bytes::from(answer::line(&shown(event))))),
+            Ok((event, _)) => Some(Ok(Bytes::from(go_json::line(&shown(event))))),
         };
         futures::future::ready(line)
     });

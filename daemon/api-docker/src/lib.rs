@@ -22,6 +22,7 @@ mod escape;
 mod events;
 mod exec;
 mod framing;
+mod go_json;
 mod hijack;
 mod images;
 mod info;

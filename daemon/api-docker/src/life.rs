@@ -2,6 +2,7 @@
 
 use crate::answer::{self, Answer, Failure};
 use crate::call::Call;
+use crate::go_json;
 use bytes::Bytes;
 use futures::FutureExt;
 use gantry_core::ErrorKind;
@@ -158,7 +159,7 @@ pub async fn wait(call: Call) -> Answer {
         None => waiting.right_future(),
     };
     let body = first.map(move |waited| match waited {
-        Ok(waited) => Ok(Bytes::from(answer::line(&outcome(&waited, brief)))),
+        Ok(waited) => Ok(Bytes::from(go_json::line(&outcome(&waited, brief)))),
         Err(error) => Err(std::io::Error::other(error)),
     });
     Ok(answer::stream(answer::JSON, body.into_stream()))

@@ -34,12 +34,12 @@ pub async fn list(call: Call) -> Answer {
             size: call.query.flag("size"),
         })
         .await?;
-    let rows: Vec<shown::Summary> = rows.iter().map(|row| summary(&call, row)).collect();
-    answer::ok(&rows)
+    Ok(answer::list(rows.into_iter().map(move |row| summary(&call, &row))))
 }
 
 pub fn summary(call: &Call, row: &Summary) -> shown::Summary {
     let record = &row.record;
+    let networks = call.engine().networks_of(row);
     let (own, whole) = row.size.unwrap_or_default();
     shown::Summary {
         id: record.id.to_string(),
@@ -48,7 +48,7 @@ pub fn summary(call: &Call, row: &Summary) -> shown::Summary {
         image_id: record.image_id.to_string(),
         command: command(&record.args),
         created: time::unix(record.created_at).0,
-        ports: ports::listed(&row.networks),
+        ports: ports::listed(&networks),
         size_rw: bytes(own),
         size_root_fs: bytes(whole),
         labels: record.config.labels.clone().into_iter().collect(),
@@ -60,9 +60,9 @@ pub fn summary(call: &Call, row: &Summary) -> shown::Summary {
                 .filter(|annotations| call.since(46) && !annotations.is_empty()),
         },
         network_settings: shown::SummaryNetworks {
-            networks: ports::endpoints(call, &row.networks, &record.id),
+            networks: ports::endpoints(call, &networks, &record.id),
         },
-        mounts: mount_points(&row.points, &record.host),
+        mounts: mount_points(&call.engine().points_of(row), &record.host),
     }
 }
 

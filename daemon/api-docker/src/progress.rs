@@ -1,6 +1,7 @@
 //! Progress as clients draw it: one JSON object a line, each ended by `\r\n`.
 
-use crate::answer::{self, Failure};
+use crate::answer::Failure;
+use crate::go_json;
 use bytes::Bytes;
 use gantry_image::Progress;
 use gantry_image::progress::Status;
@@ -37,16 +38,16 @@ fn ended(mut bytes: Vec<u8>) -> Bytes {
 
 /// A sentence.
 pub fn status(text: impl Into<String>) -> Bytes {
-    ended(answer::go_json(&json!({ "status": text.into() })))
+    ended(go_json::value_bytes(&json!({ "status": text.into() })))
 }
 
 /// Text that is printed as it is.
 pub fn text(text: impl Into<String>) -> Bytes {
-    ended(answer::go_json(&json!({ "stream": text.into() })))
+    ended(go_json::value_bytes(&json!({ "stream": text.into() })))
 }
 
 pub fn failure(failure: &Failure) -> Bytes {
-    ended(answer::go_json(&json!({
+    ended(go_json::value_bytes(&json!({
         "errorDetail": { "message": failure.message },
         "error": failure.message,
     })))
@@ -62,7 +63,7 @@ pub fn step(step: &Progress) -> Bytes {
         step.status,
         Status::PullingFrom(_) | Status::Digest(_) | Status::Note(_)
     );
-    ended(answer::go_json(&Line {
+    ended(go_json::value_bytes(&Line {
         status: step.status.to_string(),
         detail: (!whole).then_some(match counted {
             true => Detail {

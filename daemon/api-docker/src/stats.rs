@@ -2,6 +2,7 @@
 
 use crate::answer::{self, Answer, Failure};
 use crate::call::Call;
+use crate::go_json;
 use crate::time;
 use bytes::Bytes;
 use futures::StreamExt;
@@ -113,7 +114,7 @@ pub async fn stats(call: Call) -> Answer {
     if stream {
         let mut former: Former = None;
         let lines =
-            ReceiverStream::new(samples).map(move |sample| Ok(Bytes::from(answer::line(&shown(sample, &mut former)))));
+            ReceiverStream::new(samples).map(move |sample| Ok(Bytes::from(go_json::line(&shown(sample, &mut former)))));
         return Ok(answer::stream(answer::JSON, lines));
     }
     let mut former: Former = None;

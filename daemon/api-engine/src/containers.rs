@@ -155,7 +155,7 @@ impl Containers for Door {
             })
             .await;
         answer(rows.map(|rows| wire::ListContainersResponse {
-            containers: rows.into_iter().map(view::summary).collect(),
+            containers: rows.iter().map(|row| view::summary(&self.engine, row)).collect(),
         }))
     }
 

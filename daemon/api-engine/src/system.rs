@@ -43,11 +43,11 @@ impl System for Door {
     }
 
     async fn disk_usage(&self, _: Request<wire::DiskUsageRequest>) -> Answer<wire::DiskUsageResponse> {
-        answer(self.engine.usage().await.map(usage))
+        answer(self.engine.usage().await.map(|found| usage(&self.engine, found)))
     }
 }
 
-fn usage(found: Usage) -> wire::DiskUsageResponse {
+fn usage(engine: &Engine, found: Usage) -> wire::DiskUsageResponse {
     let image = |one: ImageUsage| wire::ImageUsage {
         shared: view::bytes(one.shared),
         image: Some(crate::images::summary(&ImageSummary {
@@ -58,7 +58,7 @@ fn usage(found: Usage) -> wire::DiskUsageResponse {
     wire::DiskUsageResponse {
         layers: view::bytes(found.layers),
         images: found.images.into_iter().map(image).collect(),
-        containers: found.containers.into_iter().map(view::summary).collect(),
+        containers: found.containers.iter().map(|row| view::summary(engine, row)).collect(),
         volumes: found.volumes.into_iter().map(crate::volumes::volume_out).collect(),
     }
 }

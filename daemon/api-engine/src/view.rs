@@ -5,7 +5,7 @@ use gantry_core::Mount;
 use gantry_core::container::Ended;
 use gantry_core::health::{Health, Probe};
 use gantry_core::lifecycle::{State, Status};
-use gantry_engine::{AttachEndpoint, ExecView, Inspected, PathStat, Sample, Summary};
+use gantry_engine::{AttachEndpoint, Engine, ExecView, Inspected, PathStat, Sample, Summary};
 use gantry_proto::gantry::v1 as wire;
 use gantry_task::attach::AttachClient;
 use std::collections::HashMap;
@@ -83,8 +83,9 @@ fn health(health: &Health) -> wire::Health {
     }
 }
 
-pub fn summary(row: Summary) -> wire::ContainerSummary {
+pub fn summary(engine: &Engine, row: &Summary) -> wire::ContainerSummary {
     let record = &row.record;
+    let networks = engine.networks_of(row);
     wire::ContainerSummary {
         id: record.id.to_string(),
         name: record.name.clone(),
@@ -101,12 +102,11 @@ pub fn summary(row: Summary) -> wire::ContainerSummary {
         }),
         labels: record.config.labels.clone().into_iter().collect(),
         network_mode: record.host.network_mode.to_string(),
-        mounts: mounts::points_out(row.points),
+        mounts: mounts::points_out(engine.points_of(row)),
         size_rw: row.size.map(|(own, _)| bytes(own)),
         size_root_fs: row.size.map(|(_, all)| bytes(all)),
-        ports: networks::ports_out(&row.networks),
-        networks: row
-            .networks
+        ports: networks::ports_out(&networks),
+        networks: networks
             .attachments
             .iter()
             .map(|attachment| attachment.name.clone())

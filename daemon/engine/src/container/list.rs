@@ -32,11 +32,8 @@ pub struct Summary {
     pub record: Arc<ContainerRecord>,
     pub state: State,
     pub health: Option<HealthStatus>,
-    /// What is mounted in it, with the directories of volumes.
-    pub points: Vec<MountPoint>,
     /// Bytes of the writable layer and of the whole tree.
     pub size: Option<(u64, u64)>,
-    pub networks: crate::ContainerNetworks,
 }
 
 /// The containers that `before` and `since` name.
@@ -52,7 +49,7 @@ impl Engine {
         let everything = request.all || request.limit > 0 || status_asked;
         let bounds = self.bounds(&request.filters)?;
         let mut keepers = self.context.registry.all();
-        keepers.sort_by_key(|keeper| std::cmp::Reverse(keeper.record().created_at));
+        keepers.sort_by_cached_key(|keeper| std::cmp::Reverse(keeper.record().created_at));
         let mut rows = Vec::new();
         for keeper in keepers {
             let view = keeper.view();
@@ -66,8 +63,6 @@ impl Engine {
                 .any("health", |value| value == health.map_or("none", HealthStatus::name));
             if shown && well && self.matches(&record, &state, &request.filters, &bounds) {
                 rows.push(Summary {
-                    networks: self.context.networks.of_container(&record, &state),
-                    points: self.context.volumes.points(&record),
                     record,
                     state,
                     health,
@@ -82,6 +77,16 @@ impl Engine {
             self.measure(&mut rows).await?;
         }
         Ok(rows)
+    }
+
+    /// What a listed container has in its networks. Asked for row by row, so that a long list is never held whole with all it has.
+    pub fn networks_of(&self, row: &Summary) -> crate::ContainerNetworks {
+        self.context.networks.of_container(&row.record, &row.state)
+    }
+
+    /// What is mounted in a listed container, with the directories of volumes.
+    pub fn points_of(&self, row: &Summary) -> Vec<MountPoint> {
+        self.context.volumes.points(&row.record)
     }
 
     fn bounds(&self, filters: &Filters) -> Result<Bounds> {
