@@ -33,6 +33,10 @@ use std::time::{Duration, Instant};
 /// What may take a while on a loaded machine, and is not itself the promise, is given this long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What prints, in a container, the weight that its own cgroup has among block devices.
+pub const BLOCK_WEIGHT: &str = "cat /sys/fs/cgroup/blkio/blkio.bfq.weight 2>/dev/null || \
+     cat /sys/fs/cgroup/blkio/blkio.weight 2>/dev/null || grep -o '[0-9]*$' /sys/fs/cgroup/io.bfq.weight";
+
 /// Waits for a command's end; kills it and fails when it does not come within [`PATIENCE`].
 #[track_caller]
 pub fn ended(child: &mut Child) -> ExitStatus {

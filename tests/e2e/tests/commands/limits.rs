@@ -12,11 +12,7 @@ pub static ROWS: &[Row] = &[
     row(
         "blkio-weight",
         &["--blkio-weight", "300"],
-        Inside(
-            "cat /sys/fs/cgroup/blkio/blkio.bfq.weight 2>/dev/null || cat /sys/fs/cgroup/blkio/blkio.weight 2>/dev/null || \
-             grep -o '[0-9]*$' /sys/fs/cgroup/io.bfq.weight",
-            "300",
-        ),
+        Inside(gantry_e2e::BLOCK_WEIGHT, "300"),
         &["--blkio-weight", "9"],
         "Range of blkio weight is from 10 to 1000",
     ),
@@ -159,27 +155,31 @@ fn cgroup_parent(stage: &Stage, verb: &str) {
         .lines()
         .filter(|line| line.contains(&format!(":{inner}/")))
         .count();
+    emptied(&[&inner, &parent]);
+    assert!(within > 0, "{}", output.stdout);
+    // A name that does not begin at the root.
+    let mine = parent.trim_start_matches('/');
+    let name = stage.kept(verb, &["--cgroup-parent", mine]);
+    assert_eq!(stage.look(&name, "{{.HostConfig.CgroupParent}}"), mine);
+    stage.gone(&name);
+    emptied(&[mine]);
+}
+
+/// Whose parents they are is the user's affair: they stay, empty.
+fn emptied(parents: &[&str]) {
     let entries = fs::read_dir("/sys/fs/cgroup").expect("/sys/fs/cgroup").flatten();
     let roots = entries
         .map(|entry| entry.path())
         .chain([Path::new("/sys/fs/cgroup").to_owned()]);
-    // Whose parents they are is the user's affair: they stay, empty.
     for root in roots {
-        for dir in [&inner, &parent] {
-            let dir = root.join(dir.trim_start_matches('/'));
+        for parent in parents {
+            let dir = root.join(parent.trim_start_matches('/'));
             assert!(
                 !dir.exists() || fs::remove_dir(&dir).is_ok(),
                 "{} is not empty",
                 dir.display()
             );
         }
-    }
-    assert!(within > 0, "{}", output.stdout);
-    let name = stage.kept(verb, &["--cgroup-parent", "mine"]);
-    assert_eq!(stage.look(&name, "{{.HostConfig.CgroupParent}}"), "mine");
-    stage.gone(&name);
-    for entry in fs::read_dir("/sys/fs/cgroup").expect("/sys/fs/cgroup").flatten() {
-        let _ = fs::remove_dir(entry.path().join("mine"));
     }
 }
 

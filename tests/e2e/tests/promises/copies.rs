@@ -109,7 +109,6 @@ fn p21_ps_answers_beside_a_copy_of_two_gigabytes() {
     for _ in 0..10 {
         alone.push(ps(&gantry));
     }
-    alone.sort();
     let mut copy = gantry.command(["cp", "box:/big", "-"]);
     let mut copy = copy.stdout(Stdio::piped()).spawn().expect("gantry starts");
     let mut tape = copy.stdout.take().expect("piped");
@@ -120,11 +119,12 @@ fn p21_ps_answers_beside_a_copy_of_two_gigabytes() {
     }
     assert!(reader.join().expect("the reader ends") > 2 << 30);
     assert!(gantry_e2e::ended(&mut copy).success());
-    beside.sort();
-    let (alone, beside) = (alone[alone.len() / 2], beside[beside.len() / 2]);
+    assert!(beside.len() >= 3, "{} lists beside the copy", beside.len());
+    let longest = |times: Vec<Duration>| times.into_iter().max().unwrap_or_default();
+    let (alone, beside) = (longest(alone), longest(beside));
     // It shares the processors with the copy, and nothing else.
     assert!(
-        beside < alone * 10 + Duration::from_millis(500),
+        beside < alone * 10 + Duration::from_secs(1),
         "{beside:?} beside a copy, {alone:?} alone"
     );
     gantry.ok(&["rm", "-f", "box"]);

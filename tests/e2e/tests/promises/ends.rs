@@ -33,6 +33,7 @@ fn p13_a_stopped_crash_loop_stays_stopped() {
     }
     let mut restarting = 0;
     for round in 0..10 {
+        let began = Instant::now();
         for name in &names {
             gantry.ok(&["start", name]);
         }
@@ -53,8 +54,8 @@ fn p13_a_stopped_crash_loop_stays_stopped() {
             assert!(state.starts_with("exited "), "round {round}, {name}: {state}");
             stopped.push(state);
         }
-        // Longer than any pause they had come to would have lasted.
-        std::thread::sleep(Duration::from_secs(2));
+        // A pause is no longer than all before it, and those were since they were started.
+        std::thread::sleep(began.elapsed().max(Duration::from_secs(2)));
         for (name, then) in names.iter().zip(stopped) {
             let now = look(
                 &gantry,
@@ -159,16 +160,16 @@ fn deaf(gantry: &Gantry, name: &str) {
     });
 }
 
-/// A stop that waits for ever, once the signal was heard.
+/// A stop that waits for ever, once its signal was heard.
 fn waits(gantry: &Gantry, name: &str) -> Child {
+    let heard = || gantry.ok(&["logs", name]).matches("heard").count();
+    let before = heard();
     let mut command = gantry.command(["stop", "-t", "-1", name]);
     let child = command
         .stderr(std::process::Stdio::null())
         .stdout(std::process::Stdio::null());
     let child = child.spawn().expect("gantry starts");
-    eventually("the signal is heard", PATIENCE, || {
-        gantry.ok(&["logs", name]).contains("heard")
-    });
+    eventually("the signal is heard", PATIENCE, || heard() > before);
     child
 }
 
