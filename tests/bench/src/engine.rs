@@ -197,6 +197,18 @@ impl Engine {
 
     /// By the real `docker` client, whichever engine it is, at the version of the API that both speak.
     pub fn docker(&self, args: &[&str]) -> Result<String> {
+        self.checked(self.docker_command(args), args)
+    }
+
+    /// The same, and nobody reads what it prints: a reader on the other end of a pipe takes time of the processors that belongs to
+    /// neither the client nor the daemon.
+    pub fn docker_unread(&self, args: &[&str]) -> Result<()> {
+        let status = self.docker_command(args).stdout(Stdio::null()).status()?;
+        ensure!(status.success(), "{} {}: {status}", self.name, args.join(" "));
+        Ok(())
+    }
+
+    fn docker_command(&self, args: &[&str]) -> Command {
         let mut command = Command::new("docker");
         command
             .env("DOCKER_HOST", format!("unix://{}", self.docker_socket.display()))
@@ -204,7 +216,7 @@ impl Engine {
             .env("HOME", &self.root)
             .args(args)
             .stdin(Stdio::null());
-        self.checked(command, args)
+        command
     }
 
     pub fn docker_socket(&self) -> &Path {
