@@ -3,7 +3,7 @@
 use crate::answer::Failure;
 use crate::json::Wire;
 use crate::routes::Route;
-use crate::{Door, NEWEST, OLDEST};
+use crate::{Door, NEWEST, OLDEST, syntax};
 use bytes::Bytes;
 use gantry_core::{Error, ErrorKind};
 use gantry_engine::{Engine, Filters};
@@ -22,6 +22,9 @@ use tokio::sync::mpsc;
 const JSON_LIMIT: usize = 4 << 20;
 /// How long a body may take that is not looked at.
 pub const UNHEARD: Duration = Duration::from_secs(60);
+/// How much of a small body is taken before it is refused, and how long.
+const UNREAD_LIMIT: usize = 256 << 10;
+const UNREAD: Duration = Duration::from_secs(5);
 /// Chunks of a body that wait for the engine.
 const CHUNKS: usize = 8;
 
@@ -91,7 +94,7 @@ impl Call {
 
     /// The body as JSON. Without a body it is what nothing means, as Docker has it.
     pub async fn json<T: Wire>(&mut self) -> Result<T, Failure> {
-        self.is_json()?;
+        self.is_json().await?;
         match self.bytes(JSON_LIMIT).await? {
             bytes if bytes.is_empty() => Ok(T::default()),
             bytes => decode(&bytes),
@@ -100,20 +103,23 @@ impl Call {
 
     /// The same where there must be one.
     pub async fn must_json<T: Wire>(&mut self) -> Result<T, Failure> {
-        self.is_json()?;
+        self.is_json().await?;
         decode(&self.bytes(JSON_LIMIT).await?)
     }
 
-    fn is_json(&self) -> Result<(), Failure> {
-        let given = self.header(CONTENT_TYPE.as_str());
+    async fn is_json(&mut self) -> Result<(), Failure> {
+        let given = self.header(CONTENT_TYPE.as_str()).to_owned();
         if given.is_empty() && self.body.is_end_stream() {
             return Ok(());
         }
         match given.split(';').next().map(str::trim) {
             Some("application/json") => Ok(()),
-            _ => Err(Failure::bad(format!(
-                "unsupported Content-Type header ({given}): must be 'application/json'"
-            ))),
+            _ => {
+                discard(&mut self.body).await;
+                Err(Failure::bad(format!(
+                    "unsupported Content-Type header ({given}): must be 'application/json'"
+                )))
+            }
         }
     }
 
@@ -151,6 +157,12 @@ impl Call {
     }
 }
 
+/// Takes what comes of a body that nobody looks at: who still writes when the connection is closed never reads the answer.
+pub async fn discard(body: &mut Incoming) {
+    let taken = Limited::new(body, UNREAD_LIMIT).collect();
+    let _ = tokio::time::timeout(UNREAD, taken).await;
+}
+
 fn decode<T: Wire>(bytes: &[u8]) -> Result<T, Failure> {
     let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<Value>();
     let bad = |message: String| Failure::bad(format!("invalid JSON: {message}"));
@@ -165,15 +177,11 @@ fn decode<T: Wire>(bytes: &[u8]) -> Result<T, Failure> {
     T::read(value, "").map_err(bad)
 }
 
-/// What Go says of a text that is no JSON.
+/// In Go's words where its scanner gives up too.
 fn complaint(error: &serde_json::Error, bytes: &[u8]) -> String {
-    if error.is_eof() {
-        return "unexpected EOF".to_owned();
-    }
-    let lines = String::from_utf8_lossy(bytes);
-    let line = lines.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
-    match line.chars().nth(error.column().saturating_sub(1)) {
-        Some(found) => format!("invalid character {found:?} looking for beginning of value"),
+    match syntax::complaint(bytes) {
+        Some(told) => told,
+        None if error.is_eof() => "unexpected EOF".to_owned(),
         None => error.to_string(),
     }
 }
@@ -327,6 +335,10 @@ mod tests {
         assert_eq!(
             error("x"),
             "invalid JSON: invalid character 'x' looking for beginning of value"
+        );
+        assert_eq!(
+            error("{invalid"),
+            "invalid JSON: invalid character 'i' looking for beginning of object key string"
         );
         assert_eq!(decode::<String>(b"\"a\" \n").unwrap(), "a");
     }

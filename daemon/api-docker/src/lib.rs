@@ -38,6 +38,7 @@ mod progress;
 mod route;
 mod routes;
 mod stats;
+mod syntax;
 mod system;
 mod time;
 mod transfer;

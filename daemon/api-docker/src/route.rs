@@ -2,7 +2,7 @@
 
 use crate::Door;
 use crate::answer::{self, Body, Failure};
-use crate::call::{Call, Version};
+use crate::call::{self, Call, Version};
 use crate::routes::{ROUTES, Route};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use tracing::Instrument;
 
 /// Answers one request. What changes something goes to its end, whether or not the client stays.
-pub async fn answer(door: Door, request: Request<Incoming>) -> Response<Body> {
+pub async fn answer(door: Door, mut request: Request<Incoming>) -> Response<Body> {
     let server = door.engine.config().version.clone();
     let span = tracing::info_span!("request", req = %request.uri().path());
     let path = percent_decode_str(request.uri().path())
@@ -30,6 +30,7 @@ pub async fn answer(door: Door, request: Request<Incoming>) -> Response<Body> {
         return response;
     }
     let Some((route, params)) = find(request.method(), rest) else {
+        call::discard(request.body_mut()).await;
         return answer::not_found();
     };
     let asked = match version {
