@@ -1,6 +1,6 @@
 //! What goes out: bodies, answers, and the one wrapper for failures.
 
-use crate::go_json::{self, line};
+use crate::go_json;
 use crate::{NEWEST, call::Version};
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
@@ -119,7 +119,7 @@ pub fn text(status: StatusCode, text: &'static str) -> Response<Body> {
 
 /// One value and a line end, as Go's encoder writes it.
 pub fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
-    with_type(status, JSON, full(line(value)))
+    with_type(status, JSON, full(go_json::whole(value)))
 }
 
 /// A list, row by row. What fits in one chunk is sent whole; of a longer one the client reads the first rows while the others are

@@ -1,11 +1,20 @@
-//! JSON as Go's encoder writes it: one line, with `<`, `>`, `&` and the two line ends of Unicode escaped.
+//! JSON as Go's encoder writes it: one line, with the two line ends of Unicode escaped, and in what is streamed `<`, `>` and `&` too.
+//! Docker leaves those three as they are in whole answers, so that an inspected `a && b` reads so.
 
 use serde::Serialize;
 use serde_json::Serializer;
 use serde_json::ser::Formatter;
 use std::io;
 
-/// One value and a line end.
+/// One value and a line end, as a whole answer.
+pub fn whole(value: &impl Serialize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128);
+    write(&mut out, value, Go { html: false });
+    out.push(b'\n');
+    out
+}
+
+/// One value and a line end, as a part of a stream.
 pub fn line(value: &impl Serialize) -> Vec<u8> {
     let mut out = value_bytes(value);
     out.push(b'\n');
@@ -14,7 +23,7 @@ pub fn line(value: &impl Serialize) -> Vec<u8> {
 
 pub fn value_bytes(value: &impl Serialize) -> Vec<u8> {
     let mut out = Vec::with_capacity(128);
-    write(&mut out, value);
+    write(&mut out, value, Go { html: true });
     out
 }
 
@@ -39,27 +48,30 @@ pub fn list<T: Serialize>(mut rows: impl Iterator<Item = T>, chunk: usize) -> im
                 over = true;
                 break;
             };
-            write(&mut out, &row);
+            write(&mut out, &row, Go { html: false });
         }
         Some(out)
     })
 }
 
-fn write(out: &mut Vec<u8>, value: &impl Serialize) {
-    let mut serializer = Serializer::with_formatter(out, Go);
+fn write(out: &mut Vec<u8>, value: &impl Serialize, as_go: Go) {
+    let mut serializer = Serializer::with_formatter(out, as_go);
     value.serialize(&mut serializer).expect("our own shapes become json");
 }
 
-struct Go;
+#[derive(Clone, Copy)]
+struct Go {
+    html: bool,
+}
 
 impl Formatter for Go {
     fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
         let (bytes, mut done) = (fragment.as_bytes(), 0);
         for (at, byte) in bytes.iter().enumerate() {
             let (escape, length): (&[u8], _) = match byte {
-                b'<' => (b"\\u003c", 1),
-                b'>' => (b"\\u003e", 1),
-                b'&' => (b"\\u0026", 1),
+                b'<' if self.html => (b"\\u003c", 1),
+                b'>' if self.html => (b"\\u003e", 1),
+                b'&' if self.html => (b"\\u0026", 1),
                 // The first of the three bytes of U+2028 and U+2029.
                 0xe2 => match bytes.get(at + 1..at + 3) {
                     Some([0x80, 0xa8]) => (b"\\u2028", 3),
@@ -84,6 +96,7 @@ mod tests {
     #[test]
     fn what_go_escapes_is_escaped() {
         assert_eq!(line(&json!({ "a": "<&>" })), b"{\"a\":\"\\u003c\\u0026\\u003e\"}\n");
+        assert_eq!(whole(&json!({ "a": "<&>\u{2028}" })), b"{\"a\":\"<&>\\u2028\"}\n");
         let text = "a\u{2028}b\u{2029}c\u{2027}\u{20ac}\"\n<end";
         let written = String::from_utf8(value_bytes(&text)).unwrap();
         assert_eq!(written, "\"a\\u2028b\\u2029c\u{2027}\u{20ac}\\\"\\n\\u003cend\"");
