@@ -88,7 +88,7 @@ impl Engine {
         vec![("Backing Filesystem".to_owned(), filesystem)]
     }
 
-    /// Past events since `since`, then live ones, until `until` or until the receiver goes.
+    /// Past events since `since` (all of them where only `until` is given), then live ones, until `until` or until the receiver goes.
     pub async fn events(
         &self,
         since: Option<SystemTime>,
@@ -103,7 +103,8 @@ impl Engine {
         }
         // Subscribe before reading the past, so that nothing falls between; doubles are told by their number.
         let live = self.context.bus.subscribe();
-        let past = match since {
+        // A bound alone asks for all that was before it.
+        let past = match since.or(until.map(|_| SystemTime::UNIX_EPOCH)) {
             Some(since) => {
                 let context = self.context.clone();
                 blocking(move || records::events_since(&context, since)).await?
