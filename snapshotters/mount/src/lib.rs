@@ -102,7 +102,8 @@ pub fn unmount_within(target: &Path, patience: Duration) -> Result<()> {
 
 fn attach(way: Way, one: &Mount, target: &Path) -> Result<()> {
     let parsed = Parsed::of(one)?;
-    let (_inside, target) = inside(target, &one.target)?;
+    let top = target;
+    let (mut _inside, mut target) = inside(top, &one.target)?;
     if one.kind == "overlay" && (way != Way::Auto || parsed.data_len() > DATA_LIMIT) {
         long_overlay(way, one, &parsed, &target)?;
     } else if one.kind == "erofs" {
@@ -114,13 +115,17 @@ fn attach(way: Way, one: &Mount, target: &Path) -> Result<()> {
         let data = parsed.data.join(",");
         let kind = (!parsed.flags.contains(MsFlags::MS_BIND)).then_some(one.kind.as_str());
         mount(Some(source), &target, kind, parsed.flags, Some(data.as_str())).map_err(failed)?;
+        // What was found there is beneath the mount now.
+        if !one.target.is_empty() {
+            (_inside, target) = inside(top, &one.target)?;
+        }
         // A bind takes its other flags only from a second call.
         let bound = MsFlags::MS_BIND | MsFlags::MS_REC;
         if parsed.flags.contains(MsFlags::MS_BIND) && !(parsed.flags & !bound).is_empty() {
             let again = (parsed.flags & !MsFlags::MS_REC) | MsFlags::MS_REMOUNT;
             if let Err(errno) = mount(None::<&str>, &target, None::<&str>, again, None::<&str>) {
                 let _ = umount2(&target, MntFlags::MNT_DETACH);
-                return Err(failed(errno));
+                return Err(Error::failed(one, &target, errno));
             }
         }
     }

@@ -96,7 +96,7 @@ impl Engine {
             .await;
         tokio::spawn(async move {
             let failure = chunks.clone();
-            let work = move |root: BorrowedFd<'_>| read::archive(root, &locate(root, "/.", false)?, chunks);
+            let work = move |root: BorrowedFd<'_>| read::archive(root, &locate(root, "/", false)?, chunks);
             let written = crate::gate::blocking(move || match Shown::to_read(&mounts) {
                 Shown::Mounts(mounts) => rootfs::with(&at, &mounts, work),
                 Shown::Directory(dir) | Shown::Overlay { upper: dir, .. } => {
@@ -116,12 +116,7 @@ impl Engine {
     /// Extracts a tar stream into an existing directory of the container; bytes of file content written.
     pub async fn copy_to(&self, name: &str, path: &str, options: CopyTo, tar: mpsc::Receiver<Bytes>) -> Result<u64> {
         let keeper = self.find(name)?;
-        if keeper.record().host.readonly_rootfs && !self.in_writable_bind(&keeper.record(), path) {
-            return Err(Error::new(
-                gantry_core::ErrorKind::PermissionDenied,
-                "container rootfs is marked read-only",
-            ));
-        }
+        check_writable(&keeper.record(), path)?;
         let owner = self.owner(&keeper.record(), options.owners).await?;
         let path = path.to_owned();
         self.in_rootfs(&keeper, move |root| write::extract(root, &path, options, owner, tar))
@@ -146,12 +141,17 @@ impl Engine {
             Owners::Archive | Owners::Container => Ok(None),
         }
     }
+}
 
-    fn in_writable_bind(&self, record: &gantry_core::container::ContainerRecord, path: &str) -> bool {
-        record
-            .mounts
-            .iter()
-            .any(|bind| !bind.read_only && std::path::Path::new(path).starts_with(&bind.target))
+/// What is mounted nearest says whether files may go there.
+fn check_writable(record: &gantry_core::container::ContainerRecord, path: &str) -> Result<()> {
+    let path = std::path::Path::new("/").join(path);
+    let around = record.mounts.iter().filter(|mount| path.starts_with(&mount.target));
+    let denied = |text: &str| Err(Error::new(gantry_core::ErrorKind::PermissionDenied, text));
+    match around.max_by_key(|mount| mount.target.len()) {
+        Some(mount) if mount.read_only => denied("mounted volume is marked read-only"),
+        None if record.host.readonly_rootfs => denied("container rootfs is marked read-only"),
+        _ => Ok(()),
     }
 }
 

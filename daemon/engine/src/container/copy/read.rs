@@ -82,11 +82,7 @@ impl Writer {
             FileType::Symlink => {
                 let target = rustix::fs::readlinkat(parent, name, Vec::new())?;
                 let mut header = header(&stat, EntryType::Symlink, 0);
-                self.tar.append_link(
-                    &mut header,
-                    OsStr::from_bytes(path),
-                    OsStr::from_bytes(target.as_bytes()),
-                )
+                self.append(&mut header, path, target.as_bytes(), io::empty())
             }
             FileType::CharacterDevice => self.node(&stat, EntryType::Char, path),
             FileType::BlockDevice => self.node(&stat, EntryType::Block, path),
@@ -102,8 +98,7 @@ impl Writer {
             slashed.push(b'/');
         }
         let mut header = header(stat, EntryType::Directory, 0);
-        self.tar
-            .append_data(&mut header, OsStr::from_bytes(relative(&slashed)), io::empty())?;
+        self.append(&mut header, relative(&slashed), b"", io::empty())?;
         if kernel::holds(fd).is_some() || self.nodes == Some((stat.st_dev, stat.st_ino)) {
             return Ok(());
         }
@@ -125,10 +120,8 @@ impl Writer {
     fn file(&mut self, parent: BorrowedFd<'_>, name: &OsStr, stat: &Stat, path: &[u8]) -> io::Result<()> {
         if stat.st_nlink > 1 {
             if let Some(first) = self.seen.get(&(stat.st_dev, stat.st_ino)) {
-                let mut header = header(stat, EntryType::Link, 0);
-                return self
-                    .tar
-                    .append_link(&mut header, OsStr::from_bytes(path), OsStr::from_bytes(first));
+                let first = first.clone();
+                return self.append(&mut header(stat, EntryType::Link, 0), path, &first, io::empty());
             }
             self.seen.insert((stat.st_dev, stat.st_ino), path.to_vec());
         }
@@ -138,7 +131,7 @@ impl Writer {
         let size = file.metadata()?.len();
         let mut header = header(stat, EntryType::Regular, size);
         let content = file.take(size).chain(io::repeat(0)).take(size);
-        self.tar.append_data(&mut header, OsStr::from_bytes(path), content)
+        self.append(&mut header, path, b"", content)
     }
 
     fn node(&mut self, stat: &Stat, kind: EntryType, path: &[u8]) -> io::Result<()> {
@@ -147,7 +140,47 @@ impl Writer {
             header.set_device_major(rustix::fs::major(stat.st_rdev))?;
             header.set_device_minor(rustix::fs::minor(stat.st_rdev))?;
         }
-        self.tar.append_data(&mut header, OsStr::from_bytes(path), io::empty())
+        self.append(&mut header, path, b"", io::empty())
+    }
+
+    /// An entry by names as they are: who asked for the contents of a directory (`dir/.`) gets `./` before each, by which clients
+    /// know what to put another name before, and which the library would take away.
+    fn append(&mut self, header: &mut Header, path: &[u8], link: &[u8], content: impl Read) -> io::Result<()> {
+        self.long(b'L', path)?;
+        self.long(b'K', link)?;
+        if let Some(fields) = header.as_gnu_mut() {
+            put(&mut fields.name, path);
+            put(&mut fields.linkname, link);
+        }
+        header.set_cksum();
+        self.tar.append(header, content)
+    }
+
+    /// A name that is too long for a header stands before it, as GNU's tar has it.
+    fn long(&mut self, kind: u8, name: &[u8]) -> io::Result<()> {
+        const ROOM: usize = 100;
+        if name.len() <= ROOM {
+            return Ok(());
+        }
+        let mut header = Header::new_gnu();
+        if let Some(fields) = header.as_gnu_mut() {
+            put(&mut fields.name, b"././@LongLink");
+        }
+        header.set_entry_type(EntryType::new(kind));
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(name.len() as u64 + 1);
+        header.set_cksum();
+        self.tar.append(&header, name.chain(&b"\0"[..]))
+    }
+}
+
+/// As much of it as fits.
+fn put(field: &mut [u8], text: &[u8]) {
+    for (byte, from) in field.iter_mut().zip(text) {
+        *byte = *from;
     }
 }
 
