@@ -41,9 +41,12 @@ impl Volumes {
     pub(crate) fn shown(&self, record: &ContainerRecord) -> Vec<BindMount> {
         let points = record.mounts.iter().filter(|point| point.kind != MountKind::Tmpfs);
         let bind = |point: &MountPoint| {
-            let source = Path::new(&self.source(point)).join(&point.subpath);
+            let mut source = self.source(point);
+            if !point.subpath.is_empty() {
+                source = Path::new(&source).join(&point.subpath).to_string_lossy().into_owned();
+            }
             BindMount {
-                source: source.to_string_lossy().trim_end_matches('/').to_owned(),
+                source,
                 ..as_bind(point)
             }
         };
