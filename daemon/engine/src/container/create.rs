@@ -153,6 +153,7 @@ fn draft(
     request: Asked,
 ) -> Result<(ContainerRecord, Vec<NewVolume>)> {
     let Asked { config, host, networks } = request;
+    super::networking::refuse_conflicts(&config, &host)?;
     let host = preset(context, host);
     let chain_id = image.chain_id();
     let preset = image.preset()?;

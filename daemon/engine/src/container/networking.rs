@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::files;
 use crate::network::{options, plan};
-use gantry_core::container::{ContainerRecord, NetworkMode};
+use gantry_core::container::{ContainerConfig, ContainerRecord, HostConfig, NetworkMode};
 use gantry_core::{Error, Result};
 use gantry_network::files::{Hosts, hosts};
 use std::sync::Arc;
@@ -25,7 +25,11 @@ pub(super) fn check(context: &Arc<Context>, record: &mut ContainerRecord) -> Res
             if *keeper.id() == record.id {
                 return Err(Error::invalid("a container cannot join its own network"));
             }
-            refuse_with_container(record)?;
+            if !record.networks.is_empty() {
+                return Err(Error::invalid(
+                    "conflicting options: a container that shares another's network cannot join networks of its own",
+                ));
+            }
             files::hostname(&keeper.record()).clone_into(&mut record.config.hostname);
             record.host.network_mode = NetworkMode::Container(keeper.id().to_string());
         }
@@ -80,27 +84,41 @@ fn publishes(record: &ContainerRecord) -> bool {
     !record.host.port_bindings.is_empty() || record.host.publish_all_ports
 }
 
-fn refuse_with_container(record: &ContainerRecord) -> Result<()> {
-    let host = &record.host;
+/// What cannot be together, in what was asked for: what an image brings is let pass. Nothing needs to be there for it.
+pub(super) fn refuse_conflicts(config: &ContainerConfig, host: &HostConfig) -> Result<()> {
+    let invalid = |text: &str| Err(Error::invalid(format!("conflicting options: {text}")));
+    let joins = matches!(host.network_mode, NetworkMode::Container(_));
+    let of_host = host.network_mode == NetworkMode::Host;
+    let undefined = "be used with links. This would result in undefined behavior";
+    let links = !host.links.is_empty();
+    let publishes = !host.port_bindings.is_empty() || host.publish_all_ports;
     let conflicts = [
-        (publishes(record), "port publishing"),
         (
-            !record.config.exposed_ports.is_empty() && host.publish_all_ports,
-            "port exposing",
+            joins && !config.hostname.is_empty(),
+            "hostname and the network mode".to_owned(),
         ),
-        (!host.links.is_empty(), "links"),
-        (!host.dns.is_empty(), "dns"),
-        (!host.extra_hosts.is_empty(), "custom host-to-IP mapping"),
-        (host.mac_address.is_some(), "mac-address"),
-        (!record.config.hostname.is_empty(), "hostname"),
+        (joins && links, format!("container type network can't {undefined}")),
+        (joins && !host.dns.is_empty(), "dns and the network mode".to_owned()),
+        (
+            joins && !host.extra_hosts.is_empty(),
+            "custom host-to-IP mapping and the network mode".to_owned(),
+        ),
+        (
+            (joins || of_host) && host.mac_address.is_some(),
+            "mac-address and the network mode".to_owned(),
+        ),
+        (
+            joins && publishes,
+            "port publishing and the container type network mode".to_owned(),
+        ),
+        (
+            joins && !config.exposed_ports.is_empty(),
+            "port exposing and the container type network mode".to_owned(),
+        ),
+        (of_host && links, format!("host type networking can't {undefined}")),
     ];
     match conflicts.iter().find(|(given, _)| *given) {
-        Some((_, what)) => Err(Error::invalid(format!(
-            "conflicting options: {what} and the container type network mode"
-        ))),
-        None if record.networks.is_empty() => Ok(()),
-        None => Err(Error::invalid(
-            "conflicting options: a container that shares another's network cannot join networks of its own",
-        )),
+        Some((_, text)) => invalid(text),
+        None => Ok(()),
     }
 }

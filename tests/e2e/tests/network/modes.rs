@@ -64,7 +64,7 @@ fn a_container_shares_another_s_network() {
     for (flags, says) in [
         (&["-p", "80:80"][..], "container type network mode"),
         (&["--hostname", "x"][..], "hostname"),
-        (&["--dns", "192.0.2.1"][..], "container type network mode"),
+        (&["--dns", "192.0.2.1"][..], "dns and the network mode"),
     ] {
         let mut args = vec!["create", "--network", "container:one"];
         args.extend(flags);
