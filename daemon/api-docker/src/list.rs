@@ -44,7 +44,7 @@ pub fn summary(call: &Call, row: &Summary) -> shown::Summary {
     shown::Summary {
         id: record.id.to_string(),
         names: vec![format!("/{}", record.name)],
-        image: record.config.image.clone(),
+        image: row.image(),
         image_id: record.image_id.to_string(),
         command: command(&record.args),
         created: time::unix(record.created_at).0,

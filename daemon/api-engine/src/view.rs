@@ -89,7 +89,7 @@ pub fn summary(engine: &Engine, row: &Summary) -> wire::ContainerSummary {
     wire::ContainerSummary {
         id: record.id.to_string(),
         name: record.name.clone(),
-        image: record.config.image.clone(),
+        image: row.image(),
         image_id: record.image_id.to_string(),
         command: command(&record.args),
         created_at: Some(time::out(record.created_at)),

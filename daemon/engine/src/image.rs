@@ -1,7 +1,7 @@
 //! Use cases on images, a verb a file. The bytes are `daemon/image`'s affair; the names are kept here.
 
 mod archive;
-mod find;
+pub(crate) mod find;
 mod history;
 mod list;
 mod look;

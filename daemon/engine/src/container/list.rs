@@ -9,7 +9,8 @@ use gantry_core::health::HealthStatus;
 use gantry_core::lifecycle::State;
 use gantry_core::snapshot::SnapshotService;
 use gantry_core::volume::MountPoint;
-use gantry_core::{Error, Result};
+use gantry_core::{Digest, Error, Result};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const KNOWN: &[&str] = &[
@@ -30,6 +31,8 @@ pub struct ListContainers {
 #[derive(Debug, Clone)]
 pub struct Summary {
     pub record: Arc<ContainerRecord>,
+    /// The name of its image means another by now, or nothing.
+    pub image_left: bool,
     pub state: State,
     pub health: Option<HealthStatus>,
     /// Bytes of the writable layer and of the whole tree.
@@ -42,9 +45,20 @@ struct Bounds {
     since: Vec<Arc<Keeper>>,
 }
 
+impl Summary {
+    /// Its image as it was written, or the id of what that meant then.
+    pub fn image(&self) -> String {
+        match self.image_left {
+            true => self.record.image_id.to_string(),
+            false => self.record.config.image.clone(),
+        }
+    }
+}
+
 impl Engine {
     pub async fn list(&self, request: ListContainers) -> Result<Vec<Summary>> {
         request.filters.check(KNOWN)?;
+        check_values(&request.filters)?;
         let status_asked = !request.filters.values("status").is_empty() || !request.filters.values("exited").is_empty();
         let everything = request.all || request.limit > 0 || status_asked;
         let bounds = self.bounds(&request.filters)?;
@@ -63,6 +77,7 @@ impl Engine {
                 .any("health", |value| value == health.map_or("none", HealthStatus::name));
             if shown && well && self.matches(&record, &state, &request.filters, &bounds) {
                 rows.push(Summary {
+                    image_left: false,
                     record,
                     state,
                     health,
@@ -73,6 +88,7 @@ impl Engine {
                 break;
             }
         }
+        self.name_images(&mut rows).await?;
         if request.size {
             self.measure(&mut rows).await?;
         }
@@ -87,6 +103,29 @@ impl Engine {
     /// What is mounted in a listed container, with the directories of volumes.
     pub fn points_of(&self, row: &Summary) -> Vec<MountPoint> {
         self.context.volumes.points(&row.record)
+    }
+
+    /// Each image is looked for once, however many containers have it.
+    async fn name_images(&self, rows: &mut [Summary]) -> Result<()> {
+        let mut images: BTreeMap<(String, Digest), bool> = BTreeMap::new();
+        let of = |row: &Summary| (row.record.config.image.clone(), row.record.image_id.clone());
+        for row in rows.iter() {
+            images.entry(of(row)).or_insert(false);
+        }
+        let context = self.context.clone();
+        let images = blocking(move || {
+            for ((name, id), left) in &mut images {
+                *left = !crate::image::find::means(&context, name, id)?;
+            }
+            Ok(images)
+        });
+        let images = images.await?;
+        if images.values().any(|left| *left) {
+            for row in rows {
+                row.image_left = images.get(&of(row)).copied().unwrap_or(false);
+            }
+        }
+        Ok(())
     }
 
     fn bounds(&self, filters: &Filters) -> Result<Bounds> {
@@ -169,6 +208,42 @@ impl Engine {
         .await
         .map_err(|error: Error| error.context("measure the container's size"))
     }
+}
+
+/// Values of which there are only so many.
+fn check_values(filters: &Filters) -> Result<()> {
+    const STATES: &[&str] = &[
+        "created",
+        "running",
+        "paused",
+        "restarting",
+        "removing",
+        "exited",
+        "dead",
+    ];
+    const HEALTH: &[&str] = &["none", "starting", "healthy", "unhealthy"];
+    for (key, what, known) in [("status", "state", STATES), ("health", "health", HEALTH)] {
+        if let Some(odd) = filters
+            .values(key)
+            .iter()
+            .find(|value| !known.contains(&value.as_str()))
+        {
+            return Err(Error::invalid(format!(
+                "invalid filter '{key}={odd}': invalid value for {what} ({odd}): must be one of {}",
+                known.join(", ")
+            )));
+        }
+    }
+    if let Some(odd) = filters
+        .values("exited")
+        .iter()
+        .find(|value| value.parse::<i64>().is_err())
+    {
+        return Err(Error::invalid(format!(
+            "invalid filter 'exited={odd}': strconv.Atoi: parsing {odd:?}: invalid syntax"
+        )));
+    }
+    Ok(())
 }
 
 fn normalised(text: &str) -> Option<String> {

@@ -104,6 +104,20 @@ fn by_reference(context: &Context, text: &str) -> Result<Option<Image>> {
         .or(Some(image)))
 }
 
+/// Whether `text`, a name or the beginning of an id, is the image of that id.
+pub(crate) fn means(context: &Context, text: &str, id: &Digest) -> Result<bool> {
+    if id.hex().starts_with(text.strip_prefix("sha256:").unwrap_or(text)) {
+        return Ok(true);
+    }
+    let Ok(reference) = Reference::parse(text) else {
+        return Ok(false);
+    };
+    match records::image(context, &reference.or_latest().to_string())? {
+        Some(record) => Ok(context.images.config(&context.namespace, &record.target)?.id == *id),
+        None => Ok(false),
+    }
+}
+
 fn by_id(context: &Context, text: &str) -> Result<Image> {
     let missing = || Error::not_found(format!("No such image: {}", shown(text)));
     let hex = text.strip_prefix("sha256:").unwrap_or(text);
