@@ -174,6 +174,7 @@ fn run(
     // Nothing in the namespaces we are about to join may look into this process.
     nix::sys::prctl::set_dumpable(false).map_err(failed(Kind::Runtime, "becoming undumpable"))?;
     let mut payload = build.payload.clone();
+    payload.is_first = matches!(kind, ContainerType::InitContainer);
     if !road::is_rare(&spec) {
         payload.rights = Some(take_rights(&mut spec, &build.filters)?);
     }

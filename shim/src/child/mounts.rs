@@ -56,6 +56,24 @@ pub fn unmount_all(target: &Path) {
     while nix::mount::umount2(target, nix::mount::MntFlags::MNT_DETACH).is_ok() {}
 }
 
+/// What is mounted at `point` and below it takes no writing any more, nor devices and programs. For who is inside already.
+pub fn make_readonly(point: &Path) -> Result<()> {
+    let table =
+        fs::read_to_string("/proc/self/mountinfo").map_err(failed(Kind::Mount, "reading the table of mounts"))?;
+    let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape);
+    let flags = MsFlags::MS_REMOUNT
+        | MsFlags::MS_BIND
+        | MsFlags::MS_RDONLY
+        | MsFlags::MS_NOSUID
+        | MsFlags::MS_NODEV
+        | MsFlags::MS_NOEXEC;
+    for one in points.filter(|one| one.starts_with(point)) {
+        mount(None::<&str>, &one, None::<&str>, flags, None::<&str>)
+            .map_err(failed(Kind::Mount, format_args!("making {} read-only", one.display())))?;
+    }
+    Ok(())
+}
+
 fn mount_one(one: &Mount, at: &Path) -> Result<(), std::io::Error> {
     let (flags, propagation, data) = parse_options(&one.options);
     if flags.contains(MsFlags::MS_BIND) || one.kind == "bind" {

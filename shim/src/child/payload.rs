@@ -1,13 +1,13 @@
 //! The last step inside the container: look the program up, put its stdio in place, say "now", and become it.
 
-use super::seccomp::Filter;
+use super::{mounts, seccomp::Filter};
 use crate::{
     failure::{Failure, Kind, failed},
     sys,
 };
 use libcontainer::{
     capabilities::drop_privileges,
-    oci_spec::runtime::{LinuxCapabilities, Spec},
+    oci_spec::runtime::{LinuxCapabilities, Mount, Spec},
     syscall::syscall::SyscallType,
     workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError},
 };
@@ -44,6 +44,8 @@ pub struct Payload {
     pub status: RawFd,
     /// What libcontainer leaves to us: the filter and the capabilities of the program.
     pub rights: Option<Rights>,
+    /// The container is being made, and not only entered.
+    pub is_first: bool,
     home: Arc<Mutex<String>>,
 }
 
@@ -81,6 +83,7 @@ impl Payload {
             terminal,
             status,
             rights: None,
+            is_first: false,
             home: Arc::default(),
         }
     }
@@ -142,7 +145,10 @@ impl Payload {
 impl Executor for Payload {
     fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
         let done = match &self.rights {
-            Some(rights) => rights.take_on(|| find_program(spec)),
+            Some(rights) => {
+                let sealed = if self.is_first { seal_cgroups(spec) } else { Ok(()) };
+                sealed.and_then(|()| rights.take_on(|| find_program(spec)))
+            }
             None => find_program(spec).map(drop),
         };
         done.map_err(|failure| {
@@ -199,6 +205,19 @@ impl Payload {
         };
         Err(Failure::new(kind, format!("exec {}: {why}", program.display())))
     }
+}
+
+/// Hierarchies of cgroup v1, which libcontainer mounts writable whatever the spec says: who could write there would allow himself
+/// every device.
+fn seal_cgroups(spec: &Spec) -> Result<(), Failure> {
+    let sealed = |mount: &&Mount| {
+        let options = mount.options().as_deref().unwrap_or_default();
+        mount.typ().as_deref() == Some("cgroup") && options.iter().any(|option| option == "ro")
+    };
+    for mount in spec.mounts().iter().flatten().filter(sealed) {
+        mounts::make_readonly(mount.destination())?;
+    }
+    Ok(())
 }
 
 /// Finds the program as a shell would, with the rights of the container's user, inside the container.
