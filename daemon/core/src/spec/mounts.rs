@@ -107,7 +107,11 @@ fn asked(input: &SpecInput<'_>, facts: &HostFacts) -> Result<Vec<Mount>> {
     for (target, source) in etc {
         let own = mounts.iter().any(|mount| mount.destination() == Path::new(target));
         if let (Some(source), false) = (source, own) {
-            mounts.push(mount(target, "bind", &source.to_string_lossy(), &["rbind", "rprivate"]));
+            let mut options = vec!["rbind", "rprivate"];
+            if input.host.readonly_rootfs {
+                options.push("ro");
+            }
+            mounts.push(mount(target, "bind", &source.to_string_lossy(), &options));
         }
     }
     if let Some(init) = &input.shared.init {
