@@ -41,9 +41,14 @@ pub fn hosts(wanted: &Hosts<'_>) -> Result<String> {
         line(&mut text, *address, &names.join(" "));
     }
     for address in wanted.addresses {
-        match wanted.domainname {
-            "" => line(&mut text, *address, wanted.hostname),
-            domain => line(&mut text, *address, &format!("{0}.{domain} {0}", wanted.hostname)),
+        // The whole name may stand in the hostname, or in both.
+        let whole = match wanted.domainname {
+            "" => wanted.hostname.to_owned(),
+            domain => format!("{}.{domain}", wanted.hostname),
+        };
+        match whole.split_once('.') {
+            Some((bare, _)) => line(&mut text, *address, &format!("{whole} {bare}")),
+            None => line(&mut text, *address, &whole),
         }
     }
     Ok(text)
