@@ -103,7 +103,12 @@ fn check(old: &ContainerRecord, new: &ContainerRecord, update: &UpdateContainer)
     if old.host.auto_remove && wants_restart {
         return conflict("Restart policy cannot be updated because AutoRemove is enabled for the container");
     }
-    let (memory, swap) = (new.host.memory, new.host.memory_swap);
+    // Who was limited without a word about swap has twice as much of both.
+    let swap = match new.host.memory_swap {
+        0 => old.host.memory.saturating_mul(2),
+        swap => swap,
+    };
+    let memory = new.host.memory;
     if update.memory.is_some() && update.memory_swap.is_none() && swap > 0 && memory > swap {
         return conflict(
             "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time",
