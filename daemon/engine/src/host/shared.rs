@@ -21,7 +21,9 @@ const SHM_SIZE: i64 = 64 << 20;
 pub fn check(context: &Context, record: &mut ContainerRecord) -> Result<Shared> {
     for mode in [&mut record.host.pid_mode, &mut record.host.ipc_mode] {
         if let Some(name) = mode.strip_prefix("container:") {
-            let other = context.registry.find(name)?;
+            // It is no image that is missing, which a client would fetch.
+            let found = context.registry.find(name);
+            let other = found.map_err(|error| Error::invalid(error.to_string()))?;
             *mode = format!("container:{}", other.id());
         }
     }

@@ -75,7 +75,9 @@ fn inherit(context: &Context, text: &str, into: &mut BTreeMap<String, MountPoint
     {
         return Err(Error::invalid(format!("invalid mode: {mode}")));
     }
-    let other = context.registry.find(name)?.record();
+    // It is no image that is missing, which a client would fetch.
+    let found = context.registry.find(name);
+    let other = found.map_err(|error| Error::invalid(error.to_string()))?.record();
     let read_only = mode.split(',').any(|word| word == "ro");
     for point in other.mounts.iter().filter(|point| point.kind != MountKind::Tmpfs) {
         let copy = MountPoint {
