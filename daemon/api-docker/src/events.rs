@@ -10,6 +10,7 @@ use gantry_engine::Event;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io;
+use std::time::SystemTime;
 use tokio_stream::wrappers::ReceiverStream;
 
 #[derive(Serialize)]
@@ -43,7 +44,7 @@ struct Actor {
 pub async fn events(call: Call) -> Answer {
     let mut filters = call.filters()?;
     let (since, until) = (call.query.text("since"), call.query.text("until"));
-    let bounds = (time::bound(since)?, time::bound(until)?);
+    let bounds = (bound(since)?, bound(until)?);
     if let (Some(from), Some(to)) = bounds
         && from > to
     {
@@ -69,6 +70,12 @@ pub async fn events(call: Call) -> Answer {
         futures::future::ready(line)
     });
     Ok(answer::stream(answer::JSON, lines))
+}
+
+/// Here 0 is the beginning of all, and not no bound.
+fn bound(text: &str) -> Result<Option<SystemTime>, Failure> {
+    let none = (!text.is_empty()).then_some(SystemTime::UNIX_EPOCH);
+    Ok(time::bound(text)?.or(none))
 }
 
 /// Before there were kinds, a container's or an image's event stood at the top.

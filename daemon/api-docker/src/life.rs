@@ -40,6 +40,9 @@ pub async fn start(call: Call) -> Answer {
 /// Docker does not say that it was a start.
 fn bare(error: gantry_core::Error) -> Failure {
     let mut failure = Failure::from(error);
+    if failure.message.ends_with(" is paused, unpause the container first") {
+        "cannot start a paused container, try unpause instead".clone_into(&mut failure.message);
+    }
     let rest = failure.message.strip_prefix("failed to start container ");
     if let Some((_, why)) = rest.and_then(|rest| rest.split_once(": ")) {
         failure.message = why.to_owned();
