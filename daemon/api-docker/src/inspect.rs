@@ -49,7 +49,7 @@ fn container(call: &Call, seen: &Inspected) -> shown::Container {
         process_label: "",
         app_armor_profile: facts.apparmor_profile.clone().unwrap_or_default(),
         exec_ids: Some(seen.exec_ids.clone()).filter(|ids| !ids.is_empty()),
-        host_config: host::shown(call, &record.host, config, facts),
+        host_config: host::shown(call, &record.name, &record.host, config, facts),
         graph_driver: shown::GraphDriver {
             data: layers(&seen.mounts),
             name: record.snapshotter.clone(),

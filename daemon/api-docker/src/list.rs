@@ -43,7 +43,10 @@ pub fn summary(call: &Call, row: &Summary) -> shown::Summary {
     let (own, whole) = row.size.unwrap_or_default();
     shown::Summary {
         id: record.id.to_string(),
-        names: vec![format!("/{}", record.name)],
+        names: std::iter::once(&record.name)
+            .chain(&row.link_names)
+            .map(|name| format!("/{name}"))
+            .collect(),
         image: row.image(),
         image_id: record.image_id.to_string(),
         command: command(&record.args),

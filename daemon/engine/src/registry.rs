@@ -1,6 +1,7 @@
 //! Which containers there are: by id, by name, by unique prefix. Lookups never wait for a container.
 
 use crate::keeper::Keeper;
+use crate::network::plan;
 use gantry_core::{ContainerId, Error, Result};
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
@@ -13,6 +14,18 @@ const SHORT_ID: usize = 12;
 struct Inner {
     by_id: BTreeMap<ContainerId, Arc<Keeper>>,
     by_name: BTreeMap<String, ContainerId>,
+}
+
+impl Inner {
+    /// Whom another's legacy link calls so: `linking/alias`.
+    fn linked(&self, text: &str) -> Option<Arc<Keeper>> {
+        let (linking, alias) = text.split_once('/')?;
+        let record = self.by_id.get(self.by_name.get(linking)?)?.record();
+        let mut links = record.host.links.iter().map(|link| plan::link(link));
+        let (id, _) = links.find(|(_, name)| *name == alias)?;
+        let found = self.by_id.iter().find(|(known, _)| known.as_str() == id);
+        found.map(|(_, keeper)| keeper.clone())
+    }
 }
 
 #[derive(Default)]
@@ -78,6 +91,9 @@ impl Registry {
             }
         }
         match matches.as_slice() {
+            [] if text.contains('/') => inner
+                .linked(text)
+                .ok_or_else(|| Error::not_found(format!("No such container: {text}"))),
             [] => Err(Error::not_found(format!("No such container: {text}"))),
             [one] => Ok((*one).clone()),
             several => {

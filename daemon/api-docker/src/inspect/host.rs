@@ -5,7 +5,7 @@ use crate::call::Call;
 use crate::list::mode;
 use crate::model::shown;
 use crate::ports;
-use gantry_core::container::{BindMount, DeviceMapping, DeviceRate, HostConfig};
+use gantry_core::container::{BindMount, DeviceMapping, DeviceRate, HostConfig, NetworkMode};
 use gantry_core::spec::{Cgroup, HostFacts};
 use gantry_core::volume::MountRequest;
 use gantry_engine::Config;
@@ -29,7 +29,7 @@ const MASKED: &[&str] = &[
 ];
 const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
-pub fn shown(call: &Call, host: &HostConfig, config: &Config, facts: &HostFacts) -> shown::Host {
+pub fn shown(call: &Call, name: &str, host: &HostConfig, config: &Config, facts: &HostFacts) -> shown::Host {
     let hidden = |asked: &Option<Vec<String>>, usual: &[&str]| match (asked, host.privileged) {
         (Some(asked), _) => Some(asked.clone()),
         (None, true) => None,
@@ -67,7 +67,7 @@ pub fn shown(call: &Call, host: &HostConfig, config: &Config, facts: &HostFacts)
             mode => mode.to_owned(),
         },
         cgroup: "",
-        links: some(host.links.clone()),
+        links: some(links(host, name)),
         oom_score_adj: host.oom_score_adj.unwrap_or(0),
         pid_mode: host.pid_mode.clone(),
         privileged: host.privileged,
@@ -145,6 +145,15 @@ fn log(host: &HostConfig, config: &Config) -> shown::Log {
             false => host.log.options.clone(),
         },
     }
+}
+
+/// On the default bridge as names of containers, elsewhere as they were asked for.
+fn links(host: &HostConfig, name: &str) -> Vec<String> {
+    let shown = |text: &String| match text.split_once(':') {
+        Some((other, alias)) if host.network_mode == NetworkMode::Bridge => format!("/{other}:/{name}/{alias}"),
+        _ => text.clone(),
+    };
+    host.links.iter().map(shown).collect()
 }
 
 fn runtime(host: &HostConfig, config: &Config) -> String {

@@ -2,7 +2,8 @@
 
 use crate::Engine;
 use crate::keeper::View;
-use gantry_core::container::ContainerRecord;
+use crate::network::plan;
+use gantry_core::container::{ContainerRecord, NetworkMode};
 use gantry_core::snapshot::SnapshotService;
 use gantry_core::volume::MountPoint;
 use gantry_core::{Mount, Result};
@@ -52,6 +53,7 @@ impl Engine {
             (self.context.log(&record).0 == "json-file").then(|| state_dir.join(format!("{}-json.log", record.id)));
         let exec_ids = self.context.execs.of(&record.id);
         let networks = self.context.networks.of_container(&record, &view.state);
+        let record = self.with_named_links(record);
         Ok(Inspected {
             record,
             view,
@@ -64,6 +66,21 @@ impl Engine {
             networks,
             points: self.context.volumes.points(&keeper.record()),
         })
+    }
+
+    /// Legacy links by the names that their containers have now; those that are gone are not told of.
+    fn with_named_links(&self, record: Arc<ContainerRecord>) -> Arc<ContainerRecord> {
+        if record.host.links.is_empty() || record.host.network_mode != NetworkMode::Bridge {
+            return record;
+        }
+        let mut shown = ContainerRecord::clone(&record);
+        let named = |text: &String| {
+            let (id, alias) = plan::link(text);
+            let other = self.context.registry.find(id).ok()?;
+            Some(format!("{}:{alias}", other.record().name))
+        };
+        shown.host.links = record.host.links.iter().filter_map(named).collect();
+        Arc::new(shown)
     }
 
     pub(crate) async fn mounts_of(&self, record: &Arc<ContainerRecord>) -> Result<Vec<Mount>> {

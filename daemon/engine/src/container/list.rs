@@ -4,7 +4,8 @@ use crate::Engine;
 use crate::filters::Filters;
 use crate::gate::blocking;
 use crate::keeper::Keeper;
-use gantry_core::container::ContainerRecord;
+use crate::network::plan;
+use gantry_core::container::{ContainerRecord, NetworkMode};
 use gantry_core::health::HealthStatus;
 use gantry_core::lifecycle::State;
 use gantry_core::snapshot::SnapshotService;
@@ -33,6 +34,8 @@ pub struct Summary {
     pub record: Arc<ContainerRecord>,
     /// The name of its image means another by now, or nothing.
     pub image_left: bool,
+    /// By what names others link to it: `linking/alias`.
+    pub link_names: Vec<String>,
     pub state: State,
     pub health: Option<HealthStatus>,
     /// Bytes of the writable layer and of the whole tree.
@@ -64,6 +67,7 @@ impl Engine {
         let bounds = self.bounds(&request.filters)?;
         let mut keepers = self.context.registry.all();
         keepers.sort_by_cached_key(|keeper| std::cmp::Reverse(keeper.record().created_at));
+        let mut linked = link_names(&keepers);
         let mut rows = Vec::new();
         for keeper in keepers {
             let view = keeper.view();
@@ -78,6 +82,7 @@ impl Engine {
             if shown && well && self.matches(&record, &state, &request.filters, &bounds) {
                 rows.push(Summary {
                     image_left: false,
+                    link_names: linked.remove(record.id.as_str()).unwrap_or_default(),
                     record,
                     state,
                     health,
@@ -208,6 +213,24 @@ impl Engine {
         .await
         .map_err(|error: Error| error.context("measure the container's size"))
     }
+}
+
+/// The names that legacy links give, by the ids of whom they name.
+fn link_names(keepers: &[Arc<Keeper>]) -> BTreeMap<String, Vec<String>> {
+    let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for keeper in keepers {
+        let record = keeper.record();
+        if record.host.network_mode != NetworkMode::Bridge {
+            continue;
+        }
+        for (id, alias) in record.host.links.iter().map(|text| plan::link(text)) {
+            names
+                .entry(id.to_owned())
+                .or_default()
+                .push(format!("{}/{alias}", record.name));
+        }
+    }
+    names
 }
 
 /// Values of which there are only so many.

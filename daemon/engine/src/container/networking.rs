@@ -50,7 +50,8 @@ pub(super) fn check(context: &Arc<Context>, record: &mut ContainerRecord) -> Res
                 warnings.push("Published ports are discarded when using host network mode".to_owned());
             }
         }
-        NetworkMode::Bridge | NetworkMode::Network(_) => {}
+        NetworkMode::Bridge => resolve_links(context, record)?,
+        NetworkMode::Network(_) => {}
     }
     if let Some(name) = record.host.network_mode.network() {
         let name = name.to_owned();
@@ -67,6 +68,25 @@ pub(super) fn check(context: &Arc<Context>, record: &mut ContainerRecord) -> Res
         ));
     }
     Ok(warnings)
+}
+
+/// Whom links name is kept by id: they follow a container that gets another name, and one that shares another's network to that one.
+fn resolve_links(context: &Context, record: &mut ContainerRecord) -> Result<()> {
+    for text in &mut record.host.links {
+        let (name, alias) = plan::link(text);
+        let missing = |error: Error| Error::invalid(format!("could not get container for {name}: {error}"));
+        let mut keeper = context.registry.find(name).map_err(missing)?;
+        while let NetworkMode::Container(other) = &keeper.record().host.network_mode {
+            keeper = context.registry.find(other).map_err(missing)?;
+        }
+        if keeper.record().host.network_mode == NetworkMode::Host {
+            return Err(Error::invalid(
+                "conflicting options: host type networking can't be used with links. This would result in undefined behavior",
+            ));
+        }
+        *text = format!("{}:{alias}", keeper.id());
+    }
+    Ok(())
 }
 
 fn check_hosts(record: &ContainerRecord) -> Result<()> {

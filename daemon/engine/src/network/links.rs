@@ -34,9 +34,9 @@ pub(super) fn find(
     let mut found = Vec::new();
     for text in &container.host.links {
         let (name, alias) = plan::link(text);
-        let keeper = match context.registry.find(name) {
-            Err(_) if !strict => continue,
-            other => other?,
+        // One that is gone is linked to no more.
+        let Ok(keeper) = context.registry.find(name) else {
+            continue;
         };
         let other = keeper.record();
         let sandbox = networks.sandbox(keeper.id());

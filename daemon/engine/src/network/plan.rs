@@ -235,9 +235,13 @@ pub fn open_ports(container: &ContainerRecord) -> Vec<Port> {
     ports
 }
 
-/// A legacy link: `container` or `container:alias`.
+/// A legacy link: `container` or `container:alias`, or as inspect shows it, `/container:/self/alias`.
 pub fn link(text: &str) -> (&str, &str) {
     match text.split_once(':') {
+        Some((container, alias)) if alias.starts_with('/') => (
+            container.strip_prefix('/').unwrap_or(container),
+            alias.rsplit('/').next().unwrap_or(alias),
+        ),
         Some((container, alias)) => (container, alias),
         None => (text, text),
     }
