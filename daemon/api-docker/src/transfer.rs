@@ -134,15 +134,17 @@ pub async fn load(call: Call) -> Answer {
     let quiet = call.query.flag("quiet");
     let engine = call.engine().clone();
     let events = ReceiverStream::new(engine.image_load(call.chunks()));
-    let lines = written(events, move |event| match event {
+    let mut lines = Box::pin(written(events, move |event| match event {
         LoadEvent::Step(_) if quiet => None,
         LoadEvent::Step(step) => Some(progress::step(&step)),
         LoadEvent::Loaded {
             reference: Some(name), ..
         } => Some(progress::text(format!("Loaded image: {name}\n"))),
         LoadEvent::Loaded { reference: None, id } => Some(progress::text(format!("Loaded image ID: {id}\n"))),
-    });
-    Ok(answer::stream(answer::JSON, lines))
+    }));
+    // Who wants to hear nothing of it takes the answer's head for the end.
+    let first = futures::stream::iter(lines.next().await);
+    Ok(answer::stream(answer::JSON, first.chain(lines)))
 }
 
 pub async fn save(call: Call) -> Answer {
