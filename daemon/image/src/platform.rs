@@ -4,6 +4,39 @@ use crate::descriptor::{Descriptor, nullable};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// Architectures in Go's words and in others that mean the same.
+const ARCHITECTURES: &[&str] = &[
+    "386",
+    "aarch64",
+    "amd64",
+    "arm",
+    "arm64",
+    "arm64be",
+    "armbe",
+    "armel",
+    "armhf",
+    "i386",
+    "loong64",
+    "mips",
+    "mips64",
+    "mips64le",
+    "mips64p32",
+    "mips64p32le",
+    "mipsle",
+    "ppc",
+    "ppc64",
+    "ppc64le",
+    "riscv",
+    "riscv64",
+    "s390",
+    "s390x",
+    "sparc",
+    "sparc64",
+    "wasm",
+    "x86-64",
+    "x86_64",
+];
+
 /// OCI image spec 1.1, "platform" of an index entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct Platform {
@@ -59,8 +92,13 @@ impl Platform {
                     .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
         });
         match parts.as_slice() {
-            [architecture] if sound && *architecture != "linux" => Ok(Self::new("linux", architecture, None)),
-            ["linux"] => Ok(Self::host()),
+            [word] => match word.to_ascii_lowercase().as_str() {
+                "linux" => Ok(Self::host()),
+                other if ARCHITECTURES.contains(&other) => Ok(Self::new("linux", word, None)),
+                _ => Err(gantry_core::Error::invalid(format!(
+                    "\"{word}\": unknown operating system or architecture: expected os/architecture[/variant]"
+                ))),
+            },
             [os, architecture] if sound => Ok(Self::new(os, architecture, None)),
             [os, architecture, variant] if sound => Ok(Self::new(os, architecture, Some(variant))),
             _ => Err(gantry_core::Error::invalid(format!(
