@@ -27,6 +27,7 @@ pub fn merge(user: ContainerConfig, image: Option<&Config>) -> Result<ContainerC
     if merged.working_dir.is_empty() {
         merged.working_dir = image.working_dir().clone().unwrap_or_default();
     }
+    merged.working_dir = cleaned(&merged.working_dir);
     if merged.stop_signal.is_empty() {
         merged.stop_signal = image.stop_signal().clone().unwrap_or_default();
     }
@@ -100,6 +101,24 @@ fn add_missing<'a>(into: &mut Vec<String>, from: impl Iterator<Item = &'a String
             into.push(item.clone());
         }
     }
+}
+
+/// Without what means nothing in a path: `/a//b/./c/../` is `/a/b`.
+fn cleaned(path: &str) -> String {
+    if !path.starts_with('/') {
+        return path.to_owned();
+    }
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
 }
 
 fn check(merged: &ContainerConfig) -> Result<()> {

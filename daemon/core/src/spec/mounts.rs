@@ -206,6 +206,7 @@ fn tmpfs_options(text: &str) -> Result<Vec<&str>> {
         "norelatime",
         "strictatime",
     ];
+    const PROPAGATION: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
     const DATA: [&str; 8] = ["size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol", "huge"];
     let mut options = vec!["noexec", "nosuid", "nodev"];
     for option in text.split(',').filter(|option| !option.is_empty()) {
@@ -215,6 +216,7 @@ fn tmpfs_options(text: &str) -> Result<Vec<&str>> {
             Some((key, _)) if DATA.contains(&key) => {
                 options.retain(|other| other.split_once('=').is_none_or(|(name, _)| name != key));
             }
+            None if PROPAGATION.contains(&option) => {}
             None if FLAGS.contains(&option) => options.retain(|other| opposite(other) && *other != option),
             _ => return Err(Error::invalid(format!("invalid tmpfs option [\"{option}\"]"))),
         }

@@ -117,7 +117,7 @@ pub fn resolve(spec: &str, passwd: Option<&str>, group: Option<&str>) -> Result<
                 "unable to find user {user_arg}: no matching entries in passwd file"
             ))
         };
-        resolved.uid = in_range(number(user_arg).ok_or_else(missing)?)?;
+        resolved.uid = in_range(signed(user_arg).ok_or_else(missing)?)?;
     }
 
     let groups = group_entries(group);
@@ -131,7 +131,7 @@ pub fn resolve(spec: &str, passwd: Option<&str>, group: Option<&str>) -> Result<
         };
         resolved.gid = match groups.iter().find(by_arg) {
             Some(entry) => entry.gid,
-            None => in_range(number(group_arg).ok_or_else(missing)?)?,
+            None => in_range(signed(group_arg).ok_or_else(missing)?)?,
         };
     } else if let Some(user) = found {
         resolved.additional_gids = groups
@@ -143,12 +143,14 @@ pub fn resolve(spec: &str, passwd: Option<&str>, group: Option<&str>) -> Result<
     Ok(resolved)
 }
 
-fn in_range(id: u64) -> Result<u32> {
-    let error = || Error::invalid(format!("uids and gids must be in range 0-{MAX_ID}"));
-    if id > MAX_ID {
-        return Err(error());
-    }
-    u32::try_from(id).map_err(|_| error())
+/// A number that nobody has a name for may have a sign, too.
+fn signed(text: &str) -> Option<i64> {
+    text.parse().ok()
+}
+
+fn in_range(id: i64) -> Result<u32> {
+    let in_range = u32::try_from(id).ok().filter(|id| u64::from(*id) <= MAX_ID);
+    in_range.ok_or_else(|| Error::invalid(format!("uids and gids must be in range 0-{MAX_ID}")))
 }
 
 #[cfg(test)]
@@ -193,7 +195,7 @@ mod tests {
             "unable to find group staff: no matching entries in group file"
         );
         assert_eq!(text("2147483648"), "uids and gids must be in range 0-2147483647");
-        assert_eq!(text("-1"), "unable to find user -1: no matching entries in passwd file");
-        assert_eq!(text("+1"), "unable to find user +1: no matching entries in passwd file");
+        assert_eq!(text("-1"), "uids and gids must be in range 0-2147483647");
+        assert_eq!(resolve("+1", Some(PASSWD), None).unwrap().uid, 1);
     }
 }
