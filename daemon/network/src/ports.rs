@@ -72,7 +72,9 @@ impl Allocator {
             taken: Arc::clone(&self.taken),
             held: Vec::with_capacity(bindings.len()),
         };
-        for binding in bindings {
+        // Who names a port has it before those that take any.
+        let (named, any): (Vec<_>, Vec<_>) = bindings.iter().partition(|binding| binding.ports.is_some());
+        for binding in named.into_iter().chain(any) {
             let scope = Scope::of(binding.host.or(default));
             refuse_loopback(scope)?;
             let mut taken = self.taken.lock();
