@@ -5,6 +5,8 @@ use crate::config::{Healthcheck, RunConfig};
 use crate::error::{ImageError, Result};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::iter::Peekable;
+use std::str::Chars;
 
 /// Applies `changes` in order.
 pub fn apply_changes(config: &mut RunConfig, changes: &[String]) -> Result<()> {
@@ -32,15 +34,21 @@ fn apply_one(config: &mut RunConfig, name: &str, rest: &str) -> Outcome {
     if rest.is_empty() && !matches!(name, "CMD" | "ENTRYPOINT" | "") {
         return Err(format!("{name} requires at least one argument"));
     }
+    let env = config.env.clone();
+    let plain = match name {
+        "EXPOSE" | "USER" | "WORKDIR" | "VOLUME" | "STOPSIGNAL" => substituted(rest, &env)?,
+        _ => String::new(),
+    };
+    let rest = if plain.is_empty() { rest } else { &plain };
     match name {
         "CMD" => config.cmd = command(rest),
         "ENTRYPOINT" => config.entrypoint = command(rest),
         "ENV" => {
-            for (key, value) in pairs(rest)? {
+            for (key, value) in pairs(rest, &env)? {
                 set_env(&mut config.env, &key, &value);
             }
         }
-        "LABEL" => config.labels.extend(pairs(rest)?),
+        "LABEL" => config.labels.extend(pairs(rest, &env)?),
         "EXPOSE" => {
             for word in rest.split_whitespace() {
                 expose(&mut config.exposed_ports, word)?;
@@ -89,16 +97,16 @@ fn set_env(env: &mut Vec<String>, key: &str, value: &str) {
 }
 
 /// `a=1 b="two words"`, or the old `a one value`.
-fn pairs(rest: &str) -> std::result::Result<Vec<(String, String)>, String> {
+fn pairs(rest: &str, env: &[String]) -> std::result::Result<Vec<(String, String)>, String> {
     let first = rest.split_whitespace().next().unwrap_or("");
     if !first.contains('=') {
         let (key, value) = rest
             .split_once(char::is_whitespace)
             .ok_or_else(|| format!("\"{rest}\" is not key=value"))?;
-        return Ok(vec![(key.to_owned(), value.trim().to_owned())]);
+        return Ok(vec![(key.to_owned(), substituted(value.trim(), env)?)]);
     }
     let mut found = Vec::new();
-    for word in words(rest)? {
+    for word in words(rest, env)? {
         match word.split_once('=') {
             Some((key, value)) if !key.is_empty() => found.push((key.to_owned(), value.to_owned())),
             _ => return Err(format!("\"{word}\" is not key=value")),
@@ -107,17 +115,66 @@ fn pairs(rest: &str) -> std::result::Result<Vec<(String, String)>, String> {
     Ok(found)
 }
 
-/// Words with quotes and backslashes resolved.
-fn words(text: &str) -> std::result::Result<Vec<String>, String> {
+/// A text with its variables; `\\$` is a dollar.
+fn substituted(text: &str, env: &[String]) -> std::result::Result<String, String> {
+    let mut out = String::new();
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '$' => out.push_str(&variable(&mut chars, env)?),
+            '\\' if chars.peek() == Some(&'$') => out.extend(chars.next()),
+            c => out.push(c),
+        }
+    }
+    Ok(out)
+}
+
+/// What stands for `$NAME`, `${NAME}`, `${NAME:-else}` or `${NAME:+instead}`, whose dollar is read already.
+fn variable(chars: &mut Peekable<Chars<'_>>, env: &[String]) -> std::result::Result<String, String> {
+    let in_name = |c: &char| c.is_ascii_alphanumeric() || *c == '_';
+    let value = |name: &str| {
+        let entry = env.iter().rev().filter_map(|entry| entry.split_once('='));
+        entry
+            .into_iter()
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value.to_owned())
+    };
+    let braced = chars.next_if_eq(&'{').is_some();
+    let name: String = std::iter::from_fn(|| chars.next_if(in_name)).collect();
+    if !braced {
+        return Ok(match name.is_empty() {
+            true => "$".to_owned(),
+            false => value(&name).unwrap_or_default(),
+        });
+    }
+    let rest: String = std::iter::from_fn(|| chars.next_if(|c| *c != '}')).collect();
+    if chars.next().is_none() || name.is_empty() {
+        return Err("a ${ is not closed, or has no name".to_owned());
+    }
+    let found = value(&name).filter(|value| !value.is_empty());
+    match (rest.split_at_checked(2), found) {
+        (None, found) if rest.is_empty() => Ok(found.unwrap_or_default()),
+        (Some((":-", other)), found) => Ok(found.unwrap_or_else(|| other.to_owned())),
+        (Some((":+", other)), found) => Ok(found.map(|_| other.to_owned()).unwrap_or_default()),
+        _ => Err(format!("unsupported modifier in ${{{name}{rest}}}")),
+    }
+}
+
+/// Words with quotes, backslashes and variables resolved.
+fn words(text: &str, env: &[String]) -> std::result::Result<Vec<String>, String> {
     let mut found = Vec::new();
     let mut word = String::new();
     let mut begun = false;
     let mut quote = None;
-    let mut chars = text.chars();
+    let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
         match (quote, c) {
             (Some(open), c) if c == open => quote = None,
             (Some('\''), c) => word.push(c),
+            (None | Some('"'), '$') => {
+                word.push_str(&variable(&mut chars, env)?);
+                begun = true;
+            }
             (None | Some('"'), '\\') => word.push(chars.next().ok_or("it ends in a backslash")?),
             (Some(_), c) => word.push(c),
             (None, '"' | '\'') => {
@@ -260,6 +317,39 @@ mod tests {
         };
         let changes: Vec<String> = changes.iter().map(|s| (*s).to_owned()).collect();
         apply_changes(&mut config, &changes).map(|()| config)
+    }
+
+    #[test]
+    fn variables_are_those_of_before() {
+        let config = changed(&[
+            "ENV A=$PATH:/x B=\"$A ${PATH}\" C='$PATH' D=\\$PATH E=${NONE:-else} F=${PATH:+set} G=a$",
+            "ENV H $PATH is",
+            "LABEL at=${A}",
+            "WORKDIR /w$F",
+            "USER ${NONE:-web}",
+        ])
+        .unwrap();
+        let expected = [
+            "PATH=/bin",
+            "A=/bin:/x",
+            "B= /bin",
+            "C=$PATH",
+            "D=$PATH",
+            "E=else",
+            "F=set",
+            "G=a$",
+            "H=/bin is",
+        ];
+        assert_eq!(config.env, expected);
+        let rest = (
+            config.labels["at"].as_str(),
+            config.working_dir.as_str(),
+            config.user.as_str(),
+        );
+        assert_eq!(rest, ("/bin:/x", "/wset", "web"));
+        for bad in ["ENV A=${PATH", "ENV A=${PATH:?x}", "USER ${}"] {
+            assert!(changed(&[bad]).is_err(), "{bad}");
+        }
     }
 
     #[test]
