@@ -99,6 +99,10 @@ impl Engine {
     pub async fn image_save(&self, names: &[String]) -> Result<TarStream> {
         let mut items: Vec<SaveItem> = Vec::new();
         for name in names {
+            if let Some(tagged) = self.of_repository(name).await? {
+                items.extend(tagged);
+                continue;
+            }
             let image = self.image(name).await?;
             let by_name = Reference::parse(name).ok().map(Reference::or_latest);
             let reference =
@@ -116,6 +120,29 @@ impl Engine {
             }
         });
         Ok(receiver)
+    }
+
+    /// All that is tagged in a repository, where a repository alone is named; `None` where something else is, or nothing is there.
+    async fn of_repository(&self, name: &str) -> Result<Option<Vec<SaveItem>>> {
+        let Ok(repository) = Reference::parse(name) else {
+            return Ok(None);
+        };
+        if repository.tag().is_some() || repository.digest().is_some() {
+            return Ok(None);
+        }
+        let mut items = Vec::new();
+        for image in self.all_images().await? {
+            let references = image
+                .records
+                .iter()
+                .filter_map(|record| Reference::parse(&record.name).ok());
+            let tagged = references.filter(|one| one.name() == repository.name() && one.tag().is_some());
+            items.extend(tagged.map(|reference| SaveItem {
+                target: image.target.clone(),
+                reference: Some(reference),
+            }));
+        }
+        Ok(Some(items).filter(|items| !items.is_empty()))
     }
 
     /// Makes an image of one layer from the tar of a root filesystem.
