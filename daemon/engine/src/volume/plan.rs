@@ -28,6 +28,12 @@ pub(crate) fn plan(context: &Context, record: &ContainerRecord) -> Result<Plan> 
     for request in &record.host.mounts {
         own.push(plan.request(record, request)?);
     }
+    let host = &record.host;
+    let propagations = host.binds.iter().map(|bind| &bind.propagation);
+    let propagations = propagations.chain(host.mounts.iter().map(|mount| &mount.bind.propagation));
+    for (point, asked) in own.iter_mut().zip(propagations) {
+        with_our_root(&context.config.data_root, point, asked)?;
+    }
     let tmpfs: Vec<String> = record.host.tmpfs.keys().map(|target| clean(target)).collect();
     for (at, point) in own.iter().enumerate() {
         let twice = own[..at].iter().any(|other| other.target == point.target) || tmpfs.contains(&point.target);
@@ -61,6 +67,26 @@ pub(crate) fn plan(context: &Context, record: &ContainerRecord) -> Result<Plan> 
         });
     }
     Ok(plan)
+}
+
+/// A bind that has our own directory in it, or is in it, hears what is unmounted there, or it would keep every mount that we have.
+fn with_our_root(root: &Path, point: &mut MountPoint, asked: &str) -> Result<()> {
+    let source = Path::new(&point.source);
+    if point.kind != MountKind::Bind || !(source.starts_with(root) || root.starts_with(source)) {
+        return Ok(());
+    }
+    match asked {
+        "" => "rslave".clone_into(&mut point.propagation),
+        "rslave" | "rshared" => {}
+        other => {
+            return Err(Error::invalid(format!(
+                "invalid mount config: must use either propagation mode \"rslave\" or \"rshared\" when mount source is within the daemon root, daemon root: {:?}, bind mount source: {:?}, propagation: {other:?}",
+                root.display(),
+                point.source
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// What another container has mounted.
