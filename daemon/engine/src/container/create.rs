@@ -12,7 +12,7 @@ use gantry_core::network::EndpointSettings;
 use gantry_core::snapshot::SnapshotOptions;
 use gantry_core::spec::{Cgroup, Network};
 use gantry_core::volume::NewVolume;
-use gantry_core::{ContainerId, Error, ErrorKind, Result, error::io_kind, spec};
+use gantry_core::{ContainerId, Error, ErrorKind, Mount, Result, error::io_kind, spec};
 use std::collections::BTreeMap;
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
@@ -66,6 +66,7 @@ impl Engine {
         self.ensure_unpacked(&image).await?;
         let context = self.context.clone();
         let id = self.fresh_id();
+        let makes_dir = !request.config.working_dir.is_empty();
         let (draft, wanted) = blocking(move || draft(&context, id, image, request)).await?;
         for attempt in 0.. {
             let mut record = draft.clone();
@@ -76,7 +77,7 @@ impl Engine {
             };
             let context = self.context.clone();
             let wanted = wanted.clone();
-            let attempted = blocking(move || build(&context, record, &wanted)).await;
+            let attempted = blocking(move || build(&context, record, &wanted, makes_dir)).await;
             match attempted {
                 Ok((record, (told, claims))) => {
                     let created = self.begin(record, told);
@@ -207,10 +208,12 @@ fn draft(
 }
 
 /// Makes the writable layer, the directory, and then in one batch their records; takes back what was made if a later step fails.
+/// `makes_dir`: the working directory was asked for, and need not be the image's.
 fn build(
     context: &Arc<Context>,
     record: ContainerRecord,
     wanted: &[NewVolume],
+    makes_dir: bool,
 ) -> Result<(ContainerRecord, records::Recorded)> {
     let claim = records::claim_name(context, &record)?;
     failpoint!("engine::create::claimed");
@@ -225,6 +228,9 @@ fn build(
     failpoint!("engine::create::snapshot");
     let written = make_dir(context, &record).and_then(|()| {
         failpoint!("engine::create::files");
+        if makes_dir {
+            make_working_dir(context, &record, layer.mounts()?)?;
+        }
         let brought = context.volumes.bring(context, &record, wanted, &layer)?;
         let event = context.container_event(&record, "create", Default::default());
         // A layer that is not recorded takes itself away.
@@ -238,6 +244,22 @@ fn build(
         tracing::warn!(err = %error, "the directory of a container that was not created stays for the next start");
     }
     Ok((record, written?))
+}
+
+/// As Docker does, so that files can be copied there before the first start. What is mounted there is not there yet.
+fn make_working_dir(context: &Context, record: &ContainerRecord, layer: Vec<Mount>) -> Result<()> {
+    let dir = record.config.working_dir.clone();
+    let hidden = record
+        .mounts
+        .iter()
+        .any(|mount| std::path::Path::new(&dir).starts_with(&mount.target));
+    if hidden || dir == "/" {
+        return Ok(());
+    }
+    let made = super::rootfs::with(&context.mount_point(), &layer, move |root| {
+        super::rootfs::make_dir(root, &dir)
+    });
+    made.map_err(|error| error.context(format!("make the working directory {}", record.config.working_dir)))
 }
 
 fn make_dir(context: &Context, record: &ContainerRecord) -> Result<()> {

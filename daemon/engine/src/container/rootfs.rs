@@ -3,7 +3,7 @@
 use crate::Engine;
 use crate::gate::blocking;
 use crate::keeper::Keeper;
-use gantry_core::container::BindMount;
+use gantry_core::container::{BindMount, ContainerRecord};
 use gantry_core::error::io_kind;
 use gantry_core::{Error, Mount, Result};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
@@ -91,6 +91,7 @@ impl Engine {
         let record = keeper.record();
         let mut mounts = self.mounts_of(&record).await?;
         let mut binds = self.context.volumes.shown(&record);
+        binds.extend(self.etc_of(&record));
         binds.retain(|bind| Path::new(&bind.source).exists());
         let at = self.context.mount_point();
         blocking(move || {
@@ -105,6 +106,34 @@ impl Engine {
         })
         .await
     }
+}
+
+impl Engine {
+    /// The files of `/etc` that a run of the container had, where it has none of its own.
+    fn etc_of(&self, record: &ContainerRecord) -> Vec<BindMount> {
+        let dir = self.context.state_dir(&record.id);
+        let one = |name: &str| BindMount {
+            source: dir.join(name).to_string_lossy().into_owned(),
+            target: format!("/etc/{name}"),
+            ..BindMount::default()
+        };
+        let files = ["hostname", "hosts", "resolv.conf"].map(one).into_iter();
+        files
+            .filter(|file| record.mounts.iter().all(|mount| mount.target != file.target))
+            .collect()
+    }
+}
+
+/// Makes a directory and those above it, where they are missing.
+pub(crate) fn make_dir(root: BorrowedFd<'_>, path: &str) -> Result<()> {
+    make_point(
+        root,
+        &BindMount {
+            source: "/".to_owned(),
+            target: path.to_owned(),
+            ..BindMount::default()
+        },
+    )
 }
 
 fn bound(bind: &BindMount) -> Mount {
