@@ -15,7 +15,7 @@ mod recover;
 use crate::context::Context;
 
 use crate::records::Course;
-use gantry_core::container::{ContainerRecord, Ended, Tally};
+use gantry_core::container::{ContainerRecord, Ended, HostConfig, Tally};
 use gantry_core::health::{Health, Probe};
 use gantry_core::lifecycle::{Event, Request, State};
 use gantry_core::{ContainerId, Error, Result};
@@ -45,6 +45,26 @@ pub struct View {
     pub tally: Tally,
     /// What its probes said, if it has any.
     pub health: Option<Health>,
+}
+
+impl View {
+    /// The state as people are told of it: between two runs that a policy wants, a container is restarting all the while.
+    pub fn told(&self, host: &HostConfig) -> State {
+        let again = match &self.state {
+            State::Preparing { last, .. } | State::Prepared { last, .. } | State::Starting { last, .. } => {
+                last.as_ref().filter(|_| self.tally.by_policy)
+            }
+            State::Clearing { ended, start: false } => ended.as_ref().filter(|ended| {
+                let tally = &self.tally;
+                ended.started_at.is_some() && host.restart.again(ended.code, tally.stopped, tally.restarts)
+            }),
+            _ => None,
+        };
+        match again {
+            Some(ended) => State::Restarting { ended: ended.clone() },
+            None => self.state.clone(),
+        }
+    }
 }
 
 /// The handle to a container's keeper.

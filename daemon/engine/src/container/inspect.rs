@@ -53,6 +53,10 @@ impl Engine {
             (self.context.log(&record).0 == "json-file").then(|| state_dir.join(format!("{}-json.log", record.id)));
         let exec_ids = self.context.execs.of(&record.id);
         let networks = self.context.networks.of_container(&record, &view.state);
+        let view = View {
+            state: view.told(&record.host),
+            ..view
+        };
         let record = self.with_named_links(record);
         Ok(Inspected {
             record,

@@ -1,7 +1,7 @@
 //! Kill: one signal to the container's process.
 
 use crate::Engine;
-use gantry_core::lifecycle::{Event, Request};
+use gantry_core::lifecycle::{Event, Request, State};
 use gantry_core::{Result, signal};
 use std::time::Duration;
 
@@ -17,10 +17,17 @@ impl Engine {
         } else {
             signal::parse(signal)?
         };
-        if ends(number, &keeper.record().config.stop_signal) {
+        let record = keeper.record();
+        let ends = ends(number, &record.config.stop_signal);
+        // One between two runs is not to have the next.
+        let between = matches!(keeper.view().told(&record.host), State::Restarting { .. });
+        if ends {
             keeper.stopped().await;
         }
-        keeper.ask(Event::Kill { signal: number }, Request::Kill).await?;
+        match keeper.ask(Event::Kill { signal: number }, Request::Kill).await {
+            Err(_) if ends && between && !keeper.state().is_running() => return Ok(()),
+            asked => asked?,
+        }
         if number == nix::libc::SIGKILL {
             // As Docker does: who kills for good finds it dead.
             keeper.until(Some(SEEN_DEAD), |view| !view.state.is_running()).await;

@@ -71,8 +71,8 @@ impl Engine {
         let mut rows = Vec::new();
         for keeper in keepers {
             let view = keeper.view();
-            let state = view.state;
             let record = keeper.record();
+            let state = view.told(&record.host);
             let alive = state.is_running() || matches!(state, State::Restarting { .. });
             let health = view.health.filter(|_| state.is_running()).map(|health| health.status);
             let shown = (everything || alive) && state != State::Removed;
