@@ -56,7 +56,7 @@ pub(crate) fn peek<R: Read>(reader: R) -> io::Result<(Compression, impl BufRead)
 }
 
 /// The plain bytes of a stream that may be compressed.
-pub(crate) fn decoder<'a, R: Read + 'a>(reader: R) -> io::Result<(Compression, Box<dyn Read + 'a>)> {
+pub fn decoder<'a, R: Read + 'a>(reader: R) -> io::Result<(Compression, Box<dyn Read + 'a>)> {
     let (compression, reader) = peek(reader)?;
     let inner: Box<dyn Read + 'a> = match compression {
         Compression::None => return Ok((compression, Box::new(reader))),

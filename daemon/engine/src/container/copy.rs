@@ -8,16 +8,27 @@ use super::rootfs;
 use crate::Engine;
 use crate::difference::place::Place as Shown;
 use bytes::Bytes;
-use gantry_core::{Error, Result};
+use gantry_core::container::ContainerRecord;
+use gantry_core::volume::MountPoint;
+use gantry_core::{Error, ErrorKind, Result};
 use rustix::fs::{AtFlags, FileType, OFlags, Stat};
+use rustix::io::Errno;
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 
 /// Chunks of a tar stream under way; a full channel holds the reader of the disk back.
 const CHUNKS: usize = 8;
+
+/// As many links in a row as Linux follows, and some.
+const MAX_LINKS: usize = 255;
+/// What a file may do beyond its owner's rights: the one attribute that Docker carries out, as it stands in archives.
+const CAPABILITY: &str = "security.capability";
+/// In front of the names of attributes in archives.
+const ATTRIBUTE: &str = "SCHILY.xattr.";
 
 /// What a path in a container is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,19 +127,20 @@ impl Engine {
     /// Extracts a tar stream into an existing directory of the container; bytes of file content written.
     pub async fn copy_to(&self, name: &str, path: &str, options: CopyTo, tar: mpsc::Receiver<Bytes>) -> Result<u64> {
         let keeper = self.find(name)?;
-        check_writable(&keeper.record(), path)?;
-        let owner = self.owner(&keeper.record(), options.owners).await?;
+        let record = keeper.record();
+        let owner = self.owner(&record, options.owners).await?;
         let path = path.to_owned();
-        self.in_rootfs(&keeper, move |root| write::extract(root, &path, options, owner, tar))
-            .await
+        let work = move |root: BorrowedFd<'_>| {
+            let dir = write::open_dir(root, &path)?;
+            // What the links on the way lead to is what is written to.
+            refuse_read_only(&record.mounts, record.host.readonly_rootfs, &resolve(root, &path)?)?;
+            write::extract(root, &dir, options, owner, tar)
+        };
+        self.in_rootfs(&keeper, work).await
     }
 
     /// Uid and gid that all is given to; `None` = each its own.
-    async fn owner(
-        &self,
-        record: &std::sync::Arc<gantry_core::container::ContainerRecord>,
-        owners: Owners,
-    ) -> Result<Option<(u32, u32)>> {
+    async fn owner(&self, record: &std::sync::Arc<ContainerRecord>, owners: Owners) -> Result<Option<(u32, u32)>> {
         let user = record.config.user.clone();
         match owners {
             Owners::Root => Ok(Some((0, 0))),
@@ -143,15 +155,17 @@ impl Engine {
     }
 }
 
-/// What is mounted nearest says whether files may go there.
-fn check_writable(record: &gantry_core::container::ContainerRecord, path: &str) -> Result<()> {
-    let path = std::path::Path::new("/").join(path);
-    let around = record.mounts.iter().filter(|mount| path.starts_with(&mount.target));
-    let denied = |text: &str| Err(Error::new(gantry_core::ErrorKind::PermissionDenied, text));
-    match around.max_by_key(|mount| mount.target.len()) {
-        Some(mount) if mount.read_only => denied("mounted volume is marked read-only"),
-        None if record.host.readonly_rootfs => denied("container rootfs is marked read-only"),
-        _ => Ok(()),
+/// Of a path that no link is in.
+fn refuse_read_only(mounts: &[MountPoint], readonly_rootfs: bool, path: &str) -> Result<()> {
+    let holding = mounts
+        .iter()
+        .filter(|point| Path::new(path).starts_with(&point.target))
+        .max_by_key(|point| point.target.len());
+    let refused = |why: &str| Err(Error::new(ErrorKind::PermissionDenied, why));
+    match holding {
+        Some(point) if point.read_only => refused("mounted volume is marked read-only"),
+        None if readonly_rootfs => refused("container rootfs is marked read-only"),
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -212,15 +226,13 @@ fn locate(root: BorrowedFd<'_>, path: &str, follow: bool) -> Result<Place> {
         .map_err(|_| Error::not_found(format!("Could not find the file {path} in the container")))?;
     let mut target = String::new();
     if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
-        let link = rustix::fs::readlinkat(&parent, last, Vec::new())
-            .map_err(|errno| Error::internal(format!("read the link {path}: {errno}")))?;
-        target = link.to_string_lossy().into_owned();
+        // As Docker tells it: where it leads in the end, seen from the container's root.
+        target = resolve(root, path)?;
         if follow {
-            return follow_link(root, dir, &target, base);
-        }
-        // As Docker tells it: absolute within the container.
-        if !target.starts_with('/') {
-            target = format!("/{}/{target}", dir.trim_matches('/')).replace("//", "/");
+            return Ok(Place {
+                base,
+                ..locate(root, &target, false)?
+            });
         }
     }
     Ok(Place {
@@ -231,22 +243,48 @@ fn locate(root: BorrowedFd<'_>, path: &str, follow: bool) -> Result<Place> {
     })
 }
 
-fn follow_link(root: BorrowedFd<'_>, dir: &str, target: &str, base: String) -> Result<Place> {
-    let whole = if target.starts_with('/') {
-        target.to_owned()
-    } else {
-        format!("{dir}/{target}")
+/// The path without links, as far as there is something: what is missing stays as it was written.
+fn resolve(root: BorrowedFd<'_>, path: &str) -> Result<String> {
+    let mut real: Vec<String> = Vec::new();
+    let mut rest: Vec<String> = parts(path).rev().collect();
+    let mut links = 0;
+    while let Some(part) = rest.pop() {
+        if part == ".." {
+            real.pop();
+            continue;
+        }
+        match link_of(root, &real, &part)? {
+            None => real.push(part),
+            Some(target) => {
+                links += 1;
+                if links > MAX_LINKS {
+                    return Err(Error::invalid(format!("{path}: too many links lead to it")));
+                }
+                if target.starts_with('/') {
+                    real.clear();
+                }
+                rest.extend(parts(&target).rev());
+            }
+        }
+    }
+    Ok(format!("/{}", real.join("/")))
+}
+
+fn parts(path: &str) -> impl DoubleEndedIterator<Item = String> + '_ {
+    let parts = path.split('/').filter(|part| !part.is_empty() && *part != ".");
+    parts.map(str::to_owned)
+}
+
+/// Where `name` leads if it is a link.
+fn link_of(root: BorrowedFd<'_>, dir: &[String], name: &str) -> Result<Option<String>> {
+    let Ok(parent) = rootfs::open(root, &dir.join("/"), OFlags::PATH | OFlags::DIRECTORY) else {
+        return Ok(None);
     };
-    // One step is enough for a place; further links are followed by the kernel within the root.
-    let fd = rootfs::open(root, &whole, OFlags::PATH)?;
-    let real = std::fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd)))
-        .map_err(|error| Error::internal(format!("follow the link to {target}: {error}")))?;
-    let top = std::fs::read_link(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&root)))
-        .map_err(|error| Error::internal(format!("follow the link to {target}: {error}")))?;
-    let inner = real.strip_prefix(&top).unwrap_or(&real).to_string_lossy().into_owned();
-    let mut place = locate(root, &inner, false)?;
-    place.base = base;
-    Ok(place)
+    match rustix::fs::readlinkat(&parent, name, Vec::new()) {
+        Ok(target) => Ok(Some(target.to_string_lossy().into_owned())),
+        Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(errno) => Err(Error::internal(format!("read the link {name}: {errno}"))),
+    }
 }
 
 fn describe(name: String, stat: &Stat, link_target: String) -> PathStat {
@@ -280,4 +318,53 @@ pub(super) fn open_place(place: &Place, flags: OFlags) -> Result<OwnedFd> {
             format!("open {}: {errno}", place.base),
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn links_are_followed_to_their_end_within_the_root() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        for (target, name) in [
+            ("b/c", "a/chain"),
+            ("../../../a/file", "a/b/c"),
+            ("/missing/../gone", "a/broken"),
+            ("loop", "loop"),
+            ("/a", "dir"),
+        ] {
+            symlink(target, dir.path().join(name)).unwrap();
+        }
+        let root = rustix::fs::open(dir.path(), OFlags::PATH, rustix::fs::Mode::empty()).unwrap();
+        for (path, real) in [
+            ("/a/chain", "/a/file"),
+            ("dir/b/./c", "/a/file"),
+            ("/a/broken", "/gone"),
+            ("/a/nothing/x", "/a/nothing/x"),
+            ("/../..", "/"),
+        ] {
+            assert_eq!(resolve(root.as_fd(), path).unwrap(), real, "{path}");
+        }
+        assert!(resolve(root.as_fd(), "/loop").is_err());
+        let stat = locate(root.as_fd(), "/dir/chain", false).unwrap().stat;
+        assert_eq!((stat.name.as_str(), stat.link_target.as_str()), ("chain", "/a/file"));
+    }
+
+    #[test]
+    fn what_is_read_only_is_told_by_the_nearest_mount() {
+        let point = |target: &str, read_only| MountPoint {
+            target: target.to_owned(),
+            read_only,
+            ..MountPoint::default()
+        };
+        let refused = |path: &str, readonly_rootfs| {
+            let mounts = vec![point("/rw", false), point("/rw/ro", true)];
+            refuse_read_only(&mounts, readonly_rootfs, path).is_err()
+        };
+        assert!(refused("/", true) && !refused("/", false));
+        assert!(!refused("/rw/x", true) && refused("/rw/ro/x", false) && refused("/rwx", true));
+    }
 }

@@ -95,17 +95,31 @@ impl Engine {
         binds.retain(|bind| Path::new(&bind.source).exists());
         let at = self.context.mount_point();
         blocking(move || {
-            if !binds.is_empty() {
-                mounts.extend(binds.iter().map(bound));
-                let bare = mounts.len() - binds.len();
+            // What lies within another comes after it.
+            binds.sort_by(|a, b| a.target.cmp(&b.target));
+            let bare = mounts.len();
+            mounts.extend(binds.iter().map(bound));
+            let (inner, outer): (Vec<_>, Vec<_>) = binds
+                .iter()
+                .cloned()
+                .enumerate()
+                .partition(|(number, bind)| binds[..*number].iter().any(|other| lies_in(bind, other)));
+            if !outer.is_empty() {
                 with(&at, &mounts[..bare], move |root| {
-                    binds.iter().try_for_each(|bind| make_point(root, bind))
+                    outer.iter().try_for_each(|(_, bind)| make_point(root, bind))
                 })?;
+            }
+            for (number, bind) in inner {
+                with(&at, &mounts[..bare + number], move |root| make_point(root, &bind))?;
             }
             with(&at, &mounts, work)
         })
         .await
     }
+}
+
+fn lies_in(bind: &BindMount, other: &BindMount) -> bool {
+    Path::new(&bind.target).starts_with(&other.target)
 }
 
 impl Engine {
@@ -172,7 +186,11 @@ fn make_point(root: BorrowedFd<'_>, bind: &BindMount) -> Result<()> {
             }
             false => rustix::fs::mkdirat(&within, *name, Mode::from(0o755)),
         };
-        made.map_err(failed)?;
+        match made {
+            // Somebody who looks at the same container was faster.
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(errno) => return Err(failed(errno)),
+        }
     }
     Ok(())
 }

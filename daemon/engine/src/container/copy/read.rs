@@ -1,9 +1,10 @@
 //! From a container's files to a tar stream.
 
-use super::{Place, kernel, open_place};
+use super::{ATTRIBUTE, CAPABILITY, Place, kernel, open_place};
 use bytes::Bytes;
 use gantry_core::{Error, Result};
 use rustix::fs::{AtFlags, Dir, FileType, OFlags, Stat};
+use rustix::io::Errno;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -129,6 +130,10 @@ impl Writer {
         let file = File::from(rustix::fs::openat(parent, name, flags, rustix::fs::Mode::empty())?);
         // The size that the header says is what goes in, whatever happens to the file meanwhile.
         let size = file.metadata()?.len();
+        if let Some(value) = capability(&file)? {
+            let key = format!("{ATTRIBUTE}{CAPABILITY}");
+            self.tar.append_pax_extensions([(key.as_str(), value.as_slice())])?;
+        }
         let mut header = header(stat, EntryType::Regular, size);
         let content = file.take(size).chain(io::repeat(0)).take(size);
         self.append(&mut header, path, b"", content)
@@ -181,6 +186,17 @@ impl Writer {
 fn put(field: &mut [u8], text: &[u8]) {
     for (byte, from) in field.iter_mut().zip(text) {
         *byte = *from;
+    }
+}
+
+/// What the file may do beyond its owner's rights.
+fn capability(file: &File) -> io::Result<Option<Vec<u8>>> {
+    // It is 20 or 24 bytes long.
+    let mut value = [0; 64];
+    match rustix::fs::fgetxattr(file, CAPABILITY, &mut value[..]) {
+        Ok(length) => Ok(Some(value[..length].to_vec())),
+        Err(Errno::NODATA | Errno::NOTSUP) => Ok(None),
+        Err(errno) => Err(errno.into()),
     }
 }
 

@@ -1,18 +1,22 @@
 //! From a tar stream to a container's files. Every path is resolved inside the container's root by the kernel, so neither
 //! `..` nor a link can lead out.
 
-use super::CopyTo;
+use super::{ATTRIBUTE, CAPABILITY, CopyTo};
 use crate::container::rootfs;
 use bytes::{Buf, Bytes};
 use gantry_core::error::io_kind;
 use gantry_core::{Error, Result};
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use tar::{Archive, Entry, EntryType};
 use tokio::sync::mpsc;
+
+/// Directories in each other that one entry may take the place of: one descriptor each.
+const MAX_DEPTH: usize = 512;
 
 /// A reader from a bounded channel.
 struct Receiver {
@@ -34,6 +38,16 @@ impl Read for Receiver {
     }
 }
 
+/// The place that is extracted into: its path, for it is opened anew for each entry.
+pub(super) fn open_dir(root: BorrowedFd<'_>, dir: &str) -> Result<String> {
+    let target = rootfs::open(root, dir, OFlags::PATH)?;
+    let stat = rustix::fs::fstat(&target).map_err(|errno| Error::internal(format!("stat {dir}: {errno}")))?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => Ok(dir.trim_matches('/').to_owned()),
+        _ => Err(Error::invalid(format!("{dir}: extraction point is not a directory"))),
+    }
+}
+
 pub(super) fn extract(
     root: BorrowedFd<'_>,
     dir: &str,
@@ -41,23 +55,21 @@ pub(super) fn extract(
     owner: Option<(u32, u32)>,
     tar: mpsc::Receiver<Bytes>,
 ) -> Result<u64> {
-    let target = rootfs::open(root, dir, OFlags::PATH)?;
-    let stat = rustix::fs::fstat(&target).map_err(|errno| Error::internal(format!("stat {dir}: {errno}")))?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-        return Err(Error::invalid(format!("{dir}: extraction point is not a directory")));
-    }
     let mut writer = Writer {
         root,
-        dir: dir.trim_matches('/').to_owned(),
+        dir: dir.to_owned(),
         options,
         owner,
         bytes: 0,
         directories: Vec::new(),
     };
-    let mut archive = Archive::new(Receiver {
+    let packed = Receiver {
         tar,
         rest: Bytes::new(),
-    });
+    };
+    // Whether it is compressed is told by its beginning, as in Docker.
+    let (_, plain) = gantry_image::compress::decoder(packed).map_err(|error| bad(&error, "the tar stream"))?;
+    let mut archive = Archive::new(plain);
     let entries = archive.entries().map_err(|error| bad(&error, "the tar stream"))?;
     for entry in entries {
         let mut entry = entry.map_err(|error| bad(&error, "the tar stream"))?;
@@ -96,7 +108,7 @@ impl Writer<'_> {
         let file_name = inner.file_name().map(ToOwned::to_owned).unwrap_or_default();
         let parent = self.parent(inner.parent().unwrap_or(Path::new("")))?;
         let kind = entry.header().entry_type();
-        if matches!(kind, EntryType::XGlobalHeader | EntryType::GNUSparse) && kind == EntryType::XGlobalHeader {
+        if kind == EntryType::XGlobalHeader {
             return Ok(());
         }
         let is_dir = kind == EntryType::Directory;
@@ -169,7 +181,7 @@ impl Writer<'_> {
             ));
         }
         if was_dir {
-            return rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR).map_err(Into::into);
+            return remove_tree(parent, name);
         }
         rustix::fs::unlinkat(parent, name, AtFlags::empty()).map_err(Into::into)
     }
@@ -197,12 +209,13 @@ impl Writer<'_> {
 
     fn attributes<R: Read>(
         &mut self,
-        entry: &Entry<'_, R>,
+        entry: &mut Entry<'_, R>,
         parent: &OwnedFd,
         name: &std::ffi::OsStr,
         kind: EntryType,
         mode: Mode,
     ) -> io::Result<()> {
+        let carried = carried(entry)?;
         let header = entry.header();
         let (uid, gid) = match self.owner {
             Some(owner) => owner,
@@ -231,6 +244,13 @@ impl Writer<'_> {
         }
         // After the owner, whose change clears setuid.
         rustix::fs::chmodat(CWD, magic(&fd), mode, AtFlags::empty())?;
+        for (name, value) in &carried {
+            match rustix::fs::setxattr(magic(&fd), name.as_str(), value, XattrFlags::empty()) {
+                // As in Docker: there are filesystems and namespaces that do not have them.
+                Ok(()) | Err(rustix::io::Errno::NOTSUP | rustix::io::Errno::PERM) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
         if kind == EntryType::Directory {
             self.directories.push((fd, mtime));
             return Ok(());
@@ -244,6 +264,70 @@ impl Writer<'_> {
             let _ = rustix::fs::utimensat(CWD, magic(&fd), &times(mtime), AtFlags::empty());
         }
     }
+}
+
+/// Takes away a directory with all that is in it, never by way of a link.
+fn remove_tree(parent: BorrowedFd<'_>, name: &std::ffi::OsStr) -> io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = |within: BorrowedFd<'_>, name: &std::ffi::OsStr| rustix::fs::openat(within, name, flags, Mode::empty());
+    let mut way = vec![(open(parent, name)?, name.to_owned())];
+    while let Some((dir, own)) = way.last() {
+        match clear(dir.as_fd())? {
+            Some(deeper) => {
+                if way.len() >= MAX_DEPTH {
+                    return Err(io::Error::other(format!(
+                        "{}: it is too deep to be replaced",
+                        name.display()
+                    )));
+                }
+                way.push((open(dir.as_fd(), &deeper)?, deeper));
+            }
+            None => {
+                let above = way.len().checked_sub(2).map_or(parent, |at| way[at].0.as_fd());
+                rustix::fs::unlinkat(above, own, AtFlags::REMOVEDIR)?;
+                way.pop();
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes what is in a directory and is none; answers a directory in it.
+fn clear(dir: BorrowedFd<'_>) -> io::Result<Option<std::ffi::OsString>> {
+    for item in Dir::read_from(dir)? {
+        let item = item?;
+        let name = std::ffi::OsStr::from_bytes(item.file_name().to_bytes());
+        if name == "." || name == ".." {
+            continue;
+        }
+        match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
+            Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+            Err(rustix::io::Errno::ISDIR) => return Ok(Some(name.to_owned())),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(None)
+}
+
+/// The attributes of an entry that may be set: those that the kernel makes nothing of, and what a file may do.
+fn carried<R: Read>(entry: &mut Entry<'_, R>) -> io::Result<Vec<(String, Vec<u8>)>> {
+    let mut found = Vec::new();
+    if let Some(extensions) = entry.pax_extensions()? {
+        for extension in extensions {
+            // The reader takes lines, so that a value with a line end in it is none to it: such a one is left out.
+            let Ok(extension) = extension else { continue };
+            let name = extension.key().ok().and_then(|key| key.strip_prefix(ATTRIBUTE));
+            if let Some(name) = name.filter(|name| is_carried(name)) {
+                found.push((name.to_owned(), extension.value_bytes().to_vec()));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Those of overlay filesystems are the kernel's affair.
+fn is_carried(name: &str) -> bool {
+    name == CAPABILITY || name.starts_with("user.") && !name.starts_with("user.overlay.")
 }
 
 fn node<R: Read>(
@@ -302,8 +386,21 @@ fn clean(name: &Path) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::clean;
-    use std::path::{Path, PathBuf};
+    use super::*;
+
+    #[test]
+    fn a_directory_with_content_goes_and_what_its_links_lead_to_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let gone = dir.path().join("gone");
+        std::fs::create_dir_all(gone.join("a/b/c")).unwrap();
+        std::fs::create_dir(gone.join("d")).unwrap();
+        std::fs::write(gone.join("a/b/file"), "x").unwrap();
+        std::fs::write(dir.path().join("kept"), "x").unwrap();
+        std::os::unix::fs::symlink("../../kept", gone.join("a/link")).unwrap();
+        let parent = rustix::fs::open(dir.path(), OFlags::PATH, Mode::empty()).unwrap();
+        remove_tree(parent.as_fd(), "gone".as_ref()).unwrap();
+        assert!(!gone.exists() && dir.path().join("kept").exists());
+    }
 
     #[test]
     fn names_stay_below() {
