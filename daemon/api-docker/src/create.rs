@@ -144,6 +144,8 @@ pub fn config(asked: Create, anonymous: Vec<String>) -> Result<ContainerConfig, 
         exposed_ports: asked.exposed_ports.into_keys().collect(),
         volumes: texts("Volumes", volumes)?,
         healthcheck: asked.healthcheck.map(health),
+        on_build: texts("OnBuild", asked.on_build)?,
+        shell: texts("Shell", asked.shell.0.unwrap_or_default())?,
     })
 }
 

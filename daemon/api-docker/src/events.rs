@@ -65,7 +65,13 @@ pub async fn events(call: Call) -> Answer {
             Err(error) => Some(Err(io::Error::other(error))),
             Ok(_) if silent => None,
             Ok((event, _)) if event.kind == "image" && event.action == "create" && !images_made => None,
-            Ok((event, _)) => Some(Ok(Bytes::from(go_json::line(&shown(event))))),
+            Ok((event, missed)) => {
+                if missed > 0 {
+                    // There is no word for it in the stream.
+                    tracing::warn!(missed, "a client reads events too slowly");
+                }
+                Some(Ok(Bytes::from(go_json::line(&shown(event)))))
+            }
         };
         futures::future::ready(line)
     });

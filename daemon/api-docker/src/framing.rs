@@ -3,6 +3,10 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+/// The types of a stream as it is and of a framed one.
+pub const RAW: &str = "application/vnd.docker.raw-stream";
+pub const FRAMED: &str = "application/vnd.docker.multiplexed-stream";
+
 pub const STDOUT: u8 = 1;
 pub const STDERR: u8 = 2;
 

@@ -6,12 +6,12 @@
 use crate::answer::{self, Body};
 use crate::call::{Call, Version};
 use crate::escape::Watch;
-use crate::framing::{self, STDERR, STDOUT};
+use crate::framing::{self, FRAMED, RAW, STDERR, STDOUT};
 use crate::unread_unsafe::unread;
 use crate::websocket;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use gantry_engine::AttachEndpoint;
 use gantry_task::attach::{AttachEvent, AttachInput, AttachOutput, AttachTo, Attached, OutputStream};
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
@@ -27,6 +27,7 @@ use std::pin::Pin;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
+use tokio::sync::oneshot;
 use tokio_util::io::{ReaderStream, StreamReader};
 use tracing::debug;
 
@@ -38,8 +39,6 @@ const HEAD: Duration = Duration::from_millis(50);
 /// Looks that cost no wait.
 const YIELDS: usize = 20;
 
-const RAW: &str = "application/vnd.docker.raw-stream";
-const FRAMED: &str = "application/vnd.docker.multiplexed-stream";
 /// From here on the type says whether a stream is framed.
 const MULTIPLEXED: Version = Version(1, 42);
 
@@ -191,12 +190,18 @@ impl Hijack {
             Way::Bodies(body) => {
                 let (near, far) = tokio::io::duplex(CHUNK);
                 let input = body.into_data_stream().map_err(io::Error::other);
+                // Whoever serves the connection drops the answer's body when the client is gone.
+                let (held, dropped) = oneshot::channel::<()>();
                 tokio::spawn(async move {
                     let (_, writer) = tokio::io::split(near);
-                    flow.run(StreamReader::new(input), writer, futures::future::pending())
-                        .await;
+                    let gone = dropped.map(drop);
+                    flow.run(StreamReader::new(input), writer, gone).await;
                 });
-                answer::stream(self.content, ReaderStream::with_capacity(far, CHUNK))
+                let output = ReaderStream::with_capacity(far, CHUNK).map(move |piece| {
+                    let _held = &held;
+                    piece
+                });
+                answer::stream(self.content, output)
             }
         }
     }

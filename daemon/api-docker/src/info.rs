@@ -63,9 +63,9 @@ fn counts(call: &Call, found: &Info) -> Vec<(&'static str, Value)> {
             "Plugins",
             json!({
                 "Volume": ["local"],
-                "Network": ["bridge", "host", "ipvlan", "macvlan", "null"],
+                "Network": found.network_drivers,
                 "Authorization": Value::Null,
-                "Log": ["json-file", "none"],
+                "Log": found.log_drivers,
             }),
         ),
     ]

@@ -125,7 +125,8 @@ fn check(check: &HealthCheck) -> Value {
     Value::Object(shown)
 }
 
-fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
+/// Nothing for an empty list.
+pub fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
     Some(list).filter(|list| !list.is_empty())
 }
 
@@ -167,11 +168,11 @@ fn config(call: &Call, record: &ContainerRecord) -> shown::Config {
             (true, Some(mac)) => mac.to_string(),
             _ => String::new(),
         },
-        on_build: None,
+        on_build: some(config.on_build.clone()),
         labels: Some(config.labels.clone().into_iter().collect()),
         stop_signal: config.stop_signal.clone(),
         stop_timeout: config.stop_timeout.map(i64::from),
-        shell: Vec::new(),
+        shell: config.shell.clone(),
     }
 }
 

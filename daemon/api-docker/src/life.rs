@@ -11,10 +11,13 @@ use http::StatusCode;
 use hyper::body::Body as _;
 use serde_json::{Value, json};
 
+/// Bytes of a JSON object in which something is said.
+const SHORTEST: u64 = 7;
+
 pub async fn start(call: Call) -> Answer {
-    // Old clients sent a configuration along; it was never obeyed since 1.24.
+    // Old clients sent a configuration along, which has been refused since 1.24; what is shorter than the shortest is let pass.
     let length = call.body.size_hint().lower();
-    if length > 2 || call.body.size_hint().upper().is_none() && !call.body.is_end_stream() {
+    if length > SHORTEST || call.body.size_hint().upper().is_none() && !call.body.is_end_stream() {
         return Err(Failure::bad(
             "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24",
         ));

@@ -14,9 +14,10 @@ use std::time::SystemTime;
 pub async fn list(call: Call) -> Answer {
     let mut filters = call.filters()?;
     // No container here is a task, or isolated as Windows knows it.
-    let tasks = filters.0.remove("is-task").unwrap_or_default();
+    let tasks = filters.flag("is-task")?;
+    filters.0.remove("is-task");
     filters.0.remove("isolation");
-    if tasks.iter().any(|value| matches!(value.as_str(), "1" | "true")) {
+    if tasks == Some(true) {
         return answer::ok(&Vec::<shown::Summary>::new());
     }
     for (name, key) in [("before", "before"), ("since", "since")] {

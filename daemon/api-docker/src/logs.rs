@@ -2,21 +2,20 @@
 
 use crate::answer::{self, Answer, Failure};
 use crate::call::Call;
-use crate::{framing, time};
+use crate::framing::{self, FRAMED, RAW};
+use crate::time;
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt};
 use gantry_engine::{LogLine, LogQuery};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::collections::BTreeMap;
 use std::io;
+use std::time::UNIX_EPOCH;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 /// What Go's `url.QueryEscape` leaves as it is.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-
-const RAW: &str = "application/vnd.docker.raw-stream";
-const FRAMED: &str = "application/vnd.docker.multiplexed-stream";
 
 pub async fn logs(call: Call) -> Answer {
     let query = &call.query;
@@ -28,7 +27,8 @@ pub async fn logs(call: Call) -> Answer {
     let (stamped, details) = (query.flag("timestamps"), query.flag("details"));
     let wanted = LogQuery {
         since: time::bound(query.text("since"))?,
-        until: time::bound(query.text("until"))?,
+        // Here 0 is no end.
+        until: time::bound(query.text("until"))?.filter(|until| *until != UNIX_EPOCH),
         // What is no number is all, as Docker has it.
         tail: query.text("tail").parse().ok(),
         stdout,
@@ -89,7 +89,6 @@ pub fn pieces(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::UNIX_EPOCH;
 
     #[test]
     fn lines_as_they_travel() {

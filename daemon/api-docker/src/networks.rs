@@ -5,7 +5,7 @@ use crate::call::Call;
 use crate::create::{endpoint, optional, text};
 use crate::model::{asked, shown};
 use crate::time;
-use gantry_core::network::{IpamSettings, NetworkRecord, NewNetwork, Pool, PoolRequest, Scope};
+use gantry_core::network::{IpamSettings, NetworkRecord, NewNetwork, Pool, PoolRequest};
 use gantry_engine::{Connect, Member, NetworkView};
 use http::StatusCode;
 use serde_json::json;
@@ -38,7 +38,7 @@ pub async fn inspect(call: Call) -> Answer {
         )));
     }
     let view = call.engine().network(call.name())?;
-    let scope = scope_name(view.record.scope);
+    let scope = view.record.scope.name();
     let asked = call.query.text("scope");
     if !asked.is_empty() && asked != scope {
         return Err(Failure::new(
@@ -133,20 +133,13 @@ pub async fn prune(call: Call) -> Answer {
     answer::ok(&json!({ "NetworksDeleted": removed }))
 }
 
-fn scope_name(scope: Scope) -> &'static str {
-    match scope {
-        Scope::Local => "local",
-        Scope::Global => "global",
-    }
-}
-
 fn network(call: &Call, view: &NetworkView) -> shown::Network {
     let record: &NetworkRecord = &view.record;
     shown::Network {
         name: record.name.clone(),
         id: record.id.to_string(),
         created: time::nano(record.created_at),
-        scope: scope_name(record.scope),
+        scope: record.scope.name(),
         driver: record.driver.clone(),
         ipv4: call.since(48).then_some(record.ipv4),
         ipv6: record.ipv6,

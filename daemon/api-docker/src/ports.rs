@@ -1,15 +1,12 @@
 //! Networks and ports of a container, as they are shown.
 
 use crate::call::Call;
+use crate::inspect::some;
 use crate::model::shown::{Endpoint, EndpointIpam, HostPort, ListedPort, NetworkSettings, Table};
 use gantry_core::ContainerId;
 use gantry_core::network::{EndpointSettings, PortBinding, PortRange};
 use gantry_engine::{Attachment, ContainerNetworks};
 use std::net::IpAddr;
-
-fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
-    Some(list).filter(|list| !list.is_empty())
-}
 
 pub fn listed(networks: &ContainerNetworks) -> Vec<ListedPort> {
     if networks.sandbox.is_none() {

@@ -6,6 +6,7 @@ use crate::go_json;
 use crate::time;
 use bytes::Bytes;
 use futures::StreamExt;
+use gantry_core::spec::Cgroup;
 use gantry_engine::{Sample, Traffic};
 use gantry_task::stats::{BlkioEntry, Stats};
 use serde::Serialize;
@@ -43,7 +44,7 @@ struct Interface {
     tx_dropped: u64,
 }
 
-/// Only bytes are counted; what is not is empty where it runs, and nothing where it does not.
+/// Only bytes are counted. What is not is empty in the first version of cgroups, and nothing in the second and where nothing runs.
 #[derive(Serialize)]
 struct Blkio {
     io_service_bytes_recursive: Option<Vec<Value>>,
@@ -110,11 +111,12 @@ pub async fn stats(call: Call) -> Answer {
         return Err(Failure::bad("cannot have stream=true and one-shot=true"));
     }
     let (_, state) = call.engine().look(call.name())?;
+    let unified = call.engine().facts().cgroup == Cgroup::V2;
     let mut samples = call.engine().stats(call.name(), stream || !once).await?;
     if stream {
         let mut former: Former = None;
-        let lines =
-            ReceiverStream::new(samples).map(move |sample| Ok(Bytes::from(go_json::line(&shown(sample, &mut former)))));
+        let lines = ReceiverStream::new(samples)
+            .map(move |sample| Ok(Bytes::from(go_json::line(&shown(sample, &mut former, unified)))));
         return Ok(answer::stream(answer::JSON, lines));
     }
     let mut former: Former = None;
@@ -124,15 +126,15 @@ pub async fn stats(call: Call) -> Answer {
             format!("No such container: {}", call.name()),
         )
     };
-    let mut answered = shown(samples.recv().await.ok_or_else(gone)?, &mut former);
+    let mut answered = shown(samples.recv().await.ok_or_else(gone)?, &mut former, unified);
     if !once && state.is_running() {
         // One that can be told from the one before.
-        answered = shown(samples.recv().await.ok_or_else(gone)?, &mut former);
+        answered = shown(samples.recv().await.ok_or_else(gone)?, &mut former, unified);
     }
     answer::ok(&answered)
 }
 
-fn shown(sample: Sample, former: &mut Former) -> Shown {
+fn shown(sample: Sample, former: &mut Former, unified: bool) -> Shown {
     let (preread, precpu) = former
         .take()
         .map_or((None, Cpu::default()), |(at, cpu)| (Some(at), cpu));
@@ -142,7 +144,7 @@ fn shown(sample: Sample, former: &mut Former) -> Shown {
             read: time::ZERO.to_owned(),
             preread: time::ZERO.to_owned(),
             pids_stats: json!({}),
-            blkio_stats: blkio(None),
+            blkio_stats: blkio(None, unified),
             num_procs: 0,
             storage_stats: Map::new(),
             cpu_stats: Cpu::default(),
@@ -162,7 +164,7 @@ fn shown(sample: Sample, former: &mut Former) -> Shown {
             Some(limit) => json!({ "current": stats.pids.current, "limit": limit }),
             None => json!({ "current": stats.pids.current }),
         },
-        blkio_stats: blkio(Some(&stats.blkio)),
+        blkio_stats: blkio(Some(&stats.blkio), unified),
         num_procs: 0,
         storage_stats: Map::new(),
         cpu_stats: cpu,
@@ -216,9 +218,10 @@ fn cpu(stats: &Stats) -> Cpu {
     }
 }
 
-fn blkio(moved: Option<&Vec<BlkioEntry>>) -> Blkio {
+fn blkio(moved: Option<&Vec<BlkioEntry>>, unified: bool) -> Blkio {
+    let moved = moved.filter(|entries| !unified || !entries.is_empty());
     let one = |entry: &BlkioEntry| json!({ "major": entry.major, "minor": entry.minor, "op": entry.op, "value": entry.value });
-    let none = || moved.map(|_| Vec::new());
+    let none = || moved.filter(|_| !unified).map(|_| Vec::new());
     Blkio {
         io_service_bytes_recursive: moved.map(|entries| entries.iter().map(one).collect()),
         io_serviced_recursive: none(),
@@ -228,5 +231,31 @@ fn blkio(moved: Option<&Vec<BlkioEntry>>) -> Blkio {
         io_merged_recursive: none(),
         io_time_recursive: none(),
         sectors_recursive: none(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_counted_is_nothing_or_empty() {
+        let shown = |moved: Option<&Vec<BlkioEntry>>, unified| {
+            let all = blkio(moved, unified);
+            (
+                all.io_service_bytes_recursive.is_some(),
+                all.sectors_recursive.is_some(),
+            )
+        };
+        assert_eq!(shown(Some(&Vec::new()), false), (true, true));
+        assert_eq!(shown(Some(&Vec::new()), true), (false, false));
+        let entry = BlkioEntry {
+            major: 8,
+            minor: 0,
+            op: "read",
+            value: 1,
+        };
+        assert_eq!(shown(Some(&vec![entry]), true), (true, false));
+        assert_eq!(shown(None, false), (false, false));
     }
 }

@@ -3,7 +3,7 @@
 use crate::answer::{self, Answer, Body, Failure};
 use crate::call::Call;
 use crate::{NEWEST, OLDEST, images, list, volumes};
-use gantry_engine::{ImageSummary, ImageUsage};
+use gantry_engine::{ImageSummary, ImageUsage, Measure};
 use http::header::{CACHE_CONTROL, HeaderName, HeaderValue, PRAGMA};
 use http::{Response, StatusCode};
 use serde::Serialize;
@@ -122,7 +122,12 @@ pub async fn disk(call: Call) -> Answer {
         return Err(Failure::bad(format!("unknown object type: {other}")));
     }
     let wanted = |kind: &str| kinds.is_empty() || kinds.iter().any(|asked| asked == kind);
-    let usage = call.engine().usage().await?;
+    let measure = Measure {
+        images: wanted("image"),
+        containers: wanted("container"),
+        volumes: wanted("volume"),
+    };
+    let usage = call.engine().usage(measure).await?;
     let image = |one: &ImageUsage| {
         let row = ImageSummary {
             image: one.image.clone(),
@@ -133,20 +138,10 @@ pub async fn disk(call: Call) -> Answer {
         shown
     };
     answer::ok(&Disk {
-        layers_size: if wanted("image") { list::bytes(usage.layers) } else { 0 },
-        images: usage.images.iter().filter(|_| wanted("image")).map(image).collect(),
-        containers: usage
-            .containers
-            .iter()
-            .filter(|_| wanted("container"))
-            .map(|row| list::summary(&call, row))
-            .collect(),
-        volumes: usage
-            .volumes
-            .iter()
-            .filter(|_| wanted("volume"))
-            .map(|view| volumes::shown(view, true))
-            .collect(),
+        layers_size: list::bytes(usage.layers),
+        images: usage.images.iter().map(image).collect(),
+        containers: usage.containers.iter().map(|row| list::summary(&call, row)).collect(),
+        volumes: usage.volumes.iter().map(|view| volumes::shown(view, true)).collect(),
         build_cache: Vec::new(),
         builder_size: call.before(42).then_some(0),
     })

@@ -46,7 +46,7 @@ pub fn seconds_of(text: Option<&str>) -> i64 {
         .unwrap_or_default()
 }
 
-/// `seconds` or `seconds.nanoseconds`, as clients send `since` and `until`. Nothing and 0 are no bound.
+/// `seconds` or `seconds.nanoseconds`, as clients send `since` and `until`. Nothing is no bound.
 pub fn bound(text: &str) -> Result<Option<SystemTime>, Failure> {
     if text.is_empty() {
         return Ok(None);
@@ -62,9 +62,6 @@ pub fn bound(text: &str) -> Result<Option<SystemTime>, Failure> {
     let digits: String = part.chars().take(9).collect();
     let nanos: u32 = digits.parse().map_err(|_| odd(part))?;
     let nanos = nanos * 10_u32.pow(9 - u32::try_from(digits.len()).unwrap_or(9));
-    if (seconds, nanos) == (0, 0) {
-        return Ok(None);
-    }
     let whole = Duration::from_secs(seconds.unsigned_abs());
     let base = match seconds < 0 {
         true => UNIX_EPOCH.checked_sub(whole),
@@ -112,7 +109,7 @@ mod tests {
     #[test]
     fn bounds_as_clients_send_them() {
         assert_eq!(bound("").unwrap(), None);
-        assert_eq!(bound("0").unwrap(), None);
+        assert_eq!(bound("0").unwrap(), Some(UNIX_EPOCH));
         assert_eq!(bound("5.25").unwrap(), Some(UNIX_EPOCH + Duration::from_millis(5250)));
         assert_eq!(bound("-2").unwrap(), Some(UNIX_EPOCH - Duration::from_secs(2)));
         for bad in ["x", "1.x", "99999999999999999999"] {

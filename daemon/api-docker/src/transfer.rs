@@ -24,13 +24,19 @@ pub async fn create(call: Call) -> Answer {
     }
 }
 
-/// A name with a tag, a digest, or all tags if there is neither.
+/// A name with a tag, a digest, or all tags if there is neither. What `tag` says takes the place of what the name says.
 fn reference(image: &str, tag: &str) -> Result<(String, bool), Failure> {
     let image = image.trim();
+    // So old clients ask for all tags.
+    let image = image.strip_suffix(':').unwrap_or(image);
+    let given = Reference::parse(image)?;
     let name = match tag {
         "" => image.to_owned(),
-        digest if digest.contains(':') => format!("{image}@{digest}"),
-        tag => format!("{image}:{tag}"),
+        digest if digest.contains(':') => format!("{}@{digest}", given.familiar_name()),
+        tag => {
+            let tagged = given.with_tag(tag).map_err(|_| Failure::bad("invalid tag format"))?;
+            tagged.familiar()
+        }
     };
     let parsed = Reference::parse(&name)?;
     let all = parsed.tag().is_none() && parsed.digest().is_none();
@@ -170,6 +176,10 @@ mod tests {
         assert_eq!(reference("a:1", "").unwrap(), ("a:1".to_owned(), false));
         let digest = format!("sha256:{}", "0".repeat(64));
         assert_eq!(reference("a", &digest).unwrap(), (format!("a@{digest}"), false));
+        assert_eq!(reference("a:1", "2").unwrap(), ("a:2".to_owned(), false));
+        assert_eq!(reference("a:1", &digest).unwrap(), (format!("a@{digest}"), false));
+        assert_eq!(reference("a:", "").unwrap(), ("a".to_owned(), true));
+        assert!(reference("a", "/").is_err());
         assert!(reference("UPPER", "").is_err());
     }
 }

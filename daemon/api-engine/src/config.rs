@@ -39,6 +39,7 @@ pub fn container_in(config: wire::ContainerConfig) -> Result<ContainerConfig> {
         exposed_ports: config.exposed_ports,
         volumes: check::texts("config.volumes", config.volumes)?,
         healthcheck: config.healthcheck.map(health_in).transpose()?,
+        ..ContainerConfig::default()
     })
 }
 

@@ -4,7 +4,7 @@ use crate::status::{Answer, answer, refuse};
 use crate::stream::{Outgoing, fallible};
 use crate::{Door, config, host, time, view};
 use gantry_core::spec::{Cgroup, HostFacts};
-use gantry_engine::{Config, Engine, Event, ImageSummary, ImageUsage, Info, Usage};
+use gantry_engine::{Config, Engine, Event, ImageSummary, ImageUsage, Info, Measure, Usage};
 use gantry_proto::gantry::v1 as wire;
 use gantry_proto::gantry::v1::system_server::System;
 use std::time::SystemTime;
@@ -43,7 +43,8 @@ impl System for Door {
     }
 
     async fn disk_usage(&self, _: Request<wire::DiskUsageRequest>) -> Answer<wire::DiskUsageResponse> {
-        answer(self.engine.usage().await.map(|found| usage(&self.engine, found)))
+        let found = self.engine.usage(Measure::ALL).await;
+        answer(found.map(|found| usage(&self.engine, found)))
     }
 }
 

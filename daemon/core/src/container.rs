@@ -43,6 +43,10 @@ pub struct ContainerConfig {
     pub volumes: Vec<String>,
     /// How to tell whether it is well; `None` = as the image says.
     pub healthcheck: Option<HealthCheck>,
+    /// For builders: what is done first in an image made from this one.
+    pub on_build: Vec<String>,
+    /// Program and options that run a line of text: a builder's, and a health check's. Empty = `/bin/sh -c`.
+    pub shell: Vec<String>,
 }
 
 /// How a container is asked whether it is well. Times are nanoseconds; 0 = the default.

@@ -13,7 +13,7 @@ mod look;
 pub(crate) mod make;
 mod networking;
 mod pause;
-mod prune;
+pub(crate) mod prune;
 mod remove;
 mod rename;
 mod restart;

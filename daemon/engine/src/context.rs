@@ -2,6 +2,7 @@
 
 use crate::activations::Activations;
 use crate::background::Background;
+use crate::container::prune::Pruning;
 use crate::events::{Bus, Event};
 use crate::exchange::Exchange;
 use crate::gate::blocking;
@@ -46,6 +47,10 @@ pub struct Context {
     pub defaults: Defaults,
     pub collector: Arc<gantry_store::Collector>,
     pub(crate) background: Background,
+    /// Containers and networks.
+    pub(crate) pruning: Pruning,
+    pub(crate) pruning_images: Pruning,
+    pub(crate) pruning_volumes: Pruning,
     /// Everything was found again: containers may be started.
     pub(crate) opened: watch::Sender<bool>,
     /// The daemon is on its way out: what ends now is not run again.
@@ -110,6 +115,9 @@ impl Context {
             facts,
             collector: parts.collector,
             background: Background::new(),
+            pruning: Pruning::default(),
+            pruning_images: Pruning::default(),
+            pruning_volumes: Pruning::default(),
             opened: watch::channel(false).0,
             closing: AtomicBool::new(false),
         })

@@ -54,7 +54,7 @@ pub use network::{
     NetworkView, Traffic,
 };
 pub use sandboxes::{RunningSandbox, SandboxView, Sandboxes};
-pub use system::{ContainerUsage, EventStream, ImageUsage, Info, Usage};
+pub use system::{ContainerUsage, EventStream, ImageUsage, Info, Measure, Usage};
 pub use tasks::{
     Blob, Deleted, Endpoint, Metric, NewCheckpoint, NewExec, NewTask, Pid, Process, ProcessExit, ProcessStatus,
     RESTART_POLICIES, Stdio, TaskUpdate, Tasks,

@@ -44,7 +44,7 @@ use gantry_network::names::{Resolver, Zone};
 use gantry_network::ports::{Allocator, Held, Reserved};
 use gantry_store::Store;
 use parking_lot::{Mutex, RwLock};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -248,6 +248,13 @@ impl Networks {
                 format!("unknown network driver \"{name}\"; known are {}", known.join(", ")),
             )
         })
+    }
+
+    /// By name; the one for networks of several hosts too, though it needs a cluster.
+    pub(crate) fn driver_names(&self) -> Vec<String> {
+        let names = self.drivers.iter().map(|driver| driver.name().to_owned());
+        let all: BTreeSet<String> = names.chain(["overlay".to_owned()]).collect();
+        all.into_iter().collect()
     }
 
     /// The network of this id, name, or unique id prefix.

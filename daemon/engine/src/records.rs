@@ -176,12 +176,16 @@ pub fn events_since(context: &Context, since: SystemTime) -> Result<Vec<Event>> 
     let own = past
         .into_iter()
         .filter(|(_, event)| event.topic == TOPIC && event.ns == context.namespace);
-    own.map(|(sequence, event)| {
-        let event: Event = serde_json::from_value(event.payload)
-            .map_err(|error| Error::internal(format!("decode an event: {error}")))?;
-        Ok(Event { sequence, ..event })
-    })
-    .collect()
+    let readable = own.filter_map(
+        |(sequence, event)| match serde_json::from_value::<Event>(event.payload) {
+            Ok(event) => Some(Event { sequence, ..event }),
+            Err(error) => {
+                tracing::warn!(sequence, err = %error, "an event cannot be read and is told to nobody");
+                None
+            }
+        },
+    );
+    Ok(readable.collect())
 }
 
 fn key(context: &Context, id: &ContainerId) -> ContainerKey {

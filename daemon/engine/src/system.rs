@@ -6,14 +6,15 @@ use crate::filters::Filters;
 use crate::gate::blocking;
 use crate::records;
 use gantry_core::lifecycle::Status;
+use gantry_core::reference::Reference;
 use gantry_core::{Error, Result};
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{broadcast, mpsc};
 
 mod usage;
 
-pub use usage::{ContainerUsage, ImageUsage, Usage};
+pub use usage::{ContainerUsage, ImageUsage, Measure, Usage};
 
 const KNOWN: &[&str] = &[
     "container",
@@ -42,6 +43,9 @@ pub struct Info {
     pub snapshotter: String,
     pub snapshotter_status: Vec<(String, String)>,
     pub runtimes: Vec<String>,
+    /// Those that keep something.
+    pub log_drivers: Vec<String>,
+    pub network_drivers: Vec<String>,
     /// What rules the logs of containers that say nothing themselves.
     pub logging_options: BTreeMap<String, String>,
     pub warnings: Vec<String>,
@@ -76,6 +80,8 @@ impl Engine {
         info.operating_system = crate::host::os_name();
         info.memory = crate::host::total_memory();
         info.runtimes = self.context.runtimes();
+        info.log_drivers = crate::container::logging::DRIVERS.map(str::to_owned).to_vec();
+        info.network_drivers = self.context.networks.driver_names();
         let log = &self.context.config.log;
         info.logging_options = crate::container::logging::in_force(&log.driver, &log.options);
         info.warnings = crate::host::warnings(&self.context.facts);
@@ -104,7 +110,7 @@ impl Engine {
         // Subscribe before reading the past, so that nothing falls between; doubles are told by their number.
         let live = self.context.bus.subscribe();
         // A bound alone asks for all that was before it.
-        let past = match since.or(until.map(|_| SystemTime::UNIX_EPOCH)) {
+        let past = match since.or_else(|| until.map(|_| UNIX_EPOCH)) {
             Some(since) => {
                 let context = self.context.clone();
                 blocking(move || records::events_since(&context, since)).await?
@@ -125,9 +131,10 @@ async fn deliver(
     sender: mpsc::Sender<Result<(Event, u64)>>,
 ) {
     let mut last = 0;
+    let in_time = |event: &Event| until.is_none_or(|until| event.time <= until);
     for event in past {
         last = last.max(event.sequence);
-        let wanted = matches(&event, &filters) && until.is_none_or(|until| event.time <= until);
+        let wanted = matches(&event, &filters) && in_time(&event);
         if wanted && sender.send(Ok((event, 0))).await.is_err() {
             return;
         }
@@ -141,13 +148,16 @@ async fn deliver(
     tokio::pin!(end);
     let mut missed = 0;
     loop {
+        // What happened in time is told though the end has come: it is looked for first.
         let next = tokio::select! {
+            biased;
+            () = sender.closed() => return,
             next = live.recv() => next,
             () = &mut end => return,
-            () = sender.closed() => return,
         };
         match next {
             Ok(event) if event.sequence <= last => {}
+            Ok(event) if !in_time(&event) => return,
             Ok(event) if !matches(&event, &filters) => {}
             Ok(event) => {
                 if sender.send(Ok((event, std::mem::take(&mut missed)))).await.is_err() {
@@ -162,28 +172,28 @@ async fn deliver(
 
 fn matches(event: &Event, filters: &Filters) -> bool {
     let name = event.attributes.get("name").map(String::as_str).unwrap_or_default();
-    let image = event.attributes.get("image").map(String::as_str).unwrap_or_default();
-    let is_container = event.kind == "container";
+    // As in Docker, a beginning is enough, and nobody asks of which kind the event is.
+    let begins = |key: &str| filters.any(key, |value| event.actor.starts_with(value) || name.starts_with(value));
     filters.any("type", |value| value == event.kind)
         && filters.any("event", |value| {
             event.action == value || event.action.starts_with(&format!("{value}:"))
         })
-        && filters.any("container", |value| {
-            is_container && (name == value || event.actor.starts_with(value))
-        })
-        && filters.any("image", |value| match is_container {
-            true => image == value || image.split(':').next() == Some(value),
-            false => event.actor == value || name == value || event.actor.split(':').next() == Some(value),
-        })
-        && filters.any("volume", |value| event.kind == "volume" && event.actor == value)
-        && filters.any("network", |value| {
-            event.kind == "network" && (name == value || event.actor.starts_with(value))
-        })
-        && filters.any("daemon", |value| {
-            event.kind == "daemon" && (name == value || event.actor == value)
-        })
+        && ["container", "volume", "network", "daemon"].into_iter().all(begins)
+        && filters.any("image", |value| names_image(event, name, value))
         && filters.any("scope", |value| value == "local")
         && filters.labels(&event.attributes)
+}
+
+/// An image's event, or that of something made from it; the name is as good without its tag.
+fn names_image(event: &Event, name: &str, wanted: &str) -> bool {
+    let image = match event.kind.as_str() {
+        "image" => name,
+        _ => event.attributes.get("image").map(String::as_str).unwrap_or_default(),
+    };
+    let bare = |text: &str| Reference::parse(text).map_or_else(|_| text.to_owned(), |image| image.familiar_name());
+    [event.actor.as_str(), image]
+        .into_iter()
+        .any(|text| text == wanted || bare(text) == wanted)
 }
 
 #[cfg(test)]
@@ -203,12 +213,40 @@ mod tests {
             ("event", "exec", false),
             ("container", "web", true),
             ("container", "abc", true),
+            ("container", "we", true),
             ("container", "db", false),
+            ("volume", "data", false),
             ("image", "busybox", true),
             ("image", "busybox:latest", true),
             ("image", "alpine", false),
         ] {
             assert_eq!(matches(&event, &with(key, value)), expected, "{key}={value}");
         }
+        let volume = Event::new("volume", "create", "database", Labels::new());
+        assert!(matches(&volume, &with("volume", "data")) && !matches(&volume, &with("network", "x")));
+        let image = Labels::from([("name".into(), "localhost:5000/x:1".into())]);
+        let pulled = Event::new("image", "pull", "localhost:5000/x:1", image);
+        assert!(matches(&pulled, &with("image", "localhost:5000/x")) && !matches(&pulled, &with("image", "localhost")));
+    }
+
+    /// With an end that is past, what happened before it is told, and nothing after it.
+    #[tokio::test]
+    async fn an_end_that_is_past() {
+        let at = |sequence, seconds| Event {
+            sequence,
+            time: UNIX_EPOCH + Duration::from_secs(seconds),
+            ..Event::new("container", "start", "a", Labels::new())
+        };
+        let bus = crate::events::Bus::default();
+        let live = bus.subscribe();
+        bus.publish(vec![at(2, 20), at(3, 30), at(4, 40), at(5, 30)]);
+        let (sender, mut told) = mpsc::channel(STREAM);
+        let until = Some(UNIX_EPOCH + Duration::from_secs(30));
+        deliver(vec![at(1, 10), at(2, 20)], live, until, Filters::default(), sender).await;
+        let mut numbers = Vec::new();
+        while let Some(Ok((event, _))) = told.recv().await {
+            numbers.push(event.sequence);
+        }
+        assert_eq!(numbers, [1, 2, 3]);
     }
 }

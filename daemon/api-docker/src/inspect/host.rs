@@ -6,7 +6,7 @@ use crate::list::mode;
 use crate::model::shown;
 use crate::ports;
 use gantry_core::container::{BindMount, DeviceMapping, DeviceRate, HostConfig, NetworkMode};
-use gantry_core::spec::{Cgroup, HostFacts};
+use gantry_core::spec::{Cgroup, HostFacts, masked_paths, readonly_paths};
 use gantry_core::volume::MountRequest;
 use gantry_engine::Config;
 use serde_json::{Value, json};
@@ -14,28 +14,11 @@ use serde_json::{Value, json};
 /// Bytes of /dev/shm where nobody says otherwise.
 const SHM: i64 = 64 << 20;
 
-/// What is hidden from containers that are not privileged, and what they cannot write (OCI runtime spec, "Masked Paths").
-const MASKED: &[&str] = &[
-    "/proc/asound",
-    "/proc/acpi",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/sys/firmware",
-    "/sys/devices/virtual/powercap",
-];
-const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
-
 pub fn shown(call: &Call, name: &str, host: &HostConfig, config: &Config, facts: &HostFacts) -> shown::Host {
-    let hidden = |asked: &Option<Vec<String>>, usual: &[&str]| match (asked, host.privileged) {
+    let hidden = |asked: &Option<Vec<String>>, usual: Vec<String>| match (asked, host.privileged) {
         (Some(asked), _) => Some(asked.clone()),
         (None, true) => None,
-        (None, false) => Some(usual.iter().map(|path| (*path).to_owned()).collect()),
+        (None, false) => Some(usual),
     };
     shown::Host {
         binds: some(host.binds.iter().map(bind).collect()),
@@ -86,10 +69,10 @@ pub fn shown(call: &Call, name: &str, host: &HostConfig, config: &Config, facts:
         sysctls: host.sysctls.clone(),
         runtime: runtime(host, config),
         isolation: "",
-        resources: resources(call, host),
+        resources: resources(call, host, facts),
         mounts: host.mounts.iter().map(mount).collect(),
-        masked_paths: hidden(&host.masked_paths, MASKED),
-        readonly_paths: hidden(&host.readonly_paths, READ_ONLY),
+        masked_paths: hidden(&host.masked_paths, masked_paths(facts)),
+        readonly_paths: hidden(&host.readonly_paths, readonly_paths()),
         init: host.init,
         hook_spec: host.hook_spec.clone(),
     }
@@ -102,39 +85,58 @@ fn bind(bind: &BindMount) -> String {
     }
 }
 
-/// As it was asked for.
+/// As it was asked for, without what was left out.
 fn mount(asked: &MountRequest) -> Value {
-    let mut shown = json!({ "Type": asked.kind.name(), "Source": asked.source, "Target": asked.target });
-    let mut put = |key: &str, value: Value| {
-        let nothing = match &value {
-            Value::Object(map) => map.is_empty(),
-            Value::String(text) => text.is_empty(),
-            Value::Bool(truth) => !truth,
-            _ => false,
-        };
-        if !nothing {
-            shown[key] = value;
-        }
-    };
-    put("ReadOnly", asked.read_only.into());
-    put("Consistency", asked.consistency.clone().into());
-    if !asked.bind.propagation.is_empty() {
-        put("BindOptions", json!({ "Propagation": asked.bind.propagation }));
-    }
-    if asked.volume.no_copy || !asked.volume.subpath.is_empty() || !asked.volume.labels.is_empty() {
-        let volume = &asked.volume;
-        put(
+    let (bind, volume, tmpfs) = (&asked.bind, &asked.volume, &asked.tmpfs);
+    filled(vec![
+        ("Type", asked.kind.name().into()),
+        ("Source", asked.source.clone().into()),
+        ("Target", asked.target.clone().into()),
+        ("ReadOnly", asked.read_only.into()),
+        ("Consistency", asked.consistency.clone().into()),
+        (
+            "BindOptions",
+            filled(vec![
+                ("Propagation", bind.propagation.clone().into()),
+                ("NonRecursive", bind.non_recursive.into()),
+                ("CreateMountpoint", bind.create_source.into()),
+                ("ReadOnlyNonRecursive", bind.shallow_read_only.into()),
+            ]),
+        ),
+        (
             "VolumeOptions",
-            json!({ "NoCopy": volume.no_copy, "Labels": volume.labels, "Subpath": volume.subpath }),
-        );
-    }
-    if asked.tmpfs.size != 0 || asked.tmpfs.mode != 0 {
-        put(
+            filled(vec![
+                ("NoCopy", volume.no_copy.into()),
+                ("Labels", json!(volume.labels)),
+                ("Subpath", volume.subpath.clone().into()),
+                (
+                    "DriverConfig",
+                    filled(vec![
+                        ("Name", volume.driver.clone().into()),
+                        ("Options", json!(volume.driver_options)),
+                    ]),
+                ),
+            ]),
+        ),
+        (
             "TmpfsOptions",
-            json!({ "SizeBytes": asked.tmpfs.size, "Mode": asked.tmpfs.mode }),
-        );
-    }
-    shown
+            filled(vec![("SizeBytes", tmpfs.size.into()), ("Mode", tmpfs.mode.into())]),
+        ),
+    ])
+}
+
+/// An object of what is not empty.
+fn filled(fields: Vec<(&str, Value)>) -> Value {
+    let is_filled = |value: &Value| match value {
+        Value::Null => false,
+        Value::Bool(truth) => *truth,
+        Value::Number(number) => number.as_i64() != Some(0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        Value::Object(map) => !map.is_empty(),
+    };
+    let fields = fields.into_iter().filter(|(_, value)| is_filled(value));
+    Value::Object(fields.map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
 fn log(host: &HostConfig, config: &Config) -> shown::Log {
@@ -164,7 +166,7 @@ fn runtime(host: &HostConfig, config: &Config) -> String {
     named.map_or_else(|| crate::system::RUNTIME.to_owned(), Clone::clone)
 }
 
-fn resources(call: &Call, host: &HostConfig) -> shown::Resources {
+fn resources(call: &Call, host: &HostConfig, facts: &HostFacts) -> shown::Resources {
     let swap = match (host.memory, host.memory_swap) {
         (memory, 0) if memory > 0 => memory.saturating_mul(2),
         (_, swap) => swap,
@@ -194,7 +196,8 @@ fn resources(call: &Call, host: &HostConfig) -> shown::Resources {
         memory_reservation: host.memory_reservation,
         memory_swap: swap,
         memory_swappiness: host.memory_swappiness,
-        oom_kill_disable: Some(host.oom_kill_disable),
+        // There is no such thing in the second version.
+        oom_kill_disable: (facts.cgroup != Cgroup::V2).then_some(host.oom_kill_disable),
         pids_limit: Some(host.pids_limit).filter(|limit| *limit != 0),
         ulimits: host
             .ulimits
@@ -221,4 +224,26 @@ fn device(device: &DeviceMapping) -> Value {
     json!({
         "PathOnHost": device.host, "PathInContainer": device.container, "CgroupPermissions": device.permissions,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gantry_core::volume::MountKind;
+
+    #[test]
+    fn mounts_as_they_were_asked_for() {
+        let mut asked = MountRequest {
+            kind: MountKind::Tmpfs,
+            target: "/t".to_owned(),
+            ..MountRequest::default()
+        };
+        assert_eq!(mount(&asked), json!({ "Type": "tmpfs", "Target": "/t" }));
+        asked.kind = MountKind::Volume;
+        asked.volume.driver = "local".to_owned();
+        asked.bind.non_recursive = true;
+        let shown = mount(&asked);
+        assert_eq!(shown["VolumeOptions"], json!({ "DriverConfig": { "Name": "local" } }));
+        assert_eq!(shown["BindOptions"], json!({ "NonRecursive": true }));
+    }
 }

@@ -21,6 +21,7 @@ pub mod security;
 pub mod user;
 
 pub use caps::CapSet;
+pub use mounts::{masked_paths, readonly_paths};
 pub use process::{ExecInput, exec_process};
 pub use rlimits::Limits;
 pub use user::ResolvedUser;

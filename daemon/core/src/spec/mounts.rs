@@ -237,7 +237,8 @@ pub(super) fn rootfs_propagation(binds: &[BindMount]) -> Option<String> {
     }
 }
 
-pub(super) fn masked_paths(facts: &HostFacts) -> Vec<String> {
+/// What is hidden from containers that are not privileged.
+pub fn masked_paths(facts: &HostFacts) -> Vec<String> {
     let fixed = [
         "/proc/acpi",
         "/proc/asound",
@@ -259,7 +260,8 @@ pub(super) fn masked_paths(facts: &HostFacts) -> Vec<String> {
         .collect()
 }
 
-pub(super) fn readonly_paths() -> Vec<String> {
+/// What they cannot write.
+pub fn readonly_paths() -> Vec<String> {
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
         .map(str::to_owned)
         .to_vec()

@@ -1,23 +1,37 @@
 //! List: published state only, so that no container can make it wait.
 
 use crate::Engine;
-use crate::filters::Filters;
+use crate::filters::{Filters, Patterns};
 use crate::gate::blocking;
+use crate::image;
 use crate::keeper::Keeper;
-use crate::network::plan;
+use crate::network::plan::{self, exposed_ports};
 use gantry_core::container::{ContainerRecord, NetworkMode};
 use gantry_core::health::HealthStatus;
 use gantry_core::lifecycle::State;
+use gantry_core::network::Port;
 use gantry_core::snapshot::SnapshotService;
 use gantry_core::volume::MountPoint;
-use gantry_core::{Digest, Error, Result};
-use std::collections::BTreeMap;
+use gantry_core::{Digest, Error, ErrorKind, Result};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 const KNOWN: &[&str] = &[
     "ancestor", "before", "exited", "expose", "health", "id", "label", "name", "network", "publish", "since", "status",
     "volume",
 ];
+
+const STATES: &[&str] = &[
+    "created",
+    "running",
+    "paused",
+    "restarting",
+    "removing",
+    "exited",
+    "dead",
+];
+const HEALTHS: &[&str] = &["none", "starting", "healthy", "unhealthy"];
 
 #[derive(Debug, Clone, Default)]
 pub struct ListContainers {
@@ -42,10 +56,17 @@ pub struct Summary {
     pub size: Option<(u64, u64)>,
 }
 
-/// The containers that `before` and `since` name.
-struct Bounds {
-    before: Vec<Arc<Keeper>>,
-    since: Vec<Arc<Keeper>>,
+/// The filters, read once.
+struct Wanted<'a> {
+    filters: &'a Filters,
+    names: Patterns,
+    exited: Vec<i32>,
+    before: Vec<SystemTime>,
+    since: Vec<SystemTime>,
+    /// Ids of the images that `ancestor` names; `None` = it was not asked for.
+    ancestors: Option<HashSet<Digest>>,
+    publish: Vec<Port>,
+    expose: Vec<Port>,
 }
 
 impl Summary {
@@ -60,11 +81,9 @@ impl Summary {
 
 impl Engine {
     pub async fn list(&self, request: ListContainers) -> Result<Vec<Summary>> {
-        request.filters.check(KNOWN)?;
-        check_values(&request.filters)?;
-        let status_asked = !request.filters.values("status").is_empty() || !request.filters.values("exited").is_empty();
+        let wanted = self.wanted(&request.filters).await?;
+        let status_asked = !request.filters.values("status").is_empty();
         let everything = request.all || request.limit > 0 || status_asked;
-        let bounds = self.bounds(&request.filters)?;
         let mut keepers = self.context.registry.all();
         keepers.sort_by_cached_key(|keeper| std::cmp::Reverse(keeper.record().created_at));
         let mut linked = link_names(&keepers);
@@ -74,18 +93,15 @@ impl Engine {
             let record = keeper.record();
             let state = view.told(&record.host);
             let alive = state.is_running() || matches!(state, State::Restarting { .. });
-            let health = view.health.filter(|_| state.is_running()).map(|health| health.status);
             let shown = (everything || alive) && state != State::Removed;
-            let well = request
-                .filters
-                .any("health", |value| value == health.map_or("none", HealthStatus::name));
-            if shown && well && self.matches(&record, &state, &request.filters, &bounds) {
+            let health = view.health.map(|health| health.status);
+            if shown && self.matches(&record, &state, health, &wanted) {
                 rows.push(Summary {
                     image_left: false,
                     link_names: linked.remove(record.id.as_str()).unwrap_or_default(),
                     record,
+                    health: health.filter(|_| state.is_running()),
                     state,
-                    health,
                     size: None,
                 });
             }
@@ -94,10 +110,10 @@ impl Engine {
             }
         }
         self.name_images(&mut rows).await?;
-        if request.size {
-            self.measure(&mut rows).await?;
+        match request.size {
+            true => self.measured(rows).await,
+            false => Ok(rows),
         }
-        Ok(rows)
     }
 
     /// What a listed container has in its networks. Asked for row by row, so that a long list is never held whole with all it has.
@@ -120,7 +136,7 @@ impl Engine {
         let context = self.context.clone();
         let images = blocking(move || {
             for ((name, id), left) in &mut images {
-                *left = !crate::image::find::means(&context, name, id)?;
+                *left = !image::find::means(&context, name, id)?;
             }
             Ok(images)
         });
@@ -133,34 +149,67 @@ impl Engine {
         Ok(())
     }
 
-    fn bounds(&self, filters: &Filters) -> Result<Bounds> {
-        let named = |key: &str| {
-            filters
-                .values(key)
-                .iter()
-                .map(|name| self.find(name))
-                .collect::<Result<Vec<_>>>()
+    async fn wanted<'a>(&self, filters: &'a Filters) -> Result<Wanted<'a>> {
+        filters.check(KNOWN)?;
+        for value in filters.values("status") {
+            check_word("status", "state", value, STATES)?;
+        }
+        for value in filters.values("health") {
+            check_word("health", "health", value, HEALTHS)?;
+        }
+        let created = |key: &str| {
+            let of = |name: &String| self.find(name).map(|keeper| keeper.record().created_at);
+            filters.values(key).iter().map(of).collect::<Result<Vec<_>>>()
         };
-        Ok(Bounds {
-            before: named("before")?,
-            since: named("since")?,
+        Ok(Wanted {
+            names: filters.patterns("name"),
+            exited: codes(filters)?,
+            before: created("before")?,
+            since: created("since")?,
+            ancestors: self.ancestors(filters.values("ancestor")).await?,
+            publish: ports(filters, "publish")?,
+            expose: ports(filters, "expose")?,
+            filters,
         })
     }
 
-    fn matches(&self, record: &ContainerRecord, state: &State, filters: &Filters, bounds: &Bounds) -> bool {
-        let code = state.ended().map(|ended| ended.code);
-        let exited = matches!(
+    /// A name that leads nowhere is nobody's ancestor.
+    async fn ancestors(&self, names: &[String]) -> Result<Option<HashSet<Digest>>> {
+        if names.is_empty() {
+            return Ok(None);
+        }
+        let (context, names) = (self.context.clone(), names.to_vec());
+        let ids = move || {
+            Ok(names
+                .iter()
+                .filter_map(|name| image::find::id(&context, name).ok())
+                .collect())
+        };
+        blocking(ids).await.map(Some)
+    }
+
+    fn matches(&self, record: &ContainerRecord, state: &State, health: Option<HealthStatus>, wanted: &Wanted) -> bool {
+        let filters = wanted.filters;
+        let over = matches!(
             state,
-            State::Exited { .. } | State::Restarting { .. } | State::Clearing { .. } | State::Dead { .. }
+            State::Exited { .. } | State::Clearing { .. } | State::Dead { .. }
         );
+        let code = state.ended().filter(|_| over).map(|ended| ended.code);
+        let networks = &self.context.networks;
+        let has_port = |ports: &[Port], published| networks.has_port(record, ports, published);
         filters.any("id", |value| record.id.as_str().starts_with(value))
-            && filters.any("name", |value| name_matches(&record.name, value))
+            && (wanted.names.meet(&record.name) || wanted.names.meet(&format!("/{}", record.name)))
             && filters.any("status", |value| value == state.status().name())
-            && filters.any("exited", |value| exited && value.parse().ok() == code)
-            && filters.any("network", |value| self.context.networks.is_wanted(record, value))
-            && filters.any("publish", |value| self.context.networks.has_port(record, value, true))
-            && filters.any("expose", |value| self.context.networks.has_port(record, value, false))
-            && filters.any("ancestor", |value| self.descends(record, value))
+            && filters.any("health", |value| value == health.map_or("none", HealthStatus::name))
+            && (wanted.exited.is_empty() || code.is_some_and(|code| wanted.exited.contains(&code)))
+            && filters.any("network", |value| networks.is_wanted(record, value))
+            && (wanted.publish.is_empty() && wanted.expose.is_empty()
+                || has_port(&wanted.publish, true)
+                || has_port(&wanted.expose, false))
+            && wanted
+                .ancestors
+                .as_ref()
+                .is_none_or(|ids| ids.contains(&record.image_id))
             && filters.any("volume", |value| {
                 record
                     .mounts
@@ -168,29 +217,24 @@ impl Engine {
                     .any(|point| point.name == value || point.source == value || point.target == value)
             })
             && filters.labels(&record.config.labels)
-            && bounds
-                .before
-                .iter()
-                .all(|bound| record.created_at < bound.record().created_at)
-            && bounds
-                .since
-                .iter()
-                .all(|bound| record.created_at > bound.record().created_at)
+            && wanted.before.iter().all(|bound| record.created_at < *bound)
+            && wanted.since.iter().all(|bound| record.created_at > *bound)
     }
 
-    fn descends(&self, record: &ContainerRecord, image: &str) -> bool {
-        let id = record.image_id.to_string();
-        record.config.image == image
-            || id.starts_with(image)
-            || record.image_id.hex().starts_with(image)
-            || normalised(image).is_some_and(|name| normalised(&record.config.image) == Some(name))
-    }
-
-    async fn measure(&self, rows: &mut [Summary]) -> Result<()> {
+    /// With sizes. What was removed meanwhile is left out.
+    async fn measured(&self, rows: Vec<Summary>) -> Result<Vec<Summary>> {
+        let mut measured = Vec::with_capacity(rows.len());
         for row in rows {
-            row.size = Some(self.size_of(&row.record).await?);
+            match self.size_of(&row.record).await {
+                Ok(size) => measured.push(Summary {
+                    size: Some(size),
+                    ..row
+                }),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
         }
-        Ok(())
+        Ok(measured)
     }
 
     /// Bytes of a container's writable layer, and with its image's.
@@ -233,52 +277,60 @@ fn link_names(keepers: &[Arc<Keeper>]) -> BTreeMap<String, Vec<String>> {
     names
 }
 
-/// Values of which there are only so many.
-fn check_values(filters: &Filters) -> Result<()> {
-    const STATES: &[&str] = &[
-        "created",
-        "running",
-        "paused",
-        "restarting",
-        "removing",
-        "exited",
-        "dead",
-    ];
-    const HEALTH: &[&str] = &["none", "starting", "healthy", "unhealthy"];
-    for (key, what, known) in [("status", "state", STATES), ("health", "health", HEALTH)] {
-        if let Some(odd) = filters
-            .values(key)
-            .iter()
-            .find(|value| !known.contains(&value.as_str()))
-        {
+fn check_word(key: &str, what: &str, value: &str, known: &[&str]) -> Result<()> {
+    match known.contains(&value) {
+        true => Ok(()),
+        false => Err(Error::invalid(format!(
+            "invalid filter '{key}={value}': invalid value for {what} ({value}): must be one of {}",
+            known.join(", ")
+        ))),
+    }
+}
+
+fn codes(filters: &Filters) -> Result<Vec<i32>> {
+    let one = |value: &String| {
+        value.parse().map_err(|_| {
+            Error::invalid(format!(
+                "invalid filter 'exited={value}': strconv.Atoi: parsing {value:?}: invalid syntax"
+            ))
+        })
+    };
+    filters.values("exited").iter().map(one).collect()
+}
+
+/// `80`, `80/udp`, `8000-8010`.
+fn ports(filters: &Filters, key: &str) -> Result<Vec<Port>> {
+    let mut ports = Vec::new();
+    for value in filters.values(key) {
+        if value.contains(':') {
             return Err(Error::invalid(format!(
-                "invalid filter '{key}={odd}': invalid value for {what} ({odd}): must be one of {}",
-                known.join(", ")
+                "filter for '{key}' should not contain ':': {value}"
             )));
         }
+        let some = exposed_ports(value)
+            .map_err(|error| Error::invalid(format!("error while looking up for {key} {value}: {error}")))?;
+        ports.extend(some);
     }
-    if let Some(odd) = filters
-        .values("exited")
-        .iter()
-        .find(|value| value.parse::<i64>().is_err())
-    {
-        return Err(Error::invalid(format!(
-            "invalid filter 'exited={odd}': strconv.Atoi: parsing {odd:?}: invalid syntax"
-        )));
-    }
-    Ok(())
+    Ok(ports)
 }
 
-fn normalised(text: &str) -> Option<String> {
-    gantry_core::reference::Reference::parse(text)
-        .ok()
-        .map(|reference| reference.or_latest().to_string())
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Docker matches names as regular expressions, with or without the leading slash.
-fn name_matches(name: &str, pattern: &str) -> bool {
-    match regex_lite::Regex::new(pattern) {
-        Ok(regex) => regex.is_match(name) || regex.is_match(&format!("/{name}")),
-        Err(_) => name == pattern,
+    fn with(key: &str, value: &str) -> Filters {
+        Filters([(key.to_owned(), vec![value.to_owned()])].into())
+    }
+
+    #[test]
+    fn values_that_make_no_sense() {
+        assert_eq!(codes(&with("exited", "137")).unwrap(), [137]);
+        assert!(codes(&with("exited", "abc")).is_err());
+        assert!(check_word("status", "state", "foo", STATES).is_err());
+        assert!(check_word("health", "health", "none", HEALTHS).is_ok());
+        assert_eq!(ports(&with("expose", "80-82/udp"), "expose").unwrap().len(), 3);
+        for bad in ["1.2.3.4:80", "x", "90-80", "80/foo", ""] {
+            assert!(ports(&with("publish", bad), "publish").is_err(), "{bad:?}");
+        }
     }
 }

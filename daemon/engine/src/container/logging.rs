@@ -25,6 +25,9 @@ pub(crate) fn path(context: &Context, record: &ContainerRecord) -> Option<PathBu
     }
 }
 
+/// Drivers that keep what is written, by name.
+pub const DRIVERS: [&str; 2] = ["json-file", "local"];
+
 /// Drivers that Docker has and this engine has not.
 const ELSEWHERE: [&str; 9] = [
     "awslogs",

@@ -1,9 +1,9 @@
 //! Logs: read from the files that the shim writes.
 
+use super::stop;
 use crate::Engine;
-use crate::keeper::View;
 use bytes::Bytes;
-use gantry_core::lifecycle::State;
+use gantry_core::lifecycle::{State, Status};
 use gantry_core::{Error, ErrorKind, Result};
 use gantry_task::logs::{self, LogStream};
 use std::collections::BTreeMap;
@@ -41,14 +41,15 @@ impl Engine {
     pub async fn logs(&self, name: &str, query: LogQuery) -> Result<mpsc::Receiver<Result<LogLine>>> {
         let keeper = self.find(name)?;
         let record = keeper.record();
-        let driver = self.context.log(&record).0;
+        if matches!(keeper.state().status(), Status::Removing | Status::Dead) {
+            return Err(Error::conflict(
+                "can not get logs from container which is dead or marked for removal",
+            ));
+        }
         let Some(path) = super::logging::path(&self.context, &record) else {
             return Err(Error::new(
                 ErrorKind::Unimplemented,
-                format!(
-                    "configured logging driver \"{driver}\" of container {} does not support reading",
-                    keeper.id()
-                ),
+                "configured logging driver does not support reading",
             ));
         };
         if !query.stdout && !query.stderr {
@@ -58,15 +59,8 @@ impl Engine {
         let follow = query.follow && keeper.state() != State::Created;
         if follow {
             tokio::spawn(async move {
-                let ended = |view: &View| {
-                    !(view.state.is_running()
-                        || matches!(
-                            view.state,
-                            State::Preparing { .. } | State::Prepared { .. } | State::Starting { .. }
-                        ))
-                };
                 tokio::select! {
-                    _ = keeper.until(None, ended) => {}
+                    _ = keeper.until(None, stop::over) => {}
                     () = finished.closed() => {}
                 }
                 let _ = finished.send(true);

@@ -6,21 +6,46 @@ use crate::keeper::Keeper;
 use crate::volume::Pruned;
 use crate::{Engine, Event};
 use gantry_core::lifecycle::State;
-use gantry_core::{ErrorKind, Labels, Result};
+use gantry_core::{Error, ErrorKind, Labels, Result};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
+
+/// One cleaning up at a time.
+#[derive(Debug, Clone, Default)]
+pub struct Pruning(Arc<AtomicBool>);
+
+/// While it lives, nobody else cleans up.
+pub struct Alone(Arc<AtomicBool>);
+
+impl Pruning {
+    pub fn enter(&self) -> Result<Alone> {
+        match self.0.swap(true, Ordering::AcqRel) {
+            true => Err(Error::conflict("a prune operation is already running")),
+            false => Ok(Alone(self.0.clone())),
+        }
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
 
 impl Engine {
     /// Removes containers that do not run; their anonymous volumes stay.
     pub async fn prune_containers(&self, filters: Filters) -> Result<Pruned> {
         filters.check(&["label", "label!", "until"])?;
         let before = filters.until()?;
+        let alone = self.context.pruning.enter()?;
         let engine = self.clone();
         crate::finish(async move {
+            let _alone = alone;
             let mut pruned = Pruned::default();
             for keeper in engine.context.registry.all() {
                 if rests(&keeper) && engine.is_old(&keeper, before) && wanted(&keeper, &filters) {
-                    engine.prune_one(&keeper, &mut pruned).await?;
+                    engine.prune_one(&keeper, &mut pruned).await;
                 }
             }
             let reclaimed = Labels::from([("reclaimed".to_owned(), pruned.space.to_string())]);
@@ -33,17 +58,17 @@ impl Engine {
         .await
     }
 
-    async fn prune_one(&self, keeper: &Arc<Keeper>, pruned: &mut Pruned) -> Result<()> {
+    /// One that stays does not keep the others.
+    async fn prune_one(&self, keeper: &Arc<Keeper>, pruned: &mut Pruned) {
         let size = self.size_of(&keeper.record()).await.map_or(0, |(own, _)| own);
         match self.remove(keeper.id().as_str(), RemoveOptions::default()).await {
             Ok(()) => {
                 pruned.space += size;
                 pruned.removed.push(keeper.id().to_string());
-                Ok(())
             }
             // Somebody started or removed it meanwhile.
-            Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => Ok(()),
-            Err(error) => Err(error),
+            Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {}
+            Err(error) => tracing::warn!(container = %keeper.id(), err = %error, "the container is not pruned"),
         }
     }
 
@@ -62,5 +87,20 @@ fn rests(keeper: &Keeper) -> bool {
 
 fn wanted(keeper: &Keeper, filters: &Filters) -> bool {
     let record = keeper.record();
-    filters.labels(&record.config.labels) && filters.not_labels(&record.config.labels)
+    filters.labels(&record.config.labels) && filters.lacks_labels(&record.config.labels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_cleaning_up_at_a_time() {
+        let pruning = Pruning::default();
+        let alone = pruning.enter().expect("nobody else");
+        let refused = pruning.enter().map(drop).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Conflict);
+        drop(alone);
+        assert!(pruning.enter().is_ok());
+    }
 }

@@ -45,7 +45,7 @@ impl Engine {
 }
 
 /// The container's process is over, whether its remains are cleared yet or not.
-fn over(view: &View) -> bool {
+pub(super) fn over(view: &View) -> bool {
     !(view.state.is_running()
         || matches!(
             view.state,

@@ -85,6 +85,16 @@ pub(crate) fn find(context: &Context, text: &str) -> Result<Image> {
     by_id(context, text)
 }
 
+/// The id of the image that `text` names, without a look at its other names and sizes where a name is enough.
+pub(crate) fn id(context: &Context, text: &str) -> Result<Digest> {
+    let reference = Reference::parse(text).ok().map(|reference| reference.or_latest());
+    let named = reference.map(|reference| records::image(context, &reference.to_string()));
+    match named.transpose()?.flatten() {
+        Some(record) => Ok(context.images.config(&context.namespace, &record.target)?.id),
+        None => Ok(by_id(context, text)?.id),
+    }
+}
+
 fn by_reference(context: &Context, text: &str) -> Result<Option<Image>> {
     let Ok(reference) = Reference::parse(text) else {
         return Ok(None);

@@ -13,15 +13,17 @@ impl Engine {
         filters.check(&["dangling", "label", "label!", "until"])?;
         let dangling = filters.flag("dangling")?.unwrap_or(true);
         let before = filters.until()?;
+        let alone = self.context.pruning_images.enter()?;
         let engine = self.clone();
         crate::finish(async move {
+            let _alone = alone;
             let (mut removed, mut space) = (Vec::new(), 0);
             for image in engine.all_images().await? {
                 let labels = &image.config.config.labels;
                 let nameless = image.records.iter().all(super::ImageRecord::is_dangling);
-                let old = before.is_none_or(|before| created(&image).is_none_or(|created| created < before));
+                let old = before.is_none_or(|before| created(&image).is_some_and(|created| created < before));
                 let spared = (dangling && !nameless) || !users(&engine.context, &image.id).is_empty();
-                if spared || !old || !filters.labels(labels) || !filters.not_labels(labels) {
+                if spared || !old || !filters.labels(labels) || !filters.lacks_labels(labels) {
                     continue;
                 }
                 match engine.image_remove(&image.id.to_string(), true).await {
@@ -30,7 +32,7 @@ impl Engine {
                         removed.extend(gone);
                     }
                     Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {}
-                    Err(error) => return Err(error),
+                    Err(error) => tracing::warn!(image = %image.id, err = %error, "the image is not pruned"),
                 }
             }
             let reclaimed = Labels::from([("reclaimed".to_owned(), space.to_string())]);

@@ -63,7 +63,7 @@ async fn probe(engine: &Engine, keeper: &Keeper, check: &HealthCheck, limit: Dur
     let created = engine
         .exec_create(CreateExec {
             container: keeper.id().to_string(),
-            cmd: command(check),
+            cmd: command(check, &keeper.record().config.shell),
             attach_stdout: true,
             attach_stderr: true,
             ..CreateExec::default()
@@ -113,11 +113,12 @@ async fn read(attached: &mut Attached, output: &mut Vec<u8>) -> Result<i32> {
     }
 }
 
-fn command(check: &HealthCheck) -> Vec<String> {
+fn command(check: &HealthCheck, shell: &[String]) -> Vec<String> {
     match check.test.split_first() {
         Some((kind, rest)) if kind == "CMD-SHELL" => {
-            let shell = ["/bin/sh", "-c"].map(str::to_owned);
-            shell.into_iter().chain(rest.first().cloned()).collect()
+            let usual = ["/bin/sh", "-c"].map(str::to_owned);
+            let shell = if shell.is_empty() { &usual } else { shell };
+            shell.iter().chain(rest.first()).cloned().collect()
         }
         Some((_, rest)) => rest.to_vec(),
         None => Vec::new(),
@@ -145,8 +146,13 @@ mod tests {
             test: test.iter().map(|word| (*word).to_owned()).collect(),
             ..HealthCheck::default()
         };
-        assert_eq!(command(&check(&["CMD-SHELL", "exit 1"])), ["/bin/sh", "-c", "exit 1"]);
-        assert_eq!(command(&check(&["CMD", "true", "x"])), ["true", "x"]);
+        let line = check(&["CMD-SHELL", "exit 1"]);
+        assert_eq!(command(&line, &[]), ["/bin/sh", "-c", "exit 1"]);
+        assert_eq!(
+            command(&line, &["/bin/ash".to_owned(), "-ec".to_owned()]),
+            ["/bin/ash", "-ec", "exit 1"]
+        );
+        assert_eq!(command(&check(&["CMD", "true", "x"]), &[]), ["true", "x"]);
         for (millis, text) in [(500, "500ms"), (30_000, "30s"), (90_000, "1m30s"), (1_500, "1.500s")] {
             assert_eq!(spelled(Duration::from_millis(millis)), text);
         }

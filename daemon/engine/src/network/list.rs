@@ -1,6 +1,6 @@
 //! What networks there are and who is in them.
 
-use super::plan::{self, exposed_ports};
+use super::plan;
 use super::{Networks, Traffic};
 use crate::Engine;
 use crate::filters::Filters;
@@ -39,6 +39,7 @@ impl Engine {
                 return Err(Error::invalid(format!("invalid filter: 'type'='{kind}'")));
             }
         }
+        let (names, ids) = (filters.patterns("name"), filters.patterns("id"));
         let mut all: Vec<_> = self
             .context
             .networks
@@ -50,8 +51,8 @@ impl Engine {
             let record = &view.record;
             let predefined = PREDEFINED.contains(&record.name.as_str());
             filters.any("driver", |value| value == record.driver)
-                && filters.any("id", |value| record.id.as_str().starts_with(value))
-                && filters.any("name", |value| record.name.contains(value))
+                && ids.meet(record.id.as_str())
+                && names.meet(&record.name)
                 && filters.any("scope", |value| value == record.scope.name())
                 && filters.any("type", |value| (value == "builtin") == predefined)
                 && filters.labels(&record.labels)
@@ -204,11 +205,9 @@ impl Networks {
         Ok(all)
     }
 
-    /// Whether a port of the filter's (`80`, `80/udp`, `8000-8010`) is exposed, or published: then it is the
-    /// host's that counts.
-    pub fn has_port(&self, container: &ContainerRecord, wanted: &str, published: bool) -> bool {
+    /// Whether one of these ports is exposed, or published: then it is the host's that counts.
+    pub fn has_port(&self, container: &ContainerRecord, wanted: &[Port], published: bool) -> bool {
         let of = self.in_sandbox(container, self.sandbox(&container.id));
-        let wanted = exposed_ports(wanted).unwrap_or_default();
         let mut of_host = of.published.iter().map(|port| Port {
             number: port.host_port,
             ..port.container

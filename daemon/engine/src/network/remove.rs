@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::events::Event;
 use crate::filters::Filters;
 use crate::{Engine, failpoint};
-use gantry_core::network::{NetworkRecord, PREDEFINED, Scope};
+use gantry_core::network::{NetworkRecord, PREDEFINED};
 use gantry_core::{Error, ErrorKind, Labels, Result};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -25,24 +25,27 @@ impl Engine {
     pub async fn prune_networks(&self, filters: Filters) -> Result<Vec<String>> {
         filters.check(&["label", "label!", "until"])?;
         let before = filters.until()?;
+        let alone = self.context.pruning.enter()?;
         let engine = self.clone();
         self.network_work(move |context| {
+            let _alone = alone;
             let (mut names, mut told) = (Vec::new(), Vec::new());
             for record in context.networks.all() {
                 let spared = PREDEFINED.contains(&record.name.as_str())
                     || context.networks.is_used(&record.id)
                     || engine.is_wanted(&record)
                     || before.is_some_and(|before: SystemTime| record.created_at >= before);
-                if spared || !filters.labels(&record.labels) || !filters.not_labels(&record.labels) {
+                if spared || !filters.labels(&record.labels) || !filters.lacks_labels(&record.labels) {
                     continue;
                 }
                 match context.networks.remove(context, &record) {
                     Ok(more) => told.extend(more),
-                    // Somebody on another host is in it.
-                    Err(error) if record.scope == Scope::Global && error.kind() == ErrorKind::PermissionDenied => {
+                    // Somebody is in it, on another host or since we looked, or has removed it.
+                    Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::NotFound) => continue,
+                    Err(error) => {
+                        tracing::warn!(network = record.name, err = %error, "the network is not pruned");
                         continue;
                     }
-                    Err(error) => return Err(error),
                 }
                 names.push(record.name.clone());
             }

@@ -27,8 +27,38 @@ pub struct ImageUsage {
 /// A container with its sizes.
 pub type ContainerUsage = Summary;
 
+/// What of it is asked for: what is not is not measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Measure {
+    pub images: bool,
+    pub containers: bool,
+    pub volumes: bool,
+}
+
+impl Measure {
+    pub const ALL: Self = Self {
+        images: true,
+        containers: true,
+        volumes: true,
+    };
+}
+
 impl Engine {
-    pub async fn usage(&self) -> Result<Usage> {
+    pub async fn usage(&self, asked: Measure) -> Result<Usage> {
+        let mut usage = Usage::default();
+        if asked.images {
+            (usage.images, usage.layers) = self.images_usage().await?;
+        }
+        if asked.containers {
+            usage.containers = self.containers_usage().await?;
+        }
+        if asked.volumes {
+            usage.volumes = self.measured_volumes().await?;
+        }
+        Ok(usage)
+    }
+
+    async fn images_usage(&self) -> Result<(Vec<ImageUsage>, u64)> {
         let summaries = self.images(ListImages::default()).await?;
         let sizes = self.layer_sizes(&summaries).await?;
         let images = summaries
@@ -39,19 +69,16 @@ impl Engine {
                 image: one.image,
             })
             .collect();
-        let containers = self
-            .list(ListContainers {
-                all: true,
-                size: true,
-                ..ListContainers::default()
-            })
-            .await?;
-        Ok(Usage {
-            images,
-            layers: sizes.values().map(|(size, _)| size).sum(),
-            containers,
-            volumes: self.measured_volumes().await?,
+        Ok((images, sizes.values().map(|(size, _)| size).sum()))
+    }
+
+    async fn containers_usage(&self) -> Result<Vec<ContainerUsage>> {
+        self.list(ListContainers {
+            all: true,
+            size: true,
+            ..ListContainers::default()
         })
+        .await
     }
 
     /// For each image the bytes of layers that others have too.

@@ -27,12 +27,13 @@ impl Engine {
     pub fn volumes(&self, filters: &Filters) -> Result<Vec<VolumeView>> {
         filters.check(KNOWN)?;
         let dangling = filters.flag("dangling")?;
+        let names = filters.patterns("name");
         let all = self.context.volumes.all();
         let mut views: Vec<VolumeView> = all.into_iter().map(|record| self.volume_view(record)).collect();
         views.retain(|view| {
             let record = &view.record;
             filters.any("driver", |value| value == record.driver)
-                && filters.any("name", |value| name_matches(&record.name, value))
+                && names.meet(&record.name)
                 && filters.labels(&record.labels)
                 && dangling.is_none_or(|wanted| wanted == view.users.is_empty())
         });
@@ -94,11 +95,6 @@ pub(super) fn measure(volumes: &Volumes, record: &VolumeRecord) -> Option<u64> {
             None
         }
     }
-}
-
-/// Docker matches names as regular expressions.
-fn name_matches(name: &str, pattern: &str) -> bool {
-    regex_lite::Regex::new(pattern).map_or(name == pattern, |regex| regex.is_match(name))
 }
 
 /// What is wrong with a name that was given where a volume is meant.

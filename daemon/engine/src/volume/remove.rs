@@ -50,7 +50,9 @@ impl Engine {
         filters.check(&["all", "label", "label!"])?;
         let all = filters.flag("all")?.unwrap_or(false);
         let context = self.context.clone();
+        let alone = context.pruning_volumes.enter()?;
         crate::finish(async move {
+            let _alone = alone;
             let worker = context.clone();
             let (pruned, told, jobs) = blocking(move || worker.volumes.prune(&worker, &filters, all)).await?;
             context.bus.publish(told);
@@ -145,7 +147,7 @@ impl Volumes {
         let (mut pruned, mut told, mut jobs) = (Pruned::default(), Vec::new(), Vec::new());
         for volume in self.all() {
             let labels = &volume.labels;
-            let wanted = (all || volume.is_anonymous()) && filters.labels(labels) && filters.not_labels(labels);
+            let wanted = (all || volume.is_anonymous()) && filters.labels(labels) && filters.lacks_labels(labels);
             if !wanted || !context.volume_users(&volume.name).is_empty() {
                 continue;
             }

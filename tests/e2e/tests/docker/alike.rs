@@ -88,6 +88,8 @@ const FIELDS: &[&str] = &[
     "InitCommit",
     "InitBinary",
     "Plugins",
+    // Newer engines hide more.
+    "MaskedPaths",
     // Ids of things that each makes for itself, and what is derived from them.
     "Id",
     "ID",

@@ -216,6 +216,25 @@ fn looking_in_answers_alike() {
     s.json(&["inspect", "-f", "{{json .Config}}", "box"]);
     s.json(&["inspect", "-f", "{{json .State}}", "box"]);
     s.json(&["inspect", "-f", "{{json .Mounts}}", "box"]);
+    s.same(&[
+        "create",
+        "--name",
+        "linked",
+        "--link",
+        "box:other",
+        "--mount",
+        "type=tmpfs,dst=/t",
+        "--mount",
+        "type=volume,src=v,dst=/v,volume-nocopy,volume-driver=local",
+        "--mount",
+        "type=bind,src=/usr,dst=/u,bind-nonrecursive",
+        IMAGE,
+    ]);
+    s.json(&["inspect", "-f", "{{json .HostConfig.Links}}", "linked"]);
+    s.json(&["inspect", "-f", "{{json .HostConfig.Mounts}}", "linked"]);
+    s.same(&["cp", "-L", "linked:/bin/sh", "shell"]);
+    s.same(&["rm", "linked"]);
+    s.same(&["volume", "rm", "v"]);
     s.same(&["exec", "box", "echo", "hello"]);
     s.same(&["exec", "box", "sh", "-c", "echo out; echo err >&2; exit 9"]);
     s.same(&["exec", "-e", "B=2", "-w", "/tmp", "box", "sh", "-c", "echo $A $B; pwd"]);

@@ -4,6 +4,8 @@ use super::{Case, run};
 use crate::world::{World, escaped, filter, filters};
 use gantry_e2e::{PATIENCE, eventually};
 use serde_json::{Value, json};
+use std::io::Write;
+use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 #[test]
@@ -57,6 +59,13 @@ fn kept(w: &World, key: &str, value: &str, names: &[&str]) {
     lists(w, &format!("all=1&{}", filter(key, value)), names);
 }
 
+#[track_caller]
+fn refused(w: &World, key: &str, value: &str) {
+    let reply = w.get(&format!("/containers/json?{}", filter(key, value)));
+    assert_eq!(reply.status, 400, "{key}={value}: {reply:?}");
+    assert!(reply.message().contains(key), "{reply:?}");
+}
+
 fn exists(w: &World, name: &str) -> bool {
     w.get(&format!("/containers/{name}/json")).status == 200
 }
@@ -85,6 +94,20 @@ fn tar(name: &str, uid: u64, content: &[u8]) -> Vec<u8> {
         .append_data(&mut header, name, content)
         .expect("writing to memory");
     builder.into_inner().expect("writing to memory")
+}
+
+fn gzipped(bytes: &[u8]) -> Vec<u8> {
+    let mut command = Command::new("gzip");
+    command.arg("-c").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().expect("gzip starts");
+    // What is written is less than a pipe holds.
+    child
+        .stdin
+        .take()
+        .expect("a pipe")
+        .write_all(bytes)
+        .expect("gzip reads");
+    child.wait_with_output().expect("gzip ends").stdout
 }
 
 fn put(w: &World, container: &str, query: &str, tar: &[u8]) -> u16 {
@@ -143,14 +166,35 @@ pub const CASES: &[Case] = &[
     ("GET /containers/json filters.ancestor", |w| {
         kept(w, "ancestor", "busybox", &["done", "fresh", "up"]);
         kept(w, "ancestor", "nothing", &[]);
+        let id = w.list("/images/busybox/json")["Id"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        let hex = id.trim_start_matches("sha256:");
+        kept(w, "ancestor", &hex[..12], &["done", "fresh", "up"]);
+        // What the name leads to counts, not what a container was called after.
+        w.does("POST", "/images/busybox/tag?repo=other");
+        kept(w, "ancestor", "other", &["done", "fresh", "up"]);
+        w.create("stale", json!({ "Image": "other" }));
+        let shown =
+            |name: &str| w.list(&format!("/containers/json?all=1&{}", filter("name", name)))[0]["Image"].clone();
+        assert_eq!(shown("stale"), "other");
+        w.does("DELETE", "/images/other");
+        assert_eq!((shown("stale"), shown("fresh")), (json!(id), json!("busybox")));
+        kept(w, "ancestor", "other", &[]);
+        w.gone(&["stale"]);
     }),
     ("GET /containers/json filters.exited", |w| {
         kept(w, "exited", "3", &["done"]);
         kept(w, "exited", "4", &[]);
+        refused(w, "exited", "abc");
+        // It shows those that have ended only with `all`.
+        lists(w, &filter("exited", "3"), &[]);
     }),
     ("GET /containers/json filters.expose", |w| {
         kept(w, "expose", "80/tcp", &["up"]);
         kept(w, "expose", "90", &[]);
+        refused(w, "expose", "90-80");
     }),
     ("GET /containers/json filters.publish", |w| {
         let ports = w.list("/containers/up/json");
@@ -160,12 +204,14 @@ pub const CASES: &[Case] = &[
             .to_owned();
         kept(w, "publish", &port, &["up"]);
         kept(w, "publish", "1", &[]);
+        refused(w, "publish", "127.0.0.1:80");
     }),
     ("GET /containers/json filters.health", |w| {
         eventually("it is healthy", PATIENCE, || {
             named(&w.list(&format!("/containers/json?{}", filter("health", "healthy")))) == ["up"]
         });
         kept(w, "health", "none", &["done", "fresh"]);
+        refused(w, "health", "well");
     }),
     ("GET /containers/json filters.id", |w| {
         let id = w.list("/containers/done/json")["Id"]
@@ -177,6 +223,7 @@ pub const CASES: &[Case] = &[
     ("GET /containers/json filters.is-task", |w| {
         kept(w, "is-task", "true", &[]);
         kept(w, "is-task", "false", &["done", "fresh", "up"]);
+        refused(w, "is-task", "maybe");
     }),
     ("GET /containers/json filters.isolation", |w| {
         // On Linux there is one.
@@ -196,6 +243,9 @@ pub const CASES: &[Case] = &[
     ("GET /containers/json filters.status", |w| {
         kept(w, "status", "exited", &["done"]);
         kept(w, "status", "created", &["fresh"]);
+        refused(w, "status", "foo");
+        // It shows what does not run without `all`.
+        lists(w, &filter("status", "exited"), &["done"]);
     }),
     ("GET /containers/json filters.volume", |w| {
         kept(w, "volume", "kept", &["up"]);
@@ -254,7 +304,15 @@ pub const CASES: &[Case] = &[
     ("POST /containers/prune filters.until", |w| {
         w.create("one", json!({ "Labels": { "prune": "a" } }));
         let until = |time: String| pruned(w, &filters(&json!({ "label": ["prune"], "until": [time] })));
-        assert_eq!(until("10m".to_owned()), 0);
+        for early in [
+            "10m",
+            "2024-01-01",
+            "2024-01-01T10:00",
+            "2024-01-01T10:00:00.5",
+            "2024-01-01T10:00:00+02:00",
+        ] {
+            assert_eq!(until(early.to_owned()), 0, "{early}");
+        }
         assert_eq!(until((now() + 3600).to_string()), 1);
     }),
     ("HEAD /containers/{name}/archive path", |w| {
@@ -287,6 +345,39 @@ pub const CASES: &[Case] = &[
         assert_eq!(put(w, "up", "path=/tmp", &tar("put", 0, b"content")), 200);
         assert_eq!(w.exec("up", "cat /tmp/put"), "content");
         assert_eq!(put(w, "up", "path=/nothing", &tar("put", 0, b"content")), 404);
+        // As compressed as it comes.
+        let packed = gzipped(&tar("packed", 0, b"unpacked"));
+        assert_eq!(put(w, "up", "path=/tmp", &packed), 200);
+        assert_eq!(w.exec("up", "cat /tmp/packed"), "unpacked");
+        // What a file may do goes in and comes out.
+        let right = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let mut capable = tar::Builder::new(Vec::new());
+        capable
+            .append_pax_extensions([("SCHILY.xattr.security.capability", right.as_slice())])
+            .expect("writing to memory");
+        capable.get_mut().extend(tar("capable", 0, b"x"));
+        assert_eq!(put(w, "up", "path=/tmp", &capable.into_inner().expect("a tar")), 200);
+        for place in ["archive?path=/tmp/capable", "export"] {
+            let got = w.raw(&format!("/v1.51/containers/up/{place}"));
+            let wanted: &[u8] = &[b"SCHILY.xattr.security.capability=".as_slice(), &right].concat();
+            assert!(got.windows(wanted.len()).any(|some| some == wanted), "{place}");
+        }
+        // Links on the way to what is read-only lead there, though nothing of it is mounted yet.
+        w.create(
+            "closed",
+            json!({ "HostConfig": { "ReadonlyRootfs": true, "Binds": ["kept:/open"] } }),
+        );
+        assert_eq!(put(w, "closed", "path=/open", &tar("put", 0, b"x")), 200);
+        assert_eq!(put(w, "closed", "path=/open/../tmp", &tar("put", 0, b"x")), 403);
+        w.gone(&["closed"]);
+        // Mounts within each other, of one that was never started.
+        w.create(
+            "nested",
+            json!({ "HostConfig": { "Binds": ["kept:/a", "inner:/a/b"] } }),
+        );
+        assert_eq!(put(w, "nested", "path=/a/b", &tar("deep", 0, b"x")), 200);
+        assert_eq!(w.get("/containers/nested/archive?path=/a/b/deep").status, 200);
+        w.gone(&["nested"]);
     }),
     ("PUT /containers/{name}/archive copyUIDGID", |w| {
         w.run("app", json!({ "User": "1000:1000" }));
@@ -302,7 +393,10 @@ pub const CASES: &[Case] = &[
         w.gone(&["app"]);
     }),
     ("PUT /containers/{name}/archive noOverwriteDirNonDir", |w| {
-        w.exec("up", "mkdir /tmp/held");
+        w.exec(
+            "up",
+            "mkdir -p /tmp/held/in/it; echo x > /tmp/held/in/file; ln -s /etc /tmp/held/in/link",
+        );
         let asked = |flag: &str| {
             put(
                 w,
@@ -314,6 +408,7 @@ pub const CASES: &[Case] = &[
         assert_eq!(asked("1"), 400);
         assert_eq!(asked("0"), 200);
         assert_eq!(w.exec("up", "cat /tmp/held"), "x");
+        assert!(w.exec("up", "cat /etc/passwd").contains("nobody"));
     }),
     ("GET /containers/{name}/json size", |w| {
         let size = |query: &str| w.list(&format!("/containers/up/json{query}"))["SizeRootFs"].as_i64();

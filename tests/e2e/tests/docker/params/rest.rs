@@ -151,6 +151,10 @@ pub const CASES: &[Case] = &[
     ("GET /events until", |w| {
         let early = w.raw(&format!("/v{NEWEST}/events?since=1&until=2"));
         assert!(early.is_empty());
+        // An end is a bound, though there is no beginning; 0 is one.
+        let past = w.raw(&format!("/v{NEWEST}/events?until={}", soon()));
+        assert!(String::from_utf8_lossy(&past).contains("told"));
+        assert!(w.raw(&format!("/v{NEWEST}/events?until=0")).is_empty());
         assert_eq!(w.get("/events?since=20&until=10").status, 400);
     }),
     ("GET /events filters.type", |w| {
@@ -166,6 +170,8 @@ pub const CASES: &[Case] = &[
         tells(w, "container", "told", |event| {
             event.starts_with("container ") && event.ends_with(" told")
         });
+        // A beginning is enough.
+        tells(w, "container", "tol", |event| event.ends_with(" told"));
     }),
     ("GET /events filters.image", |w| {
         silent(w, "image", "nothing");
@@ -187,6 +193,7 @@ pub const CASES: &[Case] = &[
             "{of:?}"
         );
         silent(w, "volume", "nothing");
+        tells(w, "volume", "vo", |event| event.starts_with("volume "));
     }),
     ("GET /events filters.scope", |w| {
         tells(w, "scope", "local", |_| true);
@@ -278,7 +285,9 @@ pub const CASES: &[Case] = &[
         networks(w, "label", "colour=red", &["net"])
     }),
     ("GET /networks filters.name", |w| {
-        networks(w, "name", "ne", &["net", "none"])
+        networks(w, "name", "ne", &["net", "none"]);
+        networks(w, "name", "^ne", &["net"]);
+        networks(w, "name", "^net$", &["net"]);
     }),
     ("GET /networks filters.scope", |w| {
         networks(w, "scope", "local", &["bridge", "host", "net", "none"]);
