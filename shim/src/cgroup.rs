@@ -113,7 +113,7 @@ impl Cgroups {
         v1.or_else(|| self.unified())
     }
 
-    /// The v2 directory, if it is the one that carries controllers.
+    /// The v2 directory; beside v1's it carries few controllers or none.
     pub fn unified(&self) -> Option<&Dir> {
         self.0.iter().find(|dir| dir.version == Version::Two)
     }
@@ -272,6 +272,29 @@ pub fn mount_points() -> Vec<(String, PathBuf)> {
     text.lines().filter_map(parse).collect()
 }
 
+/// Where v2 is mounted, on a host whose containers are controlled by it: it stands at the root of all (a hierarchy of v1 that somebody
+/// mounted beside it is his own), or nothing of v1 controls anything.
+pub fn unified_host() -> Option<PathBuf> {
+    unified_of(&mount_points())
+}
+
+fn unified_of(points: &[(String, PathBuf)]) -> Option<PathBuf> {
+    let (_, mount) = points.iter().find(|(controllers, _)| controllers.is_empty())?;
+    let old = points
+        .iter()
+        .any(|(controllers, _)| !controllers.is_empty() && !controllers.contains('='));
+    (!old || mount == Path::new("/sys/fs/cgroup")).then(|| mount.clone())
+}
+
+/// The v2 cgroup of a process, within its hierarchy.
+pub fn unified_path(pid: u32) -> Option<PathBuf> {
+    let memberships = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    memberships
+        .lines()
+        .find_map(|line| line.strip_prefix("0::"))
+        .map(PathBuf::from)
+}
+
 fn is_controller(option: &str) -> bool {
     const OTHERS: [&str; 5] = ["rw", "ro", "xattr", "clone_children", "noprefix"];
     !OTHERS.contains(&option) && !option.contains('=')
@@ -288,6 +311,23 @@ mod tests {
         assert!(Cgroups::of(me, "").0.is_empty());
         assert!(Cgroups::of(me, "/").0.is_empty());
         assert!(Cgroups::named("/").0.is_empty() && Cgroups::named("../..").0.is_empty());
+    }
+
+    #[test]
+    fn v2_at_the_root_of_all_is_what_controls() {
+        let points = |all: &[(&str, &str)]| -> Vec<(String, PathBuf)> {
+            let all = all.iter().map(|(name, at)| ((*name).to_owned(), PathBuf::from(at)));
+            all.collect()
+        };
+        let (root, apart) = (("", "/sys/fs/cgroup"), ("", "/sys/fs/cgroup/unified"));
+        let classes = ("net_cls", "/sys/fs/cgroup/net_cls");
+        assert_eq!(unified_of(&points(&[root, classes])), Some(root.1.into()));
+        assert_eq!(unified_of(&points(&[apart, classes])), None);
+        assert_eq!(
+            unified_of(&points(&[apart, ("name=systemd", "/x")])),
+            Some(apart.1.into())
+        );
+        assert_eq!(unified_of(&points(&[classes])), None);
     }
 
     #[test]

@@ -267,6 +267,7 @@ pub fn load_device_program(code: &[u64]) -> io::Result<OwnedFd> {
     const PROG_LOAD: i32 = 5;
     const CGROUP_DEVICE: u32 = 15;
     let license = c"Apache-2.0";
+    raise_locked_memory();
     let load = Load {
         kind: CGROUP_DEVICE,
         count: code.len() as u32,
@@ -279,6 +280,24 @@ pub fn load_device_program(code: &[u64]) -> io::Result<OwnedFd> {
         Err(io::Error::last_os_error())
     } else {
         Ok(own(fd as RawFd))
+    }
+}
+
+/// Kernels before 5.11 count programs as this process's locked memory, of which it has little; newer ones do not look. What may not be
+/// raised stays.
+fn raise_locked_memory() {
+    let mut limit = libc::rlimit {
+        rlim_cur: libc::RLIM_INFINITY,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    // SAFETY: the calls read or write one struct, which outlives them.
+    unsafe {
+        if libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) != 0
+            && libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) == 0
+        {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit);
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
 use libcontainer::{
     container::{Container, ContainerStatus},
     notify_socket::NotifyListener,
-    oci_spec::runtime::{Hook, LinuxResources, Process, Spec},
+    oci_spec::runtime::{Hook, LinuxDeviceCgroup, LinuxResources, Process, Spec},
     process::args::{ContainerArgs, ContainerType},
     syscall::syscall::SyscallType,
 };
@@ -97,6 +97,7 @@ fn create_mounted(build: Build<'_>) -> Result<Made> {
         container,
         ContainerType::InitContainer,
         START_SOCKET,
+        None,
     );
     if made.is_err() {
         let _ = fs::remove_file(build.dir.join(START_SOCKET));
@@ -140,7 +141,7 @@ pub fn exec(build: Build<'_>, exec_id: &str, init: u32, process: &[u8]) -> Resul
     };
     let socket = format!("start-{exec_id}.sock");
     let rootfs = PathBuf::from("/");
-    let made = run(&build, spec, rootfs, container, kind, &socket);
+    let made = run(&build, spec, rootfs, container, kind, &socket, Some(init));
     let told = made.and_then(|made| {
         tell_start(build.dir, &socket).map_err(failed(Kind::Runtime, format_args!("starting exec {exec_id}")))?;
         Ok(made)
@@ -150,7 +151,7 @@ pub fn exec(build: Build<'_>, exec_id: &str, init: u32, process: &[u8]) -> Resul
     told
 }
 
-/// The common part: give everything to libcontainer's main process and read back the pid.
+/// The common part: give everything to libcontainer's main process and read back the pid. `first` is the container's, for one more.
 fn run(
     build: &Build<'_>,
     mut spec: Spec,
@@ -158,6 +159,7 @@ fn run(
     container: Container,
     kind: ContainerType,
     socket: &str,
+    first: Option<u32>,
 ) -> Result<Made> {
     give_stdio_to_user(&spec, &build.payload)?;
     adjust_oom_score(&spec)?;
@@ -175,10 +177,18 @@ fn run(
     nix::sys::prctl::set_dumpable(false).map_err(failed(Kind::Runtime, "becoming undumpable"))?;
     let mut payload = build.payload.clone();
     payload.is_first = matches!(kind, ContainerType::InitContainer);
+    let devices = device_rules(&spec);
+    let place = match first {
+        Some(first) => Place::of(&cgroup_path, build.id).beside(first),
+        None => Place::of(&cgroup_path, build.id),
+    };
     if !road::is_rare(&spec) {
         payload.rights = Some(take_rights(&mut spec, &build.filters)?);
+    } else if let Some(linux) = spec.linux_mut()
+        && place.prepare(linux.resources().as_ref())?
+    {
+        linux.set_resources(None);
     }
-    let place = Place::of(&cgroup_path, build.id);
     let args = ContainerArgs {
         container_type: kind,
         syscall: SyscallType::default(),
@@ -201,7 +211,7 @@ fn run(
     };
     let pid = road::make(&args, &place)?;
     if matches!(kind, ContainerType::InitContainer)
-        && let Err(err) = restrict_devices(pid.as_raw() as u32, &cgroup_path, &args.spec)
+        && let Err(err) = restrict_devices(pid.as_raw() as u32, &cgroup_path, &devices)
     {
         crate::cgroup::kill(pid.as_raw() as u32, libc::SIGKILL);
         return Err(Failure::new(Kind::Runtime, format!("restricting devices: {err}")));
@@ -216,20 +226,22 @@ fn run(
 }
 
 /// Where the devices controller is v2's, the container waits for its start already restricted.
-fn restrict_devices(pid: u32, cgroup_path: &Path, spec: &Spec) -> std::io::Result<()> {
-    let rules = spec
-        .linux()
-        .as_ref()
-        .and_then(|linux| linux.resources().as_ref()?.devices().clone())
-        .unwrap_or_default();
+fn restrict_devices(pid: u32, cgroup_path: &Path, rules: &[LinuxDeviceCgroup]) -> std::io::Result<()> {
     let cgroups = Cgroups::of(pid, &cgroup_path.to_string_lossy());
     match cgroups
         .controller("devices")
         .filter(|dir| dir.version == crate::cgroup::Version::Two)
     {
-        Some(dir) => super::devices::restrict(dir, &rules),
+        Some(dir) => super::devices::restrict(dir, rules),
         None => Ok(()),
     }
+}
+
+fn device_rules(spec: &Spec) -> Vec<LinuxDeviceCgroup> {
+    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+    resources
+        .and_then(|resources| resources.devices().clone())
+        .unwrap_or_default()
 }
 
 /// Runs the hooks that follow a start.

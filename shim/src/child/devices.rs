@@ -1,5 +1,5 @@
 //! Device rules under cgroup v2, which has no files for them: the rules become a small program that the kernel asks.
-//! (Under v1 libcontainer writes the devices controller's files.)
+//! (Under v1 the devices controller has files, which `limits` writes.)
 //!
 //! Facts: the context is `bpf_cgroup_dev_ctx` {access << 16 | type, major, minor} with type 1 block, 2 character and access 1 mknod, 2 read,
 //! 4 write (linux/bpf.h). The last rule that speaks of a device decides.
@@ -23,20 +23,20 @@ const ALL: i32 = 7;
 const BLOCK: i32 = 1;
 const CHARACTER: i32 = 2;
 
-/// What every container may do, whatever its rules: make nodes, and use the harmless ones.
-const ALWAYS: [(i32, Option<i32>, Option<i32>, i32); 12] = [
-    (CHARACTER, None, None, MKNOD),
-    (BLOCK, None, None, MKNOD),
-    (CHARACTER, Some(1), Some(3), ALL),
-    (CHARACTER, Some(1), Some(5), ALL),
-    (CHARACTER, Some(1), Some(7), ALL),
-    (CHARACTER, Some(1), Some(8), ALL),
-    (CHARACTER, Some(1), Some(9), ALL),
-    (CHARACTER, Some(5), Some(0), ALL),
-    (CHARACTER, Some(5), Some(1), ALL),
-    (CHARACTER, Some(5), Some(2), ALL),
-    (CHARACTER, Some(136), None, ALL),
-    (CHARACTER, Some(10), Some(200), ALL),
+/// What every container may do, whatever its rules: make nodes, and use the harmless ones (the list of runc and libcontainer).
+pub(super) const ALWAYS: [(char, Option<i64>, Option<i64>, &str); 12] = [
+    ('c', None, None, "m"),
+    ('b', None, None, "m"),
+    ('c', Some(1), Some(3), "rwm"),
+    ('c', Some(1), Some(5), "rwm"),
+    ('c', Some(1), Some(7), "rwm"),
+    ('c', Some(1), Some(8), "rwm"),
+    ('c', Some(1), Some(9), "rwm"),
+    ('c', Some(5), Some(0), "rwm"),
+    ('c', Some(5), Some(1), "rwm"),
+    ('c', Some(5), Some(2), "rwm"),
+    ('c', Some(136), None, "rwm"),
+    ('c', Some(10), Some(200), "rwm"),
 ];
 
 /// Puts the rules on a v2 cgroup. No rules: nothing is restricted.
@@ -46,10 +46,10 @@ pub fn restrict(dir: &Dir, rules: &[LinuxDeviceCgroup]) -> io::Result<()> {
     }
     let always = ALWAYS.map(|(kind, major, minor, access)| Rule {
         allow: true,
-        kind: Some(kind),
-        major,
-        minor,
-        access,
+        kind: Some(if kind == 'b' { BLOCK } else { CHARACTER }),
+        major: number(major),
+        minor: number(minor),
+        access: bits(access),
     });
     let rules: Vec<Rule> = rules.iter().map(Rule::read).chain(always).collect();
     let program = sys::load_device_program(&compile(&rules))?;
@@ -58,11 +58,6 @@ pub fn restrict(dir: &Dir, rules: &[LinuxDeviceCgroup]) -> io::Result<()> {
 
 impl Rule {
     fn read(rule: &LinuxDeviceCgroup) -> Self {
-        let number = |number: Option<i64>| {
-            number
-                .and_then(|number| i32::try_from(number).ok())
-                .filter(|number| *number >= 0)
-        };
         let kind = match rule.typ() {
             Some(LinuxDeviceType::B) => Some(BLOCK),
             Some(LinuxDeviceType::C | LinuxDeviceType::U) => Some(CHARACTER),
@@ -73,13 +68,7 @@ impl Rule {
             .as_deref()
             .filter(|access| !access.is_empty())
             .unwrap_or("rwm");
-        let bit = |letter: char| match letter {
-            'm' => MKNOD,
-            'r' => 2,
-            'w' => 4,
-            _ => 0,
-        };
-        let access = access.chars().fold(0, |all, letter| all | bit(letter));
+        let access = bits(access);
         Self {
             allow: rule.allow(),
             kind,
@@ -93,6 +82,23 @@ impl Rule {
     fn is_total(&self) -> bool {
         self.kind.is_none() && self.major.is_none() && self.minor.is_none() && self.access == ALL
     }
+}
+
+/// A number of a device; none stands for any.
+fn number(number: Option<i64>) -> Option<i32> {
+    let number = i32::try_from(number?).ok();
+    number.filter(|number| *number >= 0)
+}
+
+/// `rwm` as the kernel has it.
+fn bits(access: &str) -> i32 {
+    let bit = |letter: char| match letter {
+        'm' => MKNOD,
+        'r' => 2,
+        'w' => 4,
+        _ => 0,
+    };
+    access.chars().fold(0, |all, letter| all | bit(letter))
 }
 
 /// One instruction: code, destination, source, jump, number.

@@ -1,5 +1,6 @@
 //! Limits as the files of cgroup v1 take them (OCI runtime-spec, config-linux: control groups).
 
+use super::devices::ALWAYS;
 use crate::failure::{Failure, Kind, Result};
 use libcontainer::oci_spec::runtime::{
     LinuxBlockIo, LinuxCpu, LinuxDeviceCgroup, LinuxDeviceType, LinuxMemory, LinuxResources, LinuxThrottleDevice,
@@ -9,22 +10,6 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
 };
-
-/// What every container may do, whatever its rules: make nodes, and use the harmless ones (the list of runc and libcontainer).
-const ALWAYS: [&str; 12] = [
-    "c *:* m",
-    "b *:* m",
-    "c 1:3 rwm",
-    "c 1:5 rwm",
-    "c 1:7 rwm",
-    "c 1:8 rwm",
-    "c 1:9 rwm",
-    "c 5:0 rwm",
-    "c 5:1 rwm",
-    "c 5:2 rwm",
-    "c 136:* rwm",
-    "c 10:200 rwm",
-];
 
 /// Sets everything that `resources` speaks of. `find` knows a controller's directory.
 pub fn apply(find: &dyn Fn(&str) -> Option<PathBuf>, resources: &LinuxResources) -> Result<()> {
@@ -75,11 +60,19 @@ pub fn apply(find: &dyn Fn(&str) -> Option<PathBuf>, resources: &LinuxResources)
     Ok(())
 }
 
-fn set(dir: &Path, file: &str, value: Option<impl Display>) -> Result<()> {
+/// Writes one limit, if it is given.
+pub(super) fn set(dir: &Path, file: &str, value: Option<impl Display>) -> Result<()> {
     let Some(value) = value else { return Ok(()) };
     let value = value.to_string();
     write(dir, file, &value).map_err(|err| {
-        let text = format!("setting {file} to {value} in {}: {err}", dir.display());
+        let controller = file.split('.').next().unwrap_or(file);
+        let missing = match err.kind() {
+            io::ErrorKind::NotFound => {
+                format!(": the kernel lacks it, or the {controller} controller is not given to this cgroup")
+            }
+            _ => String::new(),
+        };
+        let text = format!("setting {file} to {value} in {}: {err}{missing}", dir.display());
         Failure::new(Kind::Runtime, text)
     })
 }
@@ -111,7 +104,10 @@ fn devices(dir: &Path, rules: &[LinuxDeviceCgroup]) -> Result<()> {
         let file = if rule.allow() { "devices.allow" } else { "devices.deny" };
         set(dir, file, Some(line))?;
     }
-    ALWAYS.iter().try_for_each(|line| set(dir, "devices.allow", Some(line)))
+    ALWAYS.iter().try_for_each(|(kind, major, minor, access)| {
+        let line = format!("{kind} {}:{} {access}", number(*major), number(*minor));
+        set(dir, "devices.allow", Some(line))
+    })
 }
 
 fn memory(dir: &Path, limits: &LinuxMemory) -> Result<()> {

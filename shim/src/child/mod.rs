@@ -15,6 +15,7 @@ mod road;
 mod seccomp;
 mod spec;
 pub mod undo;
+mod unified;
 mod workdir;
 
 use crate::{
