@@ -20,6 +20,8 @@ use std::{
 
 /// More profiles than this are not kept.
 const MAX_KEPT: usize = 64;
+/// Of what is kept, so that another form of it is compiled anew.
+const FORM: &str = "2: calls unknown to libseccomp";
 /// Size of a `struct sock_filter` (linux/filter.h).
 pub const INSTRUCTION: usize = 8;
 
@@ -57,6 +59,7 @@ pub fn filter(profile: &LinuxSeccomp, kept: &Path) -> Result<Filter> {
 fn key(profile: &LinuxSeccomp) -> Result<String> {
     let text = serde_json::to_vec(profile).map_err(failed(Kind::Spec, "reading the seccomp profile"))?;
     let mut hash = Sha256::new();
+    hash.update(FORM);
     hash.update(&text);
     if let Ok(version) = libseccomp::ScmpVersion::current() {
         hash.update(format!("{version:?}"));
@@ -143,7 +146,104 @@ fn compile(profile: &LinuxSeccomp) -> Result<Vec<u8>> {
             added.map_err(wrong(name))?;
         }
     }
-    export(&context)
+    let mut program = unknown_calls(profile, default);
+    program.extend(export(&context)?);
+    Ok(program)
+}
+
+/// What goes before libseccomp's program: calls that are newer than all that the profile names and libseccomp knows are answered as a
+/// kernel that lacks them would (runc does so too). Programs ask for the newest first and take an older one only at that answer.
+fn unknown_calls(profile: &LinuxSeccomp, default: ScmpAction) -> Vec<u8> {
+    const LOAD: u16 = 0x20;
+    const JUMP_IF_EQUAL: u16 = 0x15;
+    const JUMP_IF_GREATER: u16 = 0x25;
+    const JUMP_FROM: u16 = 0x35;
+    const RETURN: u16 = 0x06;
+    // In `struct seccomp_data`.
+    const NUMBER: u32 = 0;
+    const ARCH: u32 = 4;
+    const ERRNO: u32 = 0x0005_0000;
+    let refuses = matches!(
+        default,
+        ScmpAction::Errno(_) | ScmpAction::KillProcess | ScmpAction::KillThread | ScmpAction::Trap
+    );
+    if !refuses || default == ScmpAction::Errno(libc::ENOSYS) {
+        return Vec::new();
+    }
+    let mut code: Vec<(u16, u8, u8, u32)> = Vec::new();
+    for (arch, token, from) in audited(profile) {
+        let Some(last) = last_call(profile, arch) else { continue };
+        code.push((LOAD, 0, 0, ARCH));
+        code.push((JUMP_IF_EQUAL, 0, 4, token));
+        code.push((LOAD, 0, 0, NUMBER));
+        code.push(match from {
+            // Of the two sorts of calls under one name, this one only.
+            Sort::Plain => (JUMP_FROM, 2, 0, X32_BIT),
+            Sort::X32 => (JUMP_FROM, 0, 2, X32_BIT),
+        });
+        code.push((JUMP_IF_GREATER, 0, 1, last));
+        code.push((RETURN, 0, 0, ERRNO | libc::ENOSYS as u32));
+    }
+    let bytes = code.into_iter().flat_map(|(op, yes, no, value)| {
+        let [low, high] = op.to_ne_bytes();
+        let [a, b, c, d] = value.to_ne_bytes();
+        [low, high, yes, no, a, b, c, d]
+    });
+    bytes.collect()
+}
+
+/// Marks the calls of x32, which has x86_64's name (asm/unistd.h).
+const X32_BIT: u32 = 0x4000_0000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sort {
+    Plain,
+    X32,
+}
+
+/// Each architecture of the profile, as the kernel names it to a filter (linux/audit.h). Others keep what libseccomp says.
+fn audited(profile: &LinuxSeccomp) -> Vec<(ScmpArch, u32, Sort)> {
+    const X86_64: u32 = 0xc000_003e;
+    let named = profile.architectures().iter().flatten().map(|arch| architecture(*arch));
+    let mut arches: Vec<ScmpArch> = named.collect();
+    // libseccomp's programs speak of it whether it is named or not.
+    arches.push(ScmpArch::Native);
+    let native = |arch| match arch {
+        ScmpArch::Native => ScmpArch::native(),
+        arch => arch,
+    };
+    let mut all = Vec::new();
+    for arch in arches.into_iter().map(native) {
+        let (token, sort) = match arch {
+            ScmpArch::X8664 => (X86_64, Sort::Plain),
+            ScmpArch::X32 => (X86_64, Sort::X32),
+            ScmpArch::X86 => (0x4000_0003, Sort::Plain),
+            ScmpArch::Aarch64 => (0xc000_00b7, Sort::Plain),
+            ScmpArch::Arm => (0x4000_0028, Sort::Plain),
+            ScmpArch::Riscv64 => (0xc000_00f3, Sort::Plain),
+            ScmpArch::Loongarch64 => (0xc000_0102, Sort::Plain),
+            ScmpArch::Ppc64Le => (0xc000_0015, Sort::Plain),
+            ScmpArch::S390X => (0x8000_0016, Sort::Plain),
+            ScmpArch::S390 => (0x16, Sort::Plain),
+            _ => continue,
+        };
+        if !all.iter().any(|(known, _, _)| *known == arch) {
+            all.push((arch, token, sort));
+        }
+    }
+    all
+}
+
+/// The highest number that the profile names, as far as libseccomp knows it.
+fn last_call(profile: &LinuxSeccomp, arch: ScmpArch) -> Option<u32> {
+    let names = profile.syscalls().iter().flatten().flat_map(|rule| rule.names());
+    let numbers = names.filter_map(|name| {
+        let call = ScmpSyscall::from_name_by_arch(name, arch).ok()?;
+        // Below zero are those of other architectures.
+        u32::try_from(call.as_raw_syscall()).ok()
+    });
+    // ARM's own few stand apart from the row.
+    numbers.filter(|number| (number & !X32_BIT) < 0x1_0000).max()
 }
 
 fn export(context: &ScmpFilterContext) -> Result<Vec<u8>> {
@@ -214,5 +314,51 @@ fn architecture(arch: Arch) -> ScmpArch {
         Arch::ScmpArchM68k => ScmpArch::M68k,
         Arch::ScmpArchSh => ScmpArch::Sh,
         Arch::ScmpArchSheb => ScmpArch::Sheb,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Errno of a call in a process of its own under the filter; 0 if it went well.
+    fn answer(filter: &Filter, number: i64) -> i32 {
+        let crate::sys::Forked::Parent { child } = sys::fork().unwrap() else {
+            let _ = nix::sys::prctl::set_no_new_privs();
+            if filter.load().is_err() {
+                sys::exit_now(255);
+            }
+            // SAFETY: the calls tried here take these arguments for bad ones, or do not exist.
+            let result = unsafe { libc::syscall(number, -1, 0, 0, 0) };
+            let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(254);
+            sys::exit_now(if result < 0 { errno } else { 0 })
+        };
+        match nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(child), None).unwrap() {
+            nix::sys::wait::WaitStatus::Exited(_, code) => code,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_nobody_knows_yet_is_missing_and_what_is_refused_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let profile = |default: &str| -> LinuxSeccomp {
+            let text = serde_json::json!({"defaultAction": default, "syscalls": [
+                {"names": ["exit", "exit_group", "close", "openat2", "call_of_the_year_2090"], "action": "SCMP_ACT_ALLOW"}
+            ]});
+            serde_json::from_value(text).unwrap()
+        };
+        let strict = filter(&profile("SCMP_ACT_ERRNO"), dir.path()).unwrap();
+        assert_eq!(answer(&strict, libc::SYS_close), libc::EBADF, "allowed");
+        assert_eq!(
+            answer(&strict, libc::SYS_getpid),
+            libc::EPERM,
+            "older than the newest named"
+        );
+        assert_eq!(answer(&strict, 0xfff), libc::ENOSYS);
+        let again = filter(&profile("SCMP_ACT_ERRNO"), dir.path()).unwrap();
+        assert!(again.program == strict.program, "what is kept is the whole of it");
+        let open = profile("SCMP_ACT_ALLOW");
+        assert!(unknown_calls(&open, ScmpAction::Allow).is_empty());
     }
 }
