@@ -11,7 +11,7 @@ use gantry_shim_protocol::{ExitRecord, exit_file_name, rfc3339};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::{
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 /// How long an exit waits for the execs of its container to end first.
@@ -53,6 +53,7 @@ fn reap_all(shim: &Arc<Shim>) {
             pid: pid as u32,
             status,
             at: SystemTime::now(),
+            seen: Instant::now(),
         };
         if let Some(process) = shim.reaped(reaped) {
             ended(shim, &process, reaped);
@@ -177,10 +178,11 @@ fn record(shim: &Shim, container: &Container, process: &Process, exited: &Exited
     };
     let path = container.state_dir.join(exit_file_name(process.exec.as_deref()));
     let text = serde_json::to_vec(&record)?;
-    if container.driven {
+    if container.driven && process.exec.is_none() {
         return durable::write(&path, &text);
     }
-    // A client's daemon is told by events; its bundles do not outlive a boot.
+    // An exec does not outlive a boot, nor does a question after it; and a probe every second would have this one thread wait for the
+    // disk as often. A client's daemon is told by events; its bundles do not outlive a boot either.
     durable::write_volatile(&path, &text)
 }
 

@@ -18,7 +18,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 use tokio::{
     io::unix::AsyncFd,
@@ -80,6 +80,7 @@ pub struct Reaped {
     pub pid: u32,
     pub status: i32,
     pub at: SystemTime,
+    pub seen: Instant,
 }
 
 /// Keeps the shim alive while something is still to be done.
@@ -205,6 +206,8 @@ pub struct Life {
     pub announced: bool,
     /// Its end is being seen to.
     pub ending: bool,
+    /// It has been waited for: its pid is free.
+    pub reaped: bool,
 }
 
 impl Shim {
@@ -285,14 +288,18 @@ impl Shim {
         lock(&self.inner).children.insert(pid, sender);
     }
 
-    /// A process was made. If it ended already, its end is returned.
-    pub fn adopt(&self, pid: u32, process: &Arc<Process>) -> Option<Reaped> {
+    /// A process was made by a helper that began `since`. If it ended already, its end is returned; an older end of the same pid was
+    /// another's (an orphan that the container left us).
+    pub fn adopt(&self, pid: u32, process: &Arc<Process>, since: Instant) -> Option<Reaped> {
         let mut inner = lock(&self.inner);
-        if let Some(at) = inner.early.iter().position(|early| early.pid == pid) {
-            return inner.early.remove(at);
+        let is_its = |early: &Reaped| early.pid == pid && early.seen >= since;
+        let found = inner.early.iter().rposition(is_its);
+        let reaped = found.and_then(|at| inner.early.remove(at));
+        match reaped {
+            Some(_) => lock(&process.life).reaped = true,
+            None => drop(inner.processes.insert(pid, process.clone())),
         }
-        inner.processes.insert(pid, process.clone());
-        None
+        reaped
     }
 
     /// A child of ours ended. Returns the process it was, if it was one.
@@ -303,7 +310,10 @@ impl Shim {
             return None;
         }
         let process = inner.processes.remove(&reaped.pid);
-        if process.is_none() {
+        if let Some(process) = &process {
+            // From here on the pid may be anybody's.
+            lock(&process.life).reaped = true;
+        } else {
             if inner.early.len() >= MAX_EARLY {
                 inner.early.pop_front();
             }
@@ -391,6 +401,7 @@ impl Process {
                 oom_before: 0,
                 announced: false,
                 ending: false,
+                reaped: false,
             }),
             exit: watch::Sender::new(None),
             console: Mutex::default(),
@@ -443,7 +454,7 @@ impl Process {
     /// Sends a signal to a process that has not been reaped: its pid is surely its own.
     pub fn signal(&self, signal: i32) -> Result<()> {
         let life = self.life();
-        if life.phase == Phase::Stopped || life.pid == 0 {
+        if life.phase == Phase::Stopped || life.reaped || life.pid == 0 {
             return Err(Failure::not_found(
                 "process",
                 self.exec.as_deref().unwrap_or(&self.container),

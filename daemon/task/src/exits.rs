@@ -82,6 +82,10 @@ fn read(path: &Path) -> Result<Option<ExitRecord>> {
             source,
         })?,
     };
+    if bytes.is_empty() {
+        // That of an exec, after a loss of power.
+        return Ok(None);
+    }
     let record = serde_json::from_slice(&bytes);
     record.map(Some).map_err(|source| TaskError::DecodeRecord {
         path: path.to_owned(),

@@ -3,9 +3,9 @@
 //! The built-in runtime only changes to it, and says no more than `ENOENT` if it cannot.
 
 use crate::failure::{Failure, Kind, Result};
-use libcontainer::oci_spec::runtime::{Mount, Spec};
+use libcontainer::oci_spec::runtime::{LinuxIdMapping, Mount, Spec};
 use rustix::{
-    fs::{CWD, Mode, OFlags, ResolveFlags},
+    fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid},
     io::Errno,
 };
 use std::{
@@ -22,7 +22,7 @@ pub fn make(spec: &Spec, rootfs: &Path) -> Result<()> {
     let mount = spec.mounts().iter().flatten().rev().find(|mount| covers(mount, &cwd));
     let inner = mount.map_or(cwd.clone(), |mount| below(&cwd, mount));
     let there = match mount.map_or(Under::Ours(rootfs), under) {
-        Under::Ours(base) => at(base).and_then(|base| make_in(&base, &inner)),
+        Under::Ours(base) => at(base).and_then(|base| make_in(&base, &inner, owner(spec))),
         Under::ReadOnly(base) => at(base).and_then(|base| open(&base, &inner).map(drop)),
         // Empty when the container begins.
         Under::Tmpfs if !inner.as_os_str().is_empty() => Err(Errno::NOENT),
@@ -136,8 +136,21 @@ fn open(root: &OwnedFd, path: &Path) -> Result<OwnedFd, Errno> {
     rustix::fs::openat2(root, path, DIRECTORY, Mode::empty(), resolve)
 }
 
-/// Makes what is missing of `path`, below `root` whatever links say.
-fn make_in(root: &OwnedFd, path: &Path) -> Result<(), Errno> {
+/// The container's root, as the host numbers it.
+fn owner(spec: &Spec) -> (u32, u32) {
+    let linux = spec.linux().as_ref();
+    let host = |mappings: Option<&Vec<LinuxIdMapping>>| {
+        let of_root = mappings.into_iter().flatten().find(|one| one.container_id() == 0);
+        of_root.map_or(0, LinuxIdMapping::host_id)
+    };
+    (
+        host(linux.and_then(|linux| linux.uid_mappings().as_ref())),
+        host(linux.and_then(|linux| linux.gid_mappings().as_ref())),
+    )
+}
+
+/// Makes what is missing of `path`, below `root` whatever links say, and gives it to `owner`.
+fn make_in(root: &OwnedFd, path: &Path, owner: (u32, u32)) -> Result<(), Errno> {
     if open(root, path).is_ok() {
         return Ok(());
     }
@@ -151,6 +164,11 @@ fn make_in(root: &OwnedFd, path: &Path) -> Result<(), Errno> {
                     // A link that leads nowhere.
                     Err(Errno::EXIST) => return Err(Errno::NOENT),
                     done => done?,
+                }
+                if owner != (0, 0) {
+                    let (user, group) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
+                    let flags = AtFlags::SYMLINK_NOFOLLOW;
+                    rustix::fs::chownat(&above, part.as_os_str(), Some(user), Some(group), flags)?;
                 }
                 open(root, &current)?
             }
@@ -180,13 +198,20 @@ mod tests {
         symlink("../../../..", dir.path().join("out")).unwrap();
         fs::write(dir.path().join("file"), "").unwrap();
         for path in ["a/b/c", "real", "link/new", "out/top", ""] {
-            assert_eq!(make_in(&fd, Path::new(path)), Ok(()), "{path}");
+            assert_eq!(make_in(&fd, Path::new(path), (0, 0)), Ok(()), "{path}");
         }
         for made in ["a/b/c", "real/new", "top"] {
             assert!(dir.path().join(made).is_dir(), "{made}");
         }
-        assert_eq!(make_in(&fd, Path::new("file/x")), Err(Errno::NOTDIR));
-        assert_eq!(make_in(&fd, Path::new("dangling/x")), Err(Errno::NOENT));
+        assert_eq!(make_in(&fd, Path::new("file/x"), (0, 0)), Err(Errno::NOTDIR));
+        assert_eq!(make_in(&fd, Path::new("dangling/x"), (0, 0)), Err(Errno::NOENT));
+        let mapped = serde_json::json!({"ociVersion": "1.0.2", "root": {"path": "r"}, "linux": {
+            "uidMappings": [{"containerID": 0, "hostID": 1234, "size": 9}], "gidMappings": [{"containerID": 0, "hostID": 77, "size": 9}]
+        }});
+        let mapped: Spec = serde_json::from_value(mapped).unwrap();
+        assert_eq!(make_in(&fd, Path::new("a/theirs"), owner(&mapped)), Ok(()));
+        let made = std::os::unix::fs::MetadataExt::uid(&fs::metadata(dir.path().join("a/theirs")).unwrap());
+        assert_eq!((made, owner(&mapped).1), (1234, 77));
     }
 
     #[test]

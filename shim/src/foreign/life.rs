@@ -58,7 +58,7 @@ pub async fn create(
         cgroup_path: started.cgroup_path,
         ..Default::default()
     };
-    adopt(shim, container, &made);
+    adopt(shim, container, &made, std::time::Instant::now());
     take_input(foreign, process, pipes.input);
     watch(shim, container, foreign, process);
     Ok(made.pid)

@@ -31,7 +31,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 const RUNC_OPTIONS_TYPE: &str = "containerd.runc.v1.Options";
@@ -284,6 +284,7 @@ pub async fn build_by(
     run: impl FnOnce(&Ends) -> Result<Made>,
 ) -> Result<u32> {
     let ends = stdio::make(shim, container, &container.init).await?;
+    let since = Instant::now();
     let child = child::spawn(shim, &ends.keep(), || run(&ends))?;
     *lock(&container.helper) = Some(child.pid);
     let stderr = child.stderr.clone();
@@ -297,7 +298,7 @@ pub async fn build_by(
             return Err(super::start::explain(failure, &status, &stderr));
         }
     };
-    adopt(shim, container, &made);
+    adopt(shim, container, &made, since);
     let status = ends.taken(&container.init, made.console_size);
     match status {
         Ok(status) => *lock(&container.init.status_pipe) = Some((status, stderr)),
@@ -364,8 +365,8 @@ pub fn call<'a>(
     }
 }
 
-/// The process exists: from here on it is ours.
-pub fn adopt(shim: &Arc<Shim>, container: &Arc<Container>, made: &Made) {
+/// The process exists: from here on it is ours. `since` is when its making began.
+pub fn adopt(shim: &Arc<Shim>, container: &Arc<Container>, made: &Made, since: Instant) {
     let cgroups = Cgroups::of(made.pid, &made.cgroup_path);
     let start_time = durable::start_time(made.pid);
     {
@@ -404,7 +405,7 @@ pub fn adopt(shim: &Arc<Shim>, container: &Arc<Container>, made: &Made) {
         shim.note(&format!("writing the state of container {}: {err}", container.id));
     }
     if container.foreign.is_none()
-        && let Some(reaped) = shim.adopt(made.pid, &container.init)
+        && let Some(reaped) = shim.adopt(made.pid, &container.init, since)
     {
         reaper::ended(shim, &container.init, reaped);
     }

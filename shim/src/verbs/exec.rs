@@ -112,6 +112,7 @@ async fn run(shim: &Arc<Shim>, container: &Arc<Container>, process: &Arc<Process
     let spec = std::mem::take(&mut *lock(&process.spec));
     let ends = stdio::make(shim, container, process).await?;
     let init = container.init.life().pid;
+    let since = std::time::Instant::now();
     let child = child::spawn(shim, &ends.keep(), || {
         build(shim, container, exec_id, init, &spec, &ends)
     })?;
@@ -127,7 +128,7 @@ async fn run(shim: &Arc<Shim>, container: &Arc<Container>, process: &Arc<Process
         life.start_time = durable::start_time(made.pid);
         life.oom_before = container.cgroups().oom_kills();
     }
-    if let Some(reaped) = shim.adopt(made.pid, process) {
+    if let Some(reaped) = shim.adopt(made.pid, process, since) {
         reaper::ended(shim, process, reaped);
     }
     let status = ends
