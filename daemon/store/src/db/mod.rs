@@ -127,8 +127,8 @@ impl Store {
             damage: Mutex::new(damage),
             _lock: lock,
         };
-        for (table, key, reason) in bad {
-            store.quarantine(table, &key, &reason)?;
+        for (table, key, value, reason) in bad {
+            store.quarantine(table, &key, &value, &reason)?;
         }
         Ok(Arc::new(store))
     }
@@ -142,18 +142,20 @@ impl Store {
 
     /// Makes the batch durable, all of it or nothing. Returns when it is synced, with the numbers of its events.
     pub fn commit(&self, batch: Batch) -> Result<Vec<u64>> {
-        self.commit_by(batch, &options::synced())
+        self.commit_by(batch, WriteBatch::default(), &options::synced())
     }
 
     /// The same without waiting for the disk: the batch outlives this process, and the machine's next sync takes it along.
-    /// For what the next start finds out by itself, and for what is true until the next boot only.
+    /// For what the next start finds out by itself, and for what is true until the next boot only. It says so in the log, where a
+    /// loss of power may leave a hole before it ([`wal`]).
     pub fn commit_unsynced(&self, batch: Batch) -> Result<Vec<u64>> {
-        self.commit_by(batch, &options::unsynced())
+        let mut writes = WriteBatch::default();
+        writes.put_log_data(wal::UNSYNCED);
+        self.commit_by(batch, writes, &options::unsynced())
     }
 
-    fn commit_by(&self, batch: Batch, how: &WriteOptions) -> Result<Vec<u64>> {
+    fn commit_by(&self, batch: Batch, mut writes: WriteBatch, how: &WriteOptions) -> Result<Vec<u64>> {
         let _step = self.young.step(&batch.touched);
-        let mut writes = WriteBatch::default();
         for op in &batch.ops {
             let cf = self.cf(op.table)?;
             match &op.value {
@@ -274,14 +276,16 @@ impl Store {
         self.commit(batch).map(drop)
     }
 
-    /// Moves a value that does not decode out of its table, bytes and all.
-    fn quarantine(&self, table: &'static str, key: &[u8], reason: &str) -> Result<()> {
+    /// Moves a value that does not decode out of its table, bytes and all. What has been written in its place since it was read stays.
+    fn quarantine(&self, table: &'static str, key: &[u8], read: &[u8], reason: &str) -> Result<()> {
         let cf = self.cf(table)?;
         let value = self
             .db
             .get_cf(cf, key)
             .map_err(|source| Error::Read { table, source })?;
-        let Some(value) = value else { return Ok(()) };
+        let Some(value) = value.filter(|value| value == read) else {
+            return Ok(());
+        };
         let (kept_key, kept) = quarantine::sealed(table, key, &value, reason);
         let mut writes = WriteBatch::default();
         writes.put_cf(self.cf(quarantine::TABLE)?, kept_key, kept);
@@ -314,9 +318,10 @@ fn accept_torn_log(dir: &Path, damage: &mut Vec<Damage>) -> Result<()> {
     match wal::inspect(&repair::db_dir(dir))? {
         wal::Verdict::Sound => Ok(()),
         wal::Verdict::Torn { file, offset } => {
-            let kept = wal::cut(&file, offset, &dir.join("torn"))?;
-            tracing::warn!(kept = %kept.display(), "the store's log ended in a torn batch that was never acknowledged");
-            damage.push(Damage::TornLog { kept });
+            for kept in wal::cut(&repair::db_dir(dir), &file, offset, &dir.join("torn"))? {
+                tracing::warn!(kept = %kept.display(), "the store's log ended in a batch that was torn before it was synced");
+                damage.push(Damage::TornLog { kept });
+            }
             Ok(())
         }
         wal::Verdict::Damaged { file, offset } => Err(Error::LogDamaged {
@@ -351,8 +356,8 @@ impl Trouble {
     }
 }
 
-/// A value that does not hold: table, key, reason.
-type Bad = (&'static str, Vec<u8>, String);
+/// A value that does not hold: table, key, value, reason.
+type Bad = (&'static str, Vec<u8>, Vec<u8>, String);
 
 /// Opens the database and reads every block and frame of it.
 fn open_checked(dir: &Path) -> Result<(DB, Vec<Bad>), Trouble> {
@@ -370,7 +375,7 @@ fn open_checked(dir: &Path) -> Result<(DB, Vec<Bad>), Trouble> {
         rows.seek_to_first();
         while let Some((key, value)) = rows.item() {
             if let Err(reason) = frame::open(table, key, value) {
-                bad.push((*table, key.to_vec(), reason.to_string()));
+                bad.push((*table, key.to_vec(), value.to_vec(), reason.to_string()));
             }
             rows.next();
         }

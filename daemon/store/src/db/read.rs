@@ -33,7 +33,7 @@ impl Store {
         match read_value::<R>(&bytes, &value)? {
             Ok(record) => Ok(Some(record)),
             Err(reason) => {
-                self.quarantine(R::TABLE, &bytes, &reason)?;
+                self.quarantine(R::TABLE, &bytes, &value, &reason)?;
                 Err(Error::Quarantined {
                     table: R::TABLE,
                     key: hex::encode(&bytes),
@@ -126,13 +126,13 @@ impl Store {
                         break;
                     }
                 }
-                Err(reason) => bad.push((key.to_vec(), reason)),
+                Err(reason) => bad.push((key.to_vec(), value.to_vec(), reason)),
             }
             rows.next();
         }
         rows.status().map_err(|source| failed::<R>(source))?;
-        for (key, reason) in bad {
-            self.quarantine(R::TABLE, &key, &reason)?;
+        for (key, value, reason) in bad {
+            self.quarantine(R::TABLE, &key, &value, &reason)?;
         }
         Ok(())
     }

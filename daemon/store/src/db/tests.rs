@@ -179,6 +179,46 @@ fn a_torn_or_flipped_tail_is_accepted_and_kept() {
 }
 
 #[test]
+fn what_nobody_waited_for_may_be_spoiled_anywhere() {
+    for synced_after in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path()).unwrap();
+        put(&store, "first");
+        for name in ["second", "third", "fourth"] {
+            let mut batch = Batch::new();
+            batch.put(&key(name), &thing(name)).unwrap();
+            store.commit_unsynced(batch).unwrap();
+        }
+        if synced_after {
+            put(&store, "fifth");
+        }
+        drop(store);
+        flip(&file(dir.path(), ".log"), "{\"text\":\"second");
+        if synced_after {
+            assert!(open(dir.path()).is_err(), "a synced batch follows: this is damage");
+            continue;
+        }
+        let store = open(dir.path()).unwrap();
+        assert!(matches!(store.damage()[..], [Damage::TornLog { .. }]));
+        let left = store.list::<Thing>().unwrap();
+        assert_eq!(left, [(key("first"), thing("first"))]);
+    }
+}
+
+#[test]
+fn a_value_written_anew_is_not_quarantined() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    put(&store, "a");
+    let bytes = key("a").to_bytes();
+    store
+        .quarantine(Thing::TABLE, &bytes, b"what was read before", "bad")
+        .unwrap();
+    assert_eq!(store.get::<Thing>(&key("a")).unwrap(), Some(thing("a")));
+    assert!(store.quarantined().unwrap().is_empty());
+}
+
+#[test]
 fn damage_in_the_middle_of_the_log_refuses_until_repaired() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).unwrap();

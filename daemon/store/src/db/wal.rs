@@ -2,8 +2,11 @@
 //!
 //! The format (RocksDB wiki, "Write Ahead Log File Format"): blocks of 32 KiB; in them records of
 //! `[masked crc32c u32][length u16][type u8][payload]`, little-endian; a batch is one FULL record, or FIRST, MIDDLE...,
-//! LAST. Fewer than 7 bytes at a block's end are padding. Every commit is synced before the next is written, so what a
-//! crash can tear is the last batch and nothing else: a bad place with the beginning of a good batch after it is damage.
+//! LAST. Fewer than 7 bytes at a block's end are padding.
+//!
+//! A commit is synced before the next is written, and takes all before it along; but some are left to the machine's next sync, and bear
+//! a mark. What a loss of power can spoil is therefore the batches since the last synced one, in any order, for the kernel writes pages
+//! as it likes. A bad place with a synced batch after it is damage; with nothing but marked ones after it, it is a torn tail.
 
 use crate::error::{Error, Result};
 use std::fs::{self, File, OpenOptions};
@@ -16,6 +19,12 @@ const FULL: u8 = 1;
 const FIRST: u8 = 2;
 const MIDDLE: u8 = 3;
 const LAST: u8 = 4;
+/// The mark of a batch that nobody waited for: log data at its beginning (RocksDB hands it to nobody). Batches that are written
+/// together go into one record, and one that is synced is never put behind one that is not, so the first one speaks for all.
+pub const UNSYNCED: &[u8] = b"gantry: unsynced";
+/// Before it: sequence number and count, the tag of log data, its length.
+const MARK_AT: usize = 12 + 2;
+
 /// Compression and timestamp markers, which stand alone.
 const MARKERS: [u8; 3] = [9, 10, 130];
 
@@ -23,12 +32,12 @@ const MARKERS: [u8; 3] = [9, 10, 130];
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
     Sound,
-    /// Everything from `offset` on is the remains of a batch that was never acknowledged.
+    /// Everything from `offset` on, in this log and in later ones, is the remains of batches that were never said to be on the disk.
     Torn {
         file: PathBuf,
         offset: u64,
     },
-    /// Good batches follow the bad place.
+    /// Good batches that were synced follow the bad place.
     Damaged {
         file: PathBuf,
         offset: u64,
@@ -43,7 +52,7 @@ pub fn inspect(db: &Path) -> Result<Verdict> {
         let Some(bad) = walk(&bytes, 0, |_| {}) else {
             continue;
         };
-        let follows = next_batch(&bytes, bad.found + 1).is_some() || any_batch(&logs[index + 1..])?;
+        let follows = has_synced(&bytes, bad.found + 1) || any_synced(&logs[index + 1..])?;
         let file = file.clone();
         return Ok(if follows {
             Verdict::Damaged {
@@ -60,8 +69,21 @@ pub fn inspect(db: &Path) -> Result<Verdict> {
     Ok(Verdict::Sound)
 }
 
-/// Cuts a torn tail off; its bytes are kept in `keep`. Answers where.
-pub fn cut(file: &Path, offset: u64, keep: &Path) -> Result<PathBuf> {
+/// Cuts a torn tail off; its bytes are kept in `keep`. Answers where. What later logs hold goes with it: none of it may be there
+/// without what was before it. The last log first, so that one that is cut short by a kill is judged the same again.
+pub fn cut(db: &Path, file: &Path, offset: u64, keep: &Path) -> Result<Vec<PathBuf>> {
+    let logs = logs(db)?;
+    let mut kept = Vec::new();
+    for log in logs.iter().rev().take_while(|log| *log != file) {
+        if fs::metadata(log).map_err(Error::path("stat", log))?.len() > 0 {
+            kept.push(cut_one(log, 0, keep)?);
+        }
+    }
+    kept.insert(0, cut_one(file, offset, keep)?);
+    Ok(kept)
+}
+
+fn cut_one(file: &Path, offset: u64, keep: &Path) -> Result<PathBuf> {
     let bytes = fs::read(file).map_err(Error::path("read", file))?;
     let from = usize::try_from(offset).unwrap_or(bytes.len()).min(bytes.len());
     fs::create_dir_all(keep).map_err(Error::path("create", keep))?;
@@ -121,14 +143,38 @@ fn logs(db: &Path) -> Result<Vec<PathBuf>> {
     Ok(logs.into_iter().map(|(_, path)| path).collect())
 }
 
-fn any_batch(logs: &[PathBuf]) -> Result<bool> {
+fn any_synced(logs: &[PathBuf]) -> Result<bool> {
     for file in logs {
         let bytes = fs::read(file).map_err(Error::path("read", file))?;
-        if next_batch(&bytes, 0).is_some() {
+        if has_synced(&bytes, 0) {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// Whether a batch begins there that was synced. One whose beginning is too short for a mark is taken for such a one if it does not
+/// go on.
+fn has_synced(bytes: &[u8], mut from: usize) -> bool {
+    while let Some(at) = next_batch(bytes, from) {
+        let mut synced = None;
+        let bad = walk(bytes, at, |batch| {
+            synced = Some(synced.unwrap_or(false) || !is_marked(batch));
+        });
+        let begun = record(bytes, at).is_some_and(|(_, payload)| is_marked(payload));
+        if synced.unwrap_or(!begun) {
+            return true;
+        }
+        match bad {
+            Some(bad) => from = bad.found.max(at) + 1,
+            None => return false,
+        }
+    }
+    false
+}
+
+fn is_marked(batch: &[u8]) -> bool {
+    batch.get(MARK_AT..).is_some_and(|rest| rest.starts_with(UNSYNCED))
 }
 
 struct Bad {
@@ -266,6 +312,43 @@ mod tests {
         assert!(salvage(dir.path()).unwrap().is_empty());
     }
 
+    /// A batch as RocksDB puts it down that nobody waited for.
+    fn marked(size: usize) -> Vec<u8> {
+        let mark = [&[0; 12][..], &[3, UNSYNCED.len() as u8], UNSYNCED].concat();
+        [mark, vec![0x55; size]].concat()
+    }
+
+    #[test]
+    fn a_hole_among_what_nobody_waited_for_is_a_torn_tail() {
+        let all = [vec![1; 300], marked(5000), marked(9000), marked(40_000), marked(10)];
+        let first = write_log(&all[..1]).len();
+        let second = write_log(&all[..2]).len();
+        let whole = write_log(&all);
+        let mut holed = whole.clone();
+        holed[first..4096].fill(0);
+        let dir = put(&holed);
+        let Verdict::Torn { file, offset } = inspect(dir.path()).unwrap() else {
+            panic!("a hole in the tail is no damage");
+        };
+        assert_eq!(offset as usize, first);
+        // What is in the next log was written later still.
+        fs::write(dir.path().join("000009.log"), write_log(&all[1..3])).unwrap();
+        let kept = cut(dir.path(), &file, offset, &dir.path().join("torn")).unwrap();
+        assert_eq!(kept.len(), 2);
+        assert_eq!(inspect(dir.path()).unwrap(), Verdict::Sound);
+        assert_eq!(fs::read(file).unwrap(), whole[..first]);
+        // A synced one after the hole took all before it along: that is damage, in the same log and in a later one.
+        let synced = write_log(&[&all[..], &[vec![9; 20]]].concat());
+        let mut holed = synced.clone();
+        holed[second..second + 100].fill(0);
+        assert!(matches!(inspect(put(&holed).path()).unwrap(), Verdict::Damaged { .. }));
+        let dir = put(&whole[..whole.len() - 3]);
+        fs::write(dir.path().join("000009.log"), write_log(&all[1..])).unwrap();
+        assert!(matches!(inspect(dir.path()).unwrap(), Verdict::Torn { .. }));
+        fs::write(dir.path().join("000009.log"), write_log(&all[..2])).unwrap();
+        assert!(matches!(inspect(dir.path()).unwrap(), Verdict::Damaged { .. }));
+    }
+
     #[test]
     fn a_cut_anywhere_is_a_torn_tail() {
         let bytes = write_log(&batches());
@@ -276,8 +359,8 @@ mod tests {
                 panic!("cut at {length}");
             };
             assert_eq!(offset as usize, before_last);
-            let kept = cut(&file, offset, &dir.path().join("torn")).unwrap();
-            assert_eq!(fs::read(kept).unwrap(), bytes[before_last..length]);
+            let kept = cut(dir.path(), &file, offset, &dir.path().join("torn")).unwrap();
+            assert_eq!(fs::read(&kept[0]).unwrap(), bytes[before_last..length]);
             assert_eq!(inspect(dir.path()).unwrap(), Verdict::Sound);
         }
     }
