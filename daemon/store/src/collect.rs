@@ -142,7 +142,7 @@ impl Collector {
         let _running = self.running.lock();
         let mut collected = Collected::default();
         if self.store.holds_back()? {
-            tracing::warn!("nothing is collected while damaged records are in quarantine");
+            tracing::warn!("nothing is collected while damaged records are in quarantine; see gantryd store check");
             collected.held_back = true;
             return Ok(collected);
         }

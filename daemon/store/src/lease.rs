@@ -4,12 +4,12 @@ use crate::db::Store;
 use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::record::{Batch, Record};
-use gantry_core::gc::{self, Kind, Node};
+use gantry_core::gc::{Kind, Node};
 use gantry_core::lease::LeaseKeeper;
 use gantry_core::{Digest, Labels, LeaseId, Namespace, label};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 /// Key: namespace, lease.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,13 +147,6 @@ impl Leases {
         Ok((id, lease))
     }
 
-    /// Makes a lease that ends by itself: for work that a kill must not keep alive for ever.
-    pub fn create_for(&self, ns: &Namespace, lifetime: Duration) -> Result<LeaseId> {
-        let end = chrono::DateTime::<chrono::Utc>::from(SystemTime::now() + lifetime);
-        let labels = Labels::from([(gc::LABEL_EXPIRE.to_owned(), end.to_rfc3339())]);
-        self.create(ns, None, labels).map(|(id, _)| id)
-    }
-
     /// Ends the leases of operations that a former daemon had under way: they died with it. To be called before the first
     /// operation of this one.
     pub fn end_orphans(&self) -> Result<usize> {
@@ -247,19 +240,13 @@ impl Leases {
     }
 }
 
-/// On leases of the daemon's own operations: the pid of the daemon that has it under way.
+/// On leases of the daemon's own operations: the pid of the daemon that has it under way. They end with the operation or at the next
+/// start ([`Leases::end_orphans`]), and by no clock: one that is set forward would take the content of a pull that runs.
 const LABEL_OPERATION: &str = "io.gantry.operation";
-
-/// A lease of an operation that a kill may cut short ends by itself after this.
-const OPERATION: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl LeaseKeeper for Leases {
     fn open(&self, ns: &Namespace) -> gantry_core::Result<LeaseId> {
-        let end = chrono::DateTime::<chrono::Utc>::from(SystemTime::now() + OPERATION);
-        let labels = Labels::from([
-            (gc::LABEL_EXPIRE.to_owned(), end.to_rfc3339()),
-            (LABEL_OPERATION.to_owned(), std::process::id().to_string()),
-        ]);
+        let labels = Labels::from([(LABEL_OPERATION.to_owned(), std::process::id().to_string())]);
         Ok(self.create(ns, None, labels)?.0)
     }
 

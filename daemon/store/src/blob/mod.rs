@@ -141,7 +141,12 @@ impl BlobStore {
             if kept(&ns, &reference) || inner.is_fresh(&record) {
                 continue;
             }
-            if let Some(_claim) = inner.store.claims().try_claim(ingest_claim(&ns, &reference)) {
+            let Some(_claim) = inner.store.claims().try_claim(ingest_claim(&ns, &reference)) else {
+                continue;
+            };
+            // Meanwhile it may have been finished, or begun anew in another directory.
+            let now = inner.store.get::<IngestRecord>(&(ns.clone(), reference.clone()))?;
+            if let Some(record) = now.filter(|now| now.dir == record.dir && !inner.is_fresh(now)) {
                 inner.drop_ingest(&ns, &reference, &record)?;
                 expired += 1;
             }
@@ -295,13 +300,9 @@ impl Inner {
 
     fn is_fresh(&self, record: &IngestRecord) -> bool {
         let age = SystemTime::now().duration_since(self.status("", record).updated_at);
-        age.is_ok_and(|age| age < INGEST_LIFETIME) || age_is_negative(record)
+        // Written in the future of a clock that was set back: as good as new.
+        age.map_or(true, |age| age < INGEST_LIFETIME)
     }
-}
-
-/// Written in the future of a clock that was set back: as good as new.
-fn age_is_negative(record: &IngestRecord) -> bool {
-    record.started_at > SystemTime::now()
 }
 
 struct FileReader {
