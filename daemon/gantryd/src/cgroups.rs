@@ -1,12 +1,11 @@
 //! The daemon's own cgroup, and the parent of its containers', taken away when the daemon ends and nothing is in it.
 
 use crate::error::{Error, Result};
-use gantry_task::cgroup::Hierarchies;
+use gantry_task::cgroup::{CgroupMode, Hierarchies};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-
-const MOUNTED: &str = "/sys/fs/cgroup";
+use tracing::warn;
 
 /// Puts this process into a cgroup in every hierarchy that controls anything, and makes it where it is not there.
 pub fn enter(path: &str) -> Result<()> {
@@ -43,25 +42,46 @@ fn make(mount: &Path, path: &str) -> Result<PathBuf> {
     Ok(dir)
 }
 
+/// Under version 2, makes the parent of the containers and hands every controller down to it: a look at what it has says what the host
+/// can limit, and the first containers, which may come all at once, find it. What does not work out here is told by the container whose
+/// limit needs it.
+pub fn prepare(parent: &str) {
+    let Ok(found) = Hierarchies::detect() else { return };
+    if let (CgroupMode::V2, Some(mount)) = (found.mode(), found.unified())
+        && let Err(error) = prepare_in(mount, parent)
+    {
+        warn!(err = %error, "the parent of the containers' cgroups is not ready");
+    }
+}
+
+fn prepare_in(mount: &Path, parent: &str) -> Result<()> {
+    let file = mount.join("cgroup.controllers");
+    let controllers = fs::read_to_string(&file).map_err(Error::path("read", &file))?;
+    let hand_down = |dir: &Path| {
+        for controller in controllers.split_whitespace() {
+            // Each by itself: one that is refused is no reason to do without the others.
+            let _ = fs::write(dir.join("cgroup.subtree_control"), format!("+{controller}"));
+        }
+    };
+    hand_down(mount);
+    let parts: Vec<&str> = parent.split('/').filter(|part| !part.is_empty()).collect();
+    for depth in 1..=parts.len() {
+        hand_down(&make(mount, &parts[..depth].join("/"))?);
+    }
+    Ok(())
+}
+
 /// Removes the parent in every hierarchy. The kernel refuses where a container is left, which is as it should be.
 pub fn remove_empty(parent: &str) {
     // A parent that the administrator chose is not ours to remove.
     if !parent.starts_with("/gantry") {
         return;
     }
-    for hierarchy in hierarchies(Path::new(MOUNTED)) {
+    let Ok(found) = Hierarchies::detect() else { return };
+    for mount in found.mounts() {
         // Not there, or in use: both are fine.
-        let _ = fs::remove_dir(hierarchy.join(parent.trim_start_matches('/')));
+        let _ = fs::remove_dir(mount.join(parent.trim_start_matches('/')));
     }
-}
-
-/// The one of version 2, and each of version 1 beside it.
-fn hierarchies(mounted: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(mounted).into_iter().flatten().flatten();
-    let below = entries
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .map(|entry| entry.path());
-    std::iter::once(mounted.to_owned()).chain(below).collect()
 }
 
 #[cfg(test)]
@@ -86,16 +106,14 @@ mod tests {
     }
 
     #[test]
-    fn every_hierarchy_is_looked_at() {
-        let dir = tempfile::tempdir().unwrap();
-        for name in ["memory", "cpu"] {
-            fs::create_dir(dir.path().join(name)).unwrap();
+    fn controllers_are_handed_down_to_the_parent_of_containers() {
+        let mount = tempfile::tempdir().unwrap();
+        fs::write(mount.path().join("cgroup.controllers"), "cpu memory\n").unwrap();
+        prepare_in(mount.path(), "/gantry/own").unwrap();
+        prepare_in(mount.path(), "/gantry/own").unwrap();
+        for dir in ["", "gantry", "gantry/own"] {
+            let given = fs::read_to_string(mount.path().join(dir).join("cgroup.subtree_control")).unwrap();
+            assert_eq!(given, "+memory", "{dir}: the last that was written");
         }
-        std::os::unix::fs::symlink("cpu", dir.path().join("cpuacct")).unwrap();
-        assert_eq!(
-            hierarchies(dir.path()).len(),
-            3,
-            "the root and two; a link is no hierarchy of its own"
-        );
     }
 }

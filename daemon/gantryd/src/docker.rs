@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -85,7 +85,7 @@ impl Sockets {
     }
 
     /// Serves until `end`; connections end with their request.
-    pub fn serve(self, engine: &Engine, end: &watch::Receiver<bool>) -> Vec<Place> {
+    pub fn serve(self, engine: &Engine, end: &watch::Receiver<bool>) -> Served {
         let proxy = |name: &str| std::env::var(name).unwrap_or_default();
         let door = Door::new(
             engine.clone(),
@@ -95,10 +95,36 @@ impl Sockets {
                 no_proxy: proxy("NO_PROXY"),
             },
         );
+        let (open, connections) = mpsc::channel(1);
         for listener in self.listeners {
-            tokio::spawn(accept(listener, door.clone(), end.clone()));
+            tokio::spawn(accept(listener, door.clone(), end.clone(), open.clone()));
         }
-        self.places
+        Served {
+            places: self.places,
+            connections,
+        }
+    }
+}
+
+/// Held by everything that lets clients in or serves them; nothing is ever sent.
+type Open = mpsc::Sender<std::convert::Infallible>;
+
+/// The sockets while they are served.
+pub struct Served {
+    places: Vec<Place>,
+    connections: mpsc::Receiver<std::convert::Infallible>,
+}
+
+impl Served {
+    /// Returns when, after the end, the last connection has had its answer.
+    pub async fn ended(&mut self) {
+        let _nothing_comes = self.connections.recv().await;
+    }
+
+    pub fn remove(self) {
+        for place in self.places {
+            place.remove();
+        }
     }
 }
 
@@ -127,10 +153,10 @@ async fn ended(mut end: watch::Receiver<bool>) {
     let _ = end.wait_for(|end| *end).await;
 }
 
-async fn accept(listener: Listener, door: Door, end: watch::Receiver<bool>) {
+async fn accept(listener: Listener, door: Door, end: watch::Receiver<bool>, open: Open) {
     loop {
         let came = tokio::select! {
-            came = one(&listener, &door, &end) => came,
+            came = one(&listener, &door, &end, &open) => came,
             () = ended(end.clone()) => return,
         };
         if let Err(error) = came {
@@ -141,28 +167,31 @@ async fn accept(listener: Listener, door: Door, end: watch::Receiver<bool>) {
 }
 
 /// Lets one client in.
-async fn one(listener: &Listener, door: &Door, end: &watch::Receiver<bool>) -> std::io::Result<()> {
-    let (door, end) = (door.clone(), ended(end.clone()));
+async fn one(listener: &Listener, door: &Door, end: &watch::Receiver<bool>, open: &Open) -> std::io::Result<()> {
+    let (door, end, open) = (door.clone(), ended(end.clone()), open.clone());
     match listener {
         Listener::Unix(listener) => {
             let (stream, _) = listener.accept().await?;
-            tokio::spawn(serve(door, stream, end));
+            connect(open, serve(door, stream, end));
         }
         Listener::Tcp(listener, tls) => {
             let (stream, _) = listener.accept().await?;
             // What a client types should not wait for more.
             let _ = stream.set_nodelay(true);
             match tls.clone() {
-                None => {
-                    tokio::spawn(serve(door, stream, end));
-                }
-                Some(tls) => {
-                    tokio::spawn(agree(tls, stream, door, end));
-                }
+                None => connect(open, serve(door, stream, end)),
+                Some(tls) => connect(open, agree(tls, stream, door, end)),
             }
         }
     }
     Ok(())
+}
+
+fn connect(open: Open, connection: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(async move {
+        connection.await;
+        drop(open);
+    });
 }
 
 async fn agree(tls: TlsAcceptor, stream: impl Stream, door: Door, end: impl Future<Output = ()>) {

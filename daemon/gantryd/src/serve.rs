@@ -1,7 +1,7 @@
 //! The daemon's life: locks, engine, socket, readiness; then signals, and the end.
 
 use crate::config::Settings;
-use crate::docker::Sockets;
+use crate::docker::{Served, Sockets};
 use crate::error::{Error, Result};
 use crate::lock::{self, Held};
 use crate::wiring::{self, Rooms};
@@ -103,6 +103,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         std::fs::create_dir_all(parent).map_err(Error::path("make the directory of the pidfile", parent))?;
     }
     let pidfile = Held::take(&settings.pidfile, "pidfile", &settings.pidfile)?;
+    cgroups::prepare(&settings.cgroup_parent);
     let rooms = tokio::select! {
         rooms = wiring::open(&settings) => rooms?,
         () = signals.end() => return Ok(()),
@@ -117,11 +118,9 @@ pub async fn run(settings: Settings) -> Result<()> {
     let listener = UnixListener::from_std(listener).map_err(Error::path("listen on", &settings.address))?;
     // Ends with this function, too.
     let (leave, leaving) = watch::channel(false);
-    let docker = docker.serve(&rooms.engine, &leaving);
-    let outcome = serve(&settings, listener, &rooms, &mut signals, &leave).await;
-    for place in docker {
-        place.remove();
-    }
+    let mut docker = docker.serve(&rooms.engine, &leaving);
+    let outcome = serve(&settings, listener, &rooms, &mut signals, (&leave, &mut docker)).await;
+    docker.remove();
     place.remove();
     shims_place.remove();
     cgroups::remove_empty(&settings.cgroup_parent);
@@ -134,7 +133,7 @@ async fn serve(
     listener: UnixListener,
     rooms: &Rooms,
     signals: &mut Signals,
-    leave: &watch::Sender<bool>,
+    (leave, docker): (&watch::Sender<bool>, &mut Served),
 ) -> Result<()> {
     let (stop, stopped) = oneshot::channel::<()>();
     let mut server = std::pin::pin!(server(rooms, listener, async move {
@@ -163,8 +162,9 @@ async fn serve(
     }
     drop(stop);
     leave.send_replace(true);
-    let outcome = match tokio::time::timeout(FAREWELL, server).await {
-        Ok(outcome) => outcome,
+    let answers = async { tokio::join!(server, docker.ended()) };
+    let outcome = match tokio::time::timeout(FAREWELL, answers).await {
+        Ok((outcome, ())) => outcome,
         // Streams that have no end of their own are cut here.
         Err(_) => Ok(()),
     };

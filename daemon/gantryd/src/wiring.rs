@@ -24,7 +24,6 @@ pub struct Rooms {
     pub engine: Engine,
     /// For the door of containerd's API.
     pub containerd: gantry_api_containerd::Rooms,
-    collector: Arc<Collector>,
 }
 
 /// Where the metadata store of a data root is.
@@ -88,15 +87,11 @@ pub async fn open(settings: &Settings) -> Result<Rooms> {
         snapshots: Arc::new(lower.snapshots),
         leases,
         background: Arc::new(collector.clone().background().map_err(gantry_core::Error::from)?),
-        collector: collector.clone(),
+        collector,
         about: about(settings),
     };
     check_plugins(settings, &gantry_api_containerd::plugin_names(&containerd))?;
-    Ok(Rooms {
-        engine,
-        containerd,
-        collector,
-    })
+    Ok(Rooms { engine, containerd })
 }
 
 fn open_lower(settings: &Settings) -> Result<Lower> {
@@ -285,21 +280,13 @@ fn engine_config(settings: &Settings, snapshotter: &str, born_with: Option<gantr
 
 /// Work that has time: collections, and memory given back.
 pub fn housekeeping(settings: &Settings, rooms: &Rooms) {
-    let collector = rooms.collector.clone();
+    let collections = rooms.containerd.background.clone();
     let first = tokio::time::Instant::now() + settings.tuning.first_collection;
     tokio::spawn(async move {
         let mut tick = tokio::time::interval_at(first, COLLECT);
         loop {
             tick.tick().await;
-            let collector = collector.clone();
-            match tokio::task::spawn_blocking(move || collector.collect()).await {
-                Ok(Ok(done)) if done.held_back => {
-                    warn!("nothing is collected while damaged records are in quarantine; see gantryd store check")
-                }
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => warn!(err = %error, "collection did not finish"),
-                Err(join) => warn!(err = %join, "collection ended early"),
-            }
+            collections.request();
         }
     });
     if settings.tuning.tends() {

@@ -19,6 +19,9 @@ pub enum CgroupMode {
     V2,
 }
 
+/// Where the only hierarchy of a version 2 host stands, and the directory of all of others.
+const ROOT: &str = "/sys/fs/cgroup";
+
 /// The host's mounted hierarchies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hierarchies {
@@ -78,9 +81,11 @@ impl Hierarchies {
             .v1
             .iter()
             .any(|v1| v1.controllers.iter().any(|name| !name.starts_with("name=")));
-        match (&self.unified, controllers) {
+        match (self.unified(), controllers) {
+            // A hierarchy of version 1 beside it is somebody's own (`net_cls` for a firewall), and controls no container.
+            (Some(mount), _) if mount == Path::new(ROOT) => CgroupMode::V2,
             (Some(_), true) => CgroupMode::Hybrid,
-            (_, true) => CgroupMode::V1,
+            (None, true) => CgroupMode::V1,
             (_, false) => CgroupMode::V2,
         }
     }
@@ -101,7 +106,7 @@ impl Hierarchies {
     pub fn controlling(&self) -> impl Iterator<Item = &Path> {
         let is_v2 = self.mode() == CgroupMode::V2;
         let unified = self.unified.as_deref().filter(|_| is_v2);
-        let controls = |v1: &&V1| v1.controllers.iter().any(|name| !name.starts_with("name="));
+        let controls = move |v1: &&V1| !is_v2 && v1.controllers.iter().any(|name| !name.starts_with("name="));
         unified
             .into_iter()
             .chain(self.v1.iter().filter(controls).map(|v1| v1.mount.as_path()))
@@ -312,6 +317,11 @@ mod tests {
         assert_eq!(hybrid.mounts().count(), 4);
         let v2 = Hierarchies::parse("31 30 0:27 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw");
         assert_eq!((v2.mode(), v2.controller("cpu")), (CgroupMode::V2, None));
+        let beside = "31 30 0:27 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n\
+                      32 31 0:28 / /sys/fs/cgroup/net_cls rw - cgroup cgroup rw,net_cls";
+        let beside = Hierarchies::parse(beside);
+        assert_eq!(beside.mode(), CgroupMode::V2);
+        assert_eq!(beside.controlling().collect::<Vec<_>>(), [Path::new(ROOT)]);
     }
 
     #[test]
