@@ -13,3 +13,12 @@ where
         Err(join) => Err(Error::internal(format!("blocking work ended early: {join}"))),
     }
 }
+
+/// The same for work that sends or receives a client's stream ([`gantry_image::paced`]).
+pub async fn paced<T, F>(work: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T> + Send + 'static,
+{
+    gantry_image::paced::run(work).await?
+}

@@ -22,6 +22,7 @@ mod hold;
 pub mod instruction;
 mod locks;
 pub mod media;
+pub mod paced;
 pub mod platform;
 pub mod progress;
 pub mod registry;

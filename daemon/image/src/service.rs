@@ -184,5 +184,17 @@ where
     }
 }
 
+/// The same for what waits for a client ([`crate::paced`]).
+pub(crate) async fn paced<T, F>(doing: &'static str, work: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T> + Send + 'static,
+{
+    match crate::paced::run(work).await {
+        Ok(outcome) => outcome,
+        Err(error) => Err(error.context(doing).into()),
+    }
+}
+
 #[cfg(test)]
 mod tests;

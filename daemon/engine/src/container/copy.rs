@@ -108,7 +108,7 @@ impl Engine {
         tokio::spawn(async move {
             let failure = chunks.clone();
             let work = move |root: BorrowedFd<'_>| read::archive(root, &locate(root, "/", false)?, chunks);
-            let written = crate::gate::blocking(move || match Shown::to_read(&mounts) {
+            let written = crate::gate::paced(move || match Shown::to_read(&mounts) {
                 Shown::Mounts(mounts) => rootfs::with(&at, &mounts, work),
                 Shown::Directory(dir) | Shown::Overlay { upper: dir, .. } => {
                     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -1,7 +1,7 @@
 //! The root filesystem of a container, running or not, as a directory that nothing leads out of.
 
 use crate::Engine;
-use crate::gate::blocking;
+use crate::gate::paced;
 use crate::keeper::Keeper;
 use gantry_core::container::{BindMount, ContainerRecord};
 use gantry_core::error::io_kind;
@@ -66,7 +66,8 @@ where
 }
 
 impl Engine {
-    /// Runs `work` on a container's root filesystem: the living one with its mounts, else the layers and the binds.
+    /// Runs `work`, which may go at a client's pace, on a container's root filesystem: the living one with its mounts, else the layers
+    /// and the binds.
     pub(crate) async fn in_rootfs<T, F>(&self, keeper: &Arc<Keeper>, work: F) -> Result<T>
     where
         T: Send + 'static,
@@ -74,7 +75,7 @@ impl Engine {
     {
         let state = keeper.state();
         if let Some(pid) = state.pid().filter(|_| state.is_running()) {
-            return blocking(move || {
+            return paced(move || {
                 let path = format!("/proc/{pid}/root");
                 let root = rustix::fs::openat(
                     CWD,
@@ -94,7 +95,7 @@ impl Engine {
         binds.extend(self.etc_of(&record));
         binds.retain(|bind| Path::new(&bind.source).exists());
         let at = self.context.mount_point();
-        blocking(move || {
+        paced(move || {
             // What lies within another comes after it.
             binds.sort_by(|a, b| a.target.cmp(&b.target));
             let bare = mounts.len();

@@ -10,7 +10,7 @@ use crate::descriptor::{Descriptor, Document};
 use crate::error::{ImageError, Result};
 use crate::media;
 use crate::platform::Platform;
-use crate::service::{ImageService, Wanted, blocking, enter};
+use crate::service::{ImageService, Wanted, enter, paced};
 use bytes::Bytes;
 use gantry_core::reference::Reference;
 use gantry_core::{Digest, Namespace};
@@ -50,7 +50,7 @@ impl ImageService {
         out: mpsc::Sender<gantry_core::Result<Bytes>>,
     ) -> gantry_core::Result<()> {
         let blobs = self.blobs(ns, None);
-        let work = blocking("write an archive", move || {
+        let work = paced("write an archive", move || {
             let contents = gather(&items, &options, &blobs)?;
             let mut out = PipeWriter::new(out);
             contents.write(&blobs, &mut out)?;

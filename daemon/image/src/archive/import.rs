@@ -11,7 +11,9 @@ use crate::instruction::apply_changes;
 use crate::media;
 use crate::platform::Platform;
 use crate::progress::ProgressSink;
-use crate::service::{DiffLayer, Draft, GzipLayer, ImageService, Job, Pulled, RawLayer, blocking, on_blocking_thread};
+use crate::service::{
+    DiffLayer, Draft, GzipLayer, ImageService, Job, Pulled, RawLayer, blocking, on_blocking_thread, paced,
+};
 use crate::unpack::{Applied, apply};
 use bytes::Bytes;
 use chrono::{SecondsFormat, Utc};
@@ -46,7 +48,7 @@ impl ImageService {
         apply_changes(&mut config, &options.changes)?;
         let (job, hold) = self.job(ns, None, "", ProgressSink::silent()).await?;
         let (service, there) = (self.clone(), job.clone());
-        let target = blocking("import", move || {
+        let target = paced("import", move || {
             on_blocking_thread(|| {
                 let layer = service.import_layer(&there, PipeReader::new(tar))?;
                 put_image(&there, &layer, config, &platform, &options.message)

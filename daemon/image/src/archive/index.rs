@@ -13,7 +13,7 @@ use crate::hold::Hold;
 use crate::media;
 use crate::platform::Platform;
 use crate::progress::ProgressSink;
-use crate::service::{ImageService, Wanted, blocking};
+use crate::service::{ImageService, Wanted, paced};
 use bytes::Bytes;
 use gantry_core::{Algorithm, LeaseId, Namespace};
 use std::collections::BTreeMap;
@@ -50,7 +50,7 @@ impl ImageService {
     ) -> gantry_core::Result<Archive> {
         let (job, hold) = self.job(ns, options.lease.clone(), "", progress.into()).await?;
         let service = self.clone();
-        let read = blocking("read an archive", move || {
+        let read = paced("read an archive", move || {
             let (source, limits) = (PipeReader::new(archive), &service.inner.limits);
             let scan = match options.plain {
                 true => Scan::of_tar(source, &job.blobs, limits, &job.progress)?,

@@ -9,7 +9,7 @@ use crate::failpoint::failpoint;
 use crate::hold::Hold;
 use crate::platform::Platform;
 use crate::progress::ProgressSink;
-use crate::service::{ImageService, Job, blocking};
+use crate::service::{ImageService, Job, paced};
 use bytes::Bytes;
 use gantry_core::reference::Reference;
 use gantry_core::{Digest, LeaseId, Namespace};
@@ -59,7 +59,7 @@ impl ImageService {
             .await?;
         let platform = options.platform.unwrap_or_else(Platform::host).normalised();
         let (service, there) = (self.clone(), job.clone());
-        let found = blocking("read an archive", move || {
+        let found = paced("read an archive", move || {
             let scan = Scan::of(
                 PipeReader::new(archive),
                 &there.blobs,

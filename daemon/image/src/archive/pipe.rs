@@ -1,6 +1,7 @@
 //! Byte streams between async callers and blocking work, over bounded channels.
 
 use crate::error::ImageError;
+use crate::paced;
 use bytes::{Buf, Bytes};
 use std::io::{self, Read, Write};
 use tokio::sync::mpsc;
@@ -26,7 +27,7 @@ impl PipeReader {
 impl Read for PipeReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.current.is_empty() {
-            match self.pieces.blocking_recv() {
+            match paced::receive(&mut self.pieces)? {
                 Some(Ok(bytes)) => self.current = bytes,
                 Some(Err(error)) => return Err(ImageError::from(error).into_io()),
                 None => return Ok(0),
@@ -68,7 +69,9 @@ impl Write for PipeWriter {
             return Ok(());
         }
         let piece = std::mem::replace(&mut self.current, Vec::with_capacity(PIECE));
-        let sent = self.pieces.blocking_send(Ok(Bytes::from(piece)));
-        sent.map_err(|_| ImageError::Cancelled { doing: "save" }.into_io())
+        paced::send(&self.pieces, Ok(Bytes::from(piece))).map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => ImageError::Cancelled { doing: "save" }.into_io(),
+            _ => error,
+        })
     }
 }

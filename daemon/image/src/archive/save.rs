@@ -8,7 +8,7 @@ use crate::descriptor::{Descriptor, Document, Index};
 use crate::error::{ImageError, Result};
 use crate::media;
 use crate::platform::Platform;
-use crate::service::{ImageService, Resolved, blocking};
+use crate::service::{ImageService, Resolved, paced};
 use bytes::Bytes;
 use gantry_core::content::BlobStream;
 use gantry_core::reference::Reference;
@@ -36,7 +36,7 @@ impl ImageService {
         out: mpsc::Sender<gantry_core::Result<Bytes>>,
     ) -> gantry_core::Result<()> {
         let blobs = self.blobs(ns, None);
-        let work = blocking("write an archive", move || {
+        let work = paced("write an archive", move || {
             let contents = Contents::of(&items, &blobs)?;
             let mut out = PipeWriter::new(out);
             contents.write(&blobs, &mut out)?;

@@ -3,6 +3,7 @@
 use super::{ATTRIBUTE, CAPABILITY, Place, kernel, open_place};
 use bytes::Bytes;
 use gantry_core::{Error, Result};
+use gantry_image::paced;
 use rustix::fs::{AtFlags, Dir, FileType, OFlags, Stat};
 use rustix::io::Errno;
 use std::collections::HashMap;
@@ -22,8 +23,7 @@ struct Sender(mpsc::Sender<Result<Bytes>>);
 
 impl Write for Sender {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let sent = self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes)));
-        sent.map(|()| bytes.len()).map_err(|_| io::ErrorKind::BrokenPipe.into())
+        paced::send(&self.0, Ok(Bytes::copy_from_slice(bytes))).map(|()| bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -6,6 +6,7 @@ use crate::container::rootfs;
 use bytes::{Buf, Bytes};
 use gantry_core::error::io_kind;
 use gantry_core::{Error, Result};
+use gantry_image::paced;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use std::fs::File;
 use std::io::{self, Read};
@@ -27,7 +28,7 @@ struct Receiver {
 impl Read for Receiver {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.rest.is_empty() {
-            match self.tar.blocking_recv() {
+            match paced::receive(&mut self.tar)? {
                 Some(bytes) => self.rest = bytes,
                 None => return Ok(0),
             }
