@@ -15,8 +15,11 @@ use std::ops::Range;
 use tar::{EntryType, Header};
 
 const BLOCK: usize = 512;
-/// Longest extension header (pax records, long name): far above PATH_MAX and the kernel's 64 KiB per attribute.
+/// Most bytes of one member's extension headers (pax records, long names) together: far above PATH_MAX and the kernel's 64 KiB per
+/// attribute.
 const MAX_EXTENSION: u64 = 1 << 20;
+/// Most of them: writers use one, or two with a name of each form.
+const MAX_EXTENSIONS: u64 = 64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -74,6 +77,10 @@ impl<R: Read> TarReader<R> {
     pub(crate) fn next(&mut self) -> Result<Option<Entry>> {
         let mut extensions = pax::Extensions::default();
         let mut described = false;
+        let mut room = Room {
+            bytes: MAX_EXTENSION,
+            headers: MAX_EXTENSIONS,
+        };
         loop {
             self.skip_rest()?;
             let Some(header) = self.header()? else {
@@ -85,11 +92,15 @@ impl<R: Read> TarReader<R> {
             let kind = header.entry_type();
             let size = number(&header, SIZE, "size", Header::entry_size)?;
             match kind {
-                EntryType::XHeader => extensions.add_records(&self.extension(size)?)?,
-                EntryType::GNULongName => extensions.long_name = Some(until_nul(self.extension(size)?)),
-                EntryType::GNULongLink => extensions.long_link = Some(until_nul(self.extension(size)?)),
+                EntryType::XHeader => extensions.add_records(&self.extension(room.take(size)?)?)?,
+                EntryType::GNULongName => {
+                    extensions.long_name = Some(until_nul(self.extension(room.take(size)?)?));
+                }
+                EntryType::GNULongLink => {
+                    extensions.long_link = Some(until_nul(self.extension(room.take(size)?)?));
+                }
                 EntryType::XGlobalHeader => {
-                    self.extension(size)?;
+                    self.extension(room.take(size)?)?;
                     continue;
                 }
                 _ => return self.member(&header, size, extensions).map(Some),
@@ -212,12 +223,6 @@ impl<R: Read> TarReader<R> {
     }
 
     fn extension(&mut self, size: u64) -> Result<Vec<u8>> {
-        if size > MAX_EXTENSION {
-            return Err(ImageError::Limit {
-                limit: "header-bytes",
-                allowed: MAX_EXTENSION,
-            });
-        }
         self.begin(size);
         let mut bytes = vec![0; usize::try_from(size).expect("limited above")];
         self.stored_exactly(&mut bytes)?;
@@ -257,6 +262,26 @@ impl<R: Read> TarReader<R> {
             }
         }
         Ok(())
+    }
+}
+
+/// What one member's extension headers may still take: all of them are kept until it comes.
+struct Room {
+    bytes: u64,
+    headers: u64,
+}
+
+impl Room {
+    fn take(&mut self, size: u64) -> Result<u64> {
+        let (Some(bytes), Some(headers)) = (self.bytes.checked_sub(size), self.headers.checked_sub(1)) else {
+            let (limit, allowed) = match self.headers {
+                0 => ("headers", MAX_EXTENSIONS),
+                _ => ("header-bytes", MAX_EXTENSION),
+            };
+            return Err(ImageError::Limit { limit, allowed });
+        };
+        (self.bytes, self.headers) = (bytes, headers);
+        Ok(size)
     }
 }
 

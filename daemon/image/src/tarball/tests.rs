@@ -110,3 +110,31 @@ fn a_huge_extension_header_is_refused_before_it_is_read() {
         "{error}"
     );
 }
+
+#[test]
+fn many_extension_headers_of_one_member_are_refused() {
+    let one = |size: usize| {
+        let record = |length: usize| format!("{length} SCHILY.xattr.user.a={}\n", "v".repeat(size));
+        let length = (record(0).len()..)
+            .find(|length| record(*length).len() == *length)
+            .unwrap();
+        let record = record(length);
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::XHeader);
+        header.set_size(record.len() as u64);
+        header.set_cksum();
+        let mut bytes = header.as_bytes().to_vec();
+        bytes.extend(record.as_bytes());
+        bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
+        bytes
+    };
+    for (size, limit) in [(300 << 10, "header-bytes"), (1, "headers")] {
+        let endless = one(size).repeat(80);
+        let Err(ImageError::Limit { limit: met, .. }) = TarReader::new(&endless[..]).next() else {
+            panic!("{limit} is bounded");
+        };
+        assert_eq!(met, limit);
+    }
+    let fine = [one(300 << 10).repeat(3), sample()].concat();
+    assert_eq!(all(&fine).unwrap()[0].0.xattrs.len(), 3);
+}
