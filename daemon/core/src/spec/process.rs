@@ -45,7 +45,7 @@ fn apparmor(privileged: bool, security: &Security, facts: &HostFacts) -> Result<
         (Some(asked), _) if asked == "unconfined" => Ok(None),
         (Some(asked), Some(_)) => Ok(Some(asked.clone())),
         (Some(asked), None) => Err(Error::invalid(format!(
-            "AppArmor profile \"{asked}\" cannot be applied: the host has no AppArmor"
+            "AppArmor profile \"{asked}\" cannot be applied: AppArmor is not built yet; leave it out, or say apparmor=unconfined"
         ))),
     }
 }

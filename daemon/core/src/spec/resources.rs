@@ -188,7 +188,14 @@ pub fn update(
     devices: &BTreeMap<String, (i64, i64)>,
 ) -> Result<(LinuxResources, Vec<Warning>)> {
     let mut warnings = Vec::new();
-    Ok((build(host, facts, devices, &mut warnings)?, warnings))
+    let mut resources = build(host, facts, devices, &mut warnings)?;
+    if resources.pids().is_none() {
+        // A new cgroup has no bound by itself; one in use may have had one.
+        let mut pids = LinuxPids::default();
+        pids.set_limit(-1);
+        resources.set_pids(Some(pids));
+    }
+    Ok((resources, warnings))
 }
 
 /// Reads `c 42:* rmw`.

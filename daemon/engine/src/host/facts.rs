@@ -12,6 +12,10 @@ pub fn gather() -> HostFacts {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let status = read("/proc/self/status");
     let cgroup = cgroup_mode();
+    let files = cgroup_files(match cgroup {
+        Cgroup::V1 | Cgroup::Hybrid => Path::new("/sys/fs/cgroup/blkio"),
+        Cgroup::V2 => Path::new("/sys/fs/cgroup"),
+    });
     HostFacts {
         bounding: CapSet::from_status(&status, "CapBnd").unwrap_or(CapSet::KNOWN),
         cgroup,
@@ -25,8 +29,12 @@ pub fn gather() -> HostFacts {
         cpus: std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1)),
         cpuset_cpus: read("/sys/devices/system/cpu/online").trim().to_owned(),
         cpuset_mems: read("/sys/devices/system/node/online").trim().to_owned(),
-        swap_limit: swap_limit(cgroup),
-        block_files: block_files(cgroup),
+        swap_limit: swap_limit(cgroup, &files),
+        block_files: files
+            .iter()
+            .filter(|name| BLOCK.contains(&name.as_str()))
+            .cloned()
+            .collect(),
         real_time: cgroup != Cgroup::V2 && Path::new(REAL_TIME).exists(),
         apparmor_profile: None,
         masked: thermal(),
@@ -42,12 +50,21 @@ pub fn warnings(facts: &HostFacts) -> Vec<String> {
     if !facts.seccomp {
         warnings.push("WARNING: No seccomp support: containers run without a filter".to_owned());
     }
+    if facts.apparmor_profile.is_none() && has_apparmor(Path::new("/sys")) {
+        warnings.push("WARNING: AppArmor is on, and not built yet: containers run without its profile".to_owned());
+    }
     if let Ok(text) = fs::read_to_string("/proc/sys/net/ipv4/ip_forward")
         && text.trim() == "0"
     {
         warnings.push("WARNING: IPv4 forwarding is disabled".to_owned());
     }
     warnings
+}
+
+/// Whether the kernel enforces AppArmor's profiles.
+fn has_apparmor(sys: &Path) -> bool {
+    let enabled = fs::read_to_string(sys.join("module/apparmor/parameters/enabled"));
+    enabled.is_ok_and(|text| text.trim() == "Y") && sys.join("kernel/security/apparmor").exists()
 }
 
 fn cgroup_mode() -> Cgroup {
@@ -66,24 +83,24 @@ fn cgroup_mode() -> Cgroup {
 /// There where the kernel schedules real-time processes by group.
 const REAL_TIME: &str = "/sys/fs/cgroup/cpu/cpu.rt_runtime_us";
 
-/// Files by which block devices are shared out. Some are in no root, so a cgroup below is looked at: one that is there, or one that is
-/// made for the look.
-fn block_files(cgroup: Cgroup) -> BTreeSet<String> {
-    let root = match cgroup {
-        Cgroup::V1 | Cgroup::Hybrid => Path::new("/sys/fs/cgroup/blkio"),
-        Cgroup::V2 => Path::new("/sys/fs/cgroup"),
-    };
+/// Files of the cgroups in the root, which has not all of them itself: of those that are there, or of one that is made for the look.
+fn cgroup_files(root: &Path) -> BTreeSet<String> {
     let names = |dir: &Path| -> BTreeSet<String> {
         let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-        names.filter(|name| BLOCK.contains(&name.as_str())).collect()
+        entries
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect()
     };
     let entries = fs::read_dir(root).into_iter().flatten().flatten();
     let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    if let Some(found) = below.map(|entry| names(&entry.path())).max_by_key(BTreeSet::len) {
-        return found;
+    let below: Vec<String> = below
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| !is_left_look(root, name))
+        .collect();
+    if !below.is_empty() {
+        return below.iter().flat_map(|name| names(&root.join(name))).collect();
     }
-    let own = root.join(format!("gantry-look-{}", std::process::id()));
+    let own = root.join(format!("{LOOK}{}", std::process::id()));
     let found = match fs::create_dir(&own) {
         Ok(()) => names(&own),
         Err(_) => names(root),
@@ -93,7 +110,21 @@ fn block_files(cgroup: Cgroup) -> BTreeSet<String> {
     found
 }
 
-/// All of them.
+/// What is made for a look, with its maker's pid.
+const LOOK: &str = "gantry-look-";
+
+/// Removes one whose maker was killed over it; whether it was one.
+fn is_left_look(root: &Path, name: &str) -> bool {
+    let Some(maker) = name.strip_prefix(LOOK) else {
+        return false;
+    };
+    if !Path::new("/proc").join(maker).exists() {
+        let _ = fs::remove_dir(root.join(name));
+    }
+    true
+}
+
+/// Files by which block devices are shared out.
 const BLOCK: [&str; 11] = [
     "blkio.bfq.weight",
     "blkio.bfq.weight_device",
@@ -108,11 +139,10 @@ const BLOCK: [&str; 11] = [
     "io.max",
 ];
 
-fn swap_limit(cgroup: Cgroup) -> bool {
+fn swap_limit(cgroup: Cgroup, files: &BTreeSet<String>) -> bool {
     match cgroup {
         Cgroup::V1 | Cgroup::Hybrid => Path::new("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists(),
-        // The root has no such file; swap is counted unless the kernel was told not to.
-        Cgroup::V2 => Path::new("/proc/swaps").exists(),
+        Cgroup::V2 => files.contains("memory.swap.max"),
     }
 }
 
@@ -279,6 +309,39 @@ mod tests {
     fn kernel_release() {
         assert_eq!(kernel("6.18.5+\n"), (6, 18));
         assert_eq!(kernel("5.10.0-8-amd64"), (5, 10));
+    }
+
+    #[test]
+    fn a_look_at_cgroups_leaves_nothing_and_takes_away_what_was_left() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("io.stat"), "").unwrap();
+        // The pid of nobody.
+        let left = root.path().join(format!("{LOOK}4194999"));
+        fs::create_dir(&left).unwrap();
+        assert!(
+            cgroup_files(root.path()).is_empty(),
+            "one made for the look is empty here"
+        );
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+        for (dir, file) in [("gantry", "io.max"), ("init.scope", "memory.swap.max")] {
+            fs::create_dir(root.path().join(dir)).unwrap();
+            fs::write(root.path().join(dir).join(file), "").unwrap();
+        }
+        let files = cgroup_files(root.path());
+        assert!(files.contains("io.max") && swap_limit(Cgroup::V2, &files));
+        assert!(!swap_limit(Cgroup::V2, &BTreeSet::new()));
+    }
+
+    #[test]
+    fn apparmor_is_on_when_it_says_so() {
+        let sys = tempfile::tempdir().unwrap();
+        assert!(!has_apparmor(sys.path()));
+        fs::create_dir_all(sys.path().join("module/apparmor/parameters")).unwrap();
+        fs::create_dir_all(sys.path().join("kernel/security/apparmor")).unwrap();
+        for (text, on) in [("Y\n", true), ("N\n", false)] {
+            fs::write(sys.path().join("module/apparmor/parameters/enabled"), text).unwrap();
+            assert_eq!(has_apparmor(sys.path()), on);
+        }
     }
 
     #[test]
