@@ -107,7 +107,7 @@ fn health_check(it: &pb::HealthCheck) -> Value {
             out = out.with(name, value);
         }
     }
-    if it.exit_on_unhealthy {
+    if it.exit_on_unhealthy() {
         out = out.with("ExitOnUnhealthy", true);
     }
     out.into()

@@ -49,6 +49,8 @@ pub(super) fn check(parsed: &Parsed) -> Result<Option<pb::HealthCheck>> {
         start_period: time("health-start-period")?,
         start_interval: time("health-start-interval")?,
         retries,
-        exit_on_unhealthy: parsed.on("health-exit-on-unhealthy"),
+        exit_on_unhealthy: parsed
+            .text("health-exit-on-unhealthy")
+            .map(|_| parsed.on("health-exit-on-unhealthy")),
     }))
 }

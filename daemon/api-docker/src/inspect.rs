@@ -119,7 +119,7 @@ fn check(check: &HealthCheck) -> Value {
             shown.insert(name.to_owned(), value.into());
         }
     }
-    if check.exit_on_unhealthy {
+    if check.exit_on_unhealthy == Some(true) {
         shown.insert("ExitOnUnhealthy".to_owned(), true.into());
     }
     Value::Object(shown)

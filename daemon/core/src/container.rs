@@ -61,8 +61,8 @@ pub struct HealthCheck {
     pub start_interval: i64,
     /// 0 = 3.
     pub retries: i64,
-    /// Kill it when it is found to be unhealthy.
-    pub exit_on_unhealthy: bool,
+    /// Kill it when it is found to be unhealthy; `None` = as the image says.
+    pub exit_on_unhealthy: Option<bool>,
 }
 
 impl HealthCheck {

@@ -128,7 +128,7 @@ impl Image {
             start_period: check.start_period,
             start_interval: check.start_interval,
             retries: check.retries,
-            exit_on_unhealthy: check.exit_on_unhealthy,
+            exit_on_unhealthy: check.exit_on_unhealthy.then_some(true),
         })
     }
 

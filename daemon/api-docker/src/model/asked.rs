@@ -45,7 +45,7 @@ wire! {
         start_period: i64 = "StartPeriod",
         start_interval: i64 = "StartInterval",
         retries: i64 = "Retries",
-        exit_on_unhealthy: bool = "ExitOnUnhealthy",
+        exit_on_unhealthy: Option<bool> = "ExitOnUnhealthy",
     }
 }
 

@@ -61,7 +61,7 @@ fn run_config(config: &RunConfig) -> wire::ContainerConfig {
             start_period: check.start_period,
             start_interval: check.start_interval,
             retries: check.retries,
-            exit_on_unhealthy: check.exit_on_unhealthy,
+            exit_on_unhealthy: check.exit_on_unhealthy.then_some(true),
         }),
         user: config.user.clone(),
         env: config.env.clone(),

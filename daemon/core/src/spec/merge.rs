@@ -44,7 +44,7 @@ pub fn merge_health(user: &mut Option<HealthCheck>, image: Option<HealthCheck>) 
     if own.test.is_empty() {
         own.test = image.test.clone();
     }
-    own.exit_on_unhealthy |= image.exit_on_unhealthy;
+    own.exit_on_unhealthy = own.exit_on_unhealthy.or(image.exit_on_unhealthy);
     for (own, preset) in [
         (&mut own.interval, image.interval),
         (&mut own.timeout, image.timeout),

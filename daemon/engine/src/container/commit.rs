@@ -149,7 +149,7 @@ fn preset_of(config: &ContainerConfig, base: &RunConfig) -> RunConfig {
             start_period: check.start_period,
             start_interval: check.start_interval,
             retries: check.retries,
-            exit_on_unhealthy: check.exit_on_unhealthy,
+            exit_on_unhealthy: check.exit_on_unhealthy == Some(true),
         }),
         on_build: base.on_build.clone(),
         shell: base.shell.clone(),

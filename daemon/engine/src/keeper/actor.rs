@@ -415,7 +415,7 @@ impl Actor {
         };
         let changed = health.take(probe, &Schedule::of(check), ran);
         let status = health.status;
-        let is_over = status == HealthStatus::Unhealthy && check.exit_on_unhealthy;
+        let is_over = status == HealthStatus::Unhealthy && check.exit_on_unhealthy == Some(true);
         self.note().await;
         if changed {
             let told = self.event(&format!("health_status: {}", status.name()), []);
