@@ -74,12 +74,21 @@ impl Remover<'_> {
         }
         let child = open_child(dir, name).map_err(|errno| self.failed("enter", errno))?;
         if depth == PASS_DEPTH && Dir::read_from(&child).is_ok_and(|all| all.count() > 2) {
-            self.moved += 1;
-            let up = format!("gantry-deep-{}", self.moved);
-            return renameat(dir, name, self.top, up).map_err(|errno| self.failed("move up", errno));
+            return self.move_up(dir, name);
         }
         self.empty(child.as_fd(), depth + 1)?;
         self.unlink(dir, name, AtFlags::REMOVEDIR)
+    }
+
+    /// A removal that was cut short left some of these names; an empty one of them is replaced.
+    fn move_up(&mut self, dir: BorrowedFd<'_>, name: &CStr) -> Result<()> {
+        loop {
+            self.moved += 1;
+            match renameat(dir, name, self.top, format!("gantry-deep-{}", self.moved)) {
+                Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => {}
+                moved => return moved.map_err(|errno| self.failed("move up", errno)),
+            }
+        }
     }
 
     fn unlink(&self, dir: BorrowedFd<'_>, name: &CStr, flags: AtFlags) -> Result<()> {
@@ -117,6 +126,9 @@ mod tests {
             at = open_child(&at, c"dd").unwrap();
         }
         drop(at);
+        // What a removal that was cut short left.
+        fs::create_dir_all(tree.join("gantry-deep-1/kept/busy")).unwrap();
+        fs::write(tree.join("gantry-deep-2"), "").unwrap();
         remove_tree(&tree).unwrap();
         assert!(!tree.exists());
         assert_eq!(fs::read(&outside).unwrap(), b"kept");
