@@ -10,6 +10,9 @@ use gantry_proto_shim::api;
 use std::time::{Duration, SystemTime};
 use ttrpc::context::Context;
 
+/// What a shim takes to freeze a container, or to give it up and let it go again.
+const FREEZE: Duration = Duration::from_secs(15);
+
 impl Shim {
     /// Makes the container: its process exists and waits for [`Shim::start`]. The mark is what tells the process from others later.
     pub async fn create(&self, task: CreateTask) -> Result<ProcessMark> {
@@ -99,7 +102,15 @@ impl Shim {
         let mut request = api::PauseRequest::new();
         request.id = self.key().to_owned();
         let client = self.link().task;
-        self.brief("pause", client.pause(Context::default(), &request)).await?;
+        let limit = self.inner.deadlines.call + FREEZE;
+        let frozen = self.call("pause", limit, false, client.pause(Context::default(), &request));
+        if let Err(error) = frozen.await {
+            // Half frozen is worse than not at all. Whether anybody hears it is another matter.
+            if matches!(error, TaskError::Late { .. }) {
+                let _ = self.resume().await;
+            }
+            return Err(error);
+        }
         Ok(())
     }
 
