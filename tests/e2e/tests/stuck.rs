@@ -2,7 +2,9 @@
 
 use gantry_e2e::{House, PATIENCE, eventually};
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -131,4 +133,35 @@ fn others_answer_while_one_is_stuck_in_a_hook_and_one_on_a_frozen_disk() {
     hooked.wait().expect("the client ends");
     house.clear();
     drop(frozen);
+}
+
+/// More than the daemon has threads for what blocks.
+const STANDING: usize = 110;
+
+#[test]
+fn clients_that_stand_still_leave_the_others_alone() {
+    let house = House::new();
+    let gantry = house.gantry();
+    let script = "dd if=/dev/zero of=/big bs=1M count=24 2>/dev/null; echo made; sleep 600";
+    gantry.ok(&["run", "-d", "--name", "box", "busybox", "sh", "-c", script]);
+    eventually("the file is there", PATIENCE, || gantry.ok(&["logs", "box"]).contains("made"));
+    let socket = house.exec_root().join("docker.sock");
+    let begin = |request: &str| {
+        let mut stream = UnixStream::connect(&socket).expect("the socket answers");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a limit");
+        stream.write_all(request.as_bytes()).expect("the request is taken");
+        stream
+    };
+    let export = "GET /containers/box/export HTTP/1.1\r\nHost: d\r\n\r\n";
+    let put = "PUT /containers/box/archive?path=/tmp HTTP/1.1\r\nHost: d\r\nContent-Length: 1000000\r\n\r\n";
+    let mut readers: Vec<UnixStream> = (0..STANDING).map(|_| begin(export)).collect();
+    let writers: Vec<UnixStream> = (0..STANDING).map(|_| begin(put)).collect();
+    for (number, reader) in readers.iter_mut().enumerate() {
+        let begun = reader.read_exact(&mut [0; 512]);
+        assert!(begun.is_ok(), "export {number} does not begin: {begun:?}");
+    }
+    assert_eq!(gantry.ok(&["run", "--rm", "busybox", "echo", "served"]), "served");
+    gantry.ok(&["cp", "box:/etc/passwd", &house.root().join("copied").to_string_lossy()]);
+    drop((readers, writers));
+    house.clear();
 }
