@@ -139,12 +139,6 @@ pub enum TaskError {
         #[source]
         source: io::Error,
     },
-    #[error("read statistics of {id}")]
-    ReadStats {
-        id: String,
-        #[source]
-        source: io::Error,
-    },
     #[error("read log {}", path.display())]
     ReadLog {
         path: PathBuf,
@@ -198,7 +192,6 @@ impl TaskError {
             | Self::RemoveBundle { source, .. }
             | Self::ListBundles { source, .. }
             | Self::ReadRecord { source, .. }
-            | Self::ReadStats { source, .. }
             | Self::ReadLog { source, .. } => io_kind(source),
             Self::SpawnShim { .. }
             | Self::ShimRefused { .. }

@@ -6,7 +6,7 @@
 //! The one flow: [`Shims::start`] makes a bundle and a shim beside it, the [`Shim`] handle creates and starts the task, [`Shim::wait`]
 //! gives its end, [`Shims::cleanup`] leaves nothing of it. After a restart of the daemon [`Shims::reconnect`] answers what became of each
 //! task meanwhile. Tasks of containerd's clients take the same road under whatever shim they name: [`Shims::launch`], [`Shims::mourn`].
-//! Beside that road: [`logs`] reads what shims wrote, [`stats`] samples cgroups, [`top`] lists
+//! Beside that road: [`logs`] reads what shims wrote, [`stats`] is what a container uses, [`top`] lists
 //! processes, [`attach`] joins a process's stdio, [`descriptors`] travel to a shim and back.
 
 mod allowed;

@@ -1,11 +1,7 @@
-//! What a container uses: one neutral form, sampled from its cgroup's files in one pass or decoded from what a shim answers.
+//! What a container uses: one neutral form, decoded from what a shim answers.
 
-mod read;
-mod v1;
-mod v2;
+mod host;
 mod wire;
-
-pub use read::{Sampler, online_cpus, system_cpu};
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -41,7 +37,7 @@ pub struct MemoryStats {
     /// The host's memory when none is set.
     pub limit: u64,
     pub max_usage: Option<u64>,
-    /// How often the limit was hit; version 1 only.
+    /// How often the limit was hit.
     pub failures: u64,
     /// File pages that could be dropped at once; `docker stats` does not count them.
     pub inactive_file: u64,
@@ -86,17 +82,6 @@ impl Stats {
         }
     }
 
-    /// Part of all processors used between two samples, 1.0 = one processor all the time.
-    pub fn cpu_share_since(&self, former: &Self) -> f64 {
-        let own = self.cpu.total.saturating_sub(former.cpu.total) as f64;
-        let all = self.cpu.system.saturating_sub(former.cpu.system) as f64;
-        if all > 0.0 {
-            own / all * f64::from(self.cpu.online_cpus.max(1))
-        } else {
-            0.0
-        }
-    }
-
     fn push_blkio(&mut self, major: u64, minor: u64, op: &str, value: u64) {
         let op = match op.to_ascii_lowercase().as_str() {
             "read" => "read",
@@ -112,32 +97,13 @@ impl Stats {
     }
 }
 
-/// `key value` lines.
-fn pairs(text: &str) -> impl Iterator<Item = (&str, u64)> {
-    text.lines().filter_map(|line| {
-        let (key, value) = line.split_once(' ')?;
-        Some((key, value.trim().parse().ok()?))
-    })
-}
-
-/// `8:16` as numbers.
-fn device(text: &str) -> Option<(u64, u64)> {
-    let (major, minor) = text.split_once(':')?;
-    Some((major.parse().ok()?, minor.parse().ok()?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn shares_and_working_set() {
-        let mut former = Stats::empty();
-        (former.cpu.total, former.cpu.system, former.cpu.online_cpus) = (100, 1000, 2);
-        let mut now = former.clone();
-        (now.cpu.total, now.cpu.system) = (600, 2000);
-        assert!((now.cpu_share_since(&former) - 1.0).abs() < 1e-9);
-        assert_eq!(former.cpu_share_since(&former), 0.0);
+    fn the_working_set_is_never_below_nothing() {
+        let mut now = Stats::empty();
         now.memory.usage = 10;
         now.memory.inactive_file = 11;
         assert_eq!(now.memory.working_set(), 0);

@@ -1,8 +1,9 @@
 //! The metrics a shim answers: containerd's messages for cgroup version 1 and 2.
 
-use super::{Stats, read};
+use super::{Stats, host};
 use gantry_proto_shim::protobuf::{Message, well_known_types::any::Any};
 use gantry_proto_shim::{METRICS_V1_TYPE, METRICS_V2_TYPE, cgroups, cgroups_v2, is_type};
+use std::collections::BTreeMap;
 
 impl Stats {
     /// Decodes an answer; the error says what was wrong with it.
@@ -17,7 +18,7 @@ impl Stats {
         } else {
             return Err(format!("statistics of type {:?} are not known", any.type_url));
         }
-        read::finish(&mut stats);
+        host::finish(&mut stats);
         Ok(stats)
     }
 
@@ -33,6 +34,7 @@ impl Stats {
         self.memory.max_usage = Some(wire.memory.usage.max);
         self.memory.failures = wire.memory.usage.failcnt;
         self.memory.inactive_file = wire.memory.total_inactive_file;
+        self.memory.detail = detail_v1(&wire.memory);
         self.memory.oom_kills = wire.memory_oom_control.oom_kill;
         self.pids.current = wire.pids.current;
         self.pids.limit = limit(wire.pids.limit);
@@ -52,8 +54,9 @@ impl Stats {
         self.memory.usage = wire.memory.usage;
         self.memory.limit = wire.memory.usage_limit;
         self.memory.inactive_file = wire.memory.inactive_file;
+        self.memory.detail = detail_v2(&wire.memory);
         self.memory.oom_kills = wire.memory_events.oom_kill;
-        self.memory.failures = wire.memory_events.max;
+        self.memory.failures = wire.memory_events.oom;
         self.pids.current = wire.pids.current;
         self.pids.limit = limit(wire.pids.limit);
         for entry in &wire.io.usage {
@@ -68,6 +71,85 @@ fn limit(value: u64) -> Option<u64> {
     (value != 0 && value != u64::MAX).then_some(value)
 }
 
+/// The lines of memory.stat, by the kernel's names.
+fn detail_v1(memory: &cgroups::metrics::MemoryStat) -> BTreeMap<String, u64> {
+    named(&[
+        ("cache", memory.cache),
+        ("rss", memory.rss),
+        ("rss_huge", memory.rss_huge),
+        ("mapped_file", memory.mapped_file),
+        ("dirty", memory.dirty),
+        ("writeback", memory.writeback),
+        ("pgpgin", memory.pg_pg_in),
+        ("pgpgout", memory.pg_pg_out),
+        ("pgfault", memory.pg_fault),
+        ("pgmajfault", memory.pg_maj_fault),
+        ("inactive_anon", memory.inactive_anon),
+        ("active_anon", memory.active_anon),
+        ("inactive_file", memory.inactive_file),
+        ("active_file", memory.active_file),
+        ("unevictable", memory.unevictable),
+        ("hierarchical_memory_limit", memory.hierarchical_memory_limit),
+        ("hierarchical_memsw_limit", memory.hierarchical_swap_limit),
+        ("total_cache", memory.total_cache),
+        ("total_rss", memory.total_rss),
+        ("total_rss_huge", memory.total_rss_huge),
+        ("total_mapped_file", memory.total_mapped_file),
+        ("total_dirty", memory.total_dirty),
+        ("total_writeback", memory.total_writeback),
+        ("total_pgpgin", memory.total_pg_pg_in),
+        ("total_pgpgout", memory.total_pg_pg_out),
+        ("total_pgfault", memory.total_pg_fault),
+        ("total_pgmajfault", memory.total_pg_maj_fault),
+        ("total_inactive_anon", memory.total_inactive_anon),
+        ("total_active_anon", memory.total_active_anon),
+        ("total_inactive_file", memory.total_inactive_file),
+        ("total_active_file", memory.total_active_file),
+        ("total_unevictable", memory.total_unevictable),
+    ])
+}
+
+/// The same of version 2.
+fn detail_v2(memory: &cgroups_v2::metrics::MemoryStat) -> BTreeMap<String, u64> {
+    named(&[
+        ("anon", memory.anon),
+        ("file", memory.file),
+        ("kernel_stack", memory.kernel_stack),
+        ("slab", memory.slab),
+        ("sock", memory.sock),
+        ("shmem", memory.shmem),
+        ("file_mapped", memory.file_mapped),
+        ("file_dirty", memory.file_dirty),
+        ("file_writeback", memory.file_writeback),
+        ("anon_thp", memory.anon_thp),
+        ("inactive_anon", memory.inactive_anon),
+        ("active_anon", memory.active_anon),
+        ("inactive_file", memory.inactive_file),
+        ("active_file", memory.active_file),
+        ("unevictable", memory.unevictable),
+        ("slab_reclaimable", memory.slab_reclaimable),
+        ("slab_unreclaimable", memory.slab_unreclaimable),
+        ("pgfault", memory.pgfault),
+        ("pgmajfault", memory.pgmajfault),
+        ("workingset_refault", memory.workingset_refault),
+        ("workingset_activate", memory.workingset_activate),
+        ("workingset_nodereclaim", memory.workingset_nodereclaim),
+        ("pgrefill", memory.pgrefill),
+        ("pgscan", memory.pgscan),
+        ("pgsteal", memory.pgsteal),
+        ("pgactivate", memory.pgactivate),
+        ("pgdeactivate", memory.pgdeactivate),
+        ("pglazyfree", memory.pglazyfree),
+        ("pglazyfreed", memory.pglazyfreed),
+        ("thp_fault_alloc", memory.thp_fault_alloc),
+        ("thp_collapse_alloc", memory.thp_collapse_alloc),
+    ])
+}
+
+fn named(lines: &[(&str, u64)]) -> BTreeMap<String, u64> {
+    lines.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,14 +159,21 @@ mod tests {
         let mut one = cgroups::metrics::Metrics::new();
         one.cpu.mut_or_insert_default().usage.mut_or_insert_default().total = 5;
         one.memory.mut_or_insert_default().usage.mut_or_insert_default().usage = 6;
+        one.memory.mut_or_insert_default().total_inactive_file = 4;
         let any = gantry_proto_shim::any(METRICS_V1_TYPE, one.write_to_bytes().unwrap());
         let stats = Stats::from_any(&any).unwrap();
         assert_eq!((stats.cpu.total, stats.memory.usage), (5, 6));
+        assert_eq!(
+            (stats.memory.detail["total_inactive_file"], stats.memory.inactive_file),
+            (4, 4)
+        );
 
         let mut two = cgroups_v2::metrics::Metrics::new();
         two.cpu.mut_or_insert_default().usage_usec = 5;
         let any = gantry_proto_shim::any(METRICS_V2_TYPE, two.write_to_bytes().unwrap());
-        assert_eq!(Stats::from_any(&any).unwrap().cpu.total, 5000);
+        let stats = Stats::from_any(&any).unwrap();
+        assert_eq!(stats.cpu.total, 5000);
+        assert!(stats.memory.detail.contains_key("inactive_file") && !stats.memory.detail.contains_key("cache"));
 
         let any = gantry_proto_shim::any("other", Vec::new());
         assert!(Stats::from_any(&any).unwrap_err().contains("other"));
