@@ -69,9 +69,14 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
+        // What it was stands in the request.
+        let message = match error.message() {
+            text if text.starts_with("invalid reference format: \"") => "invalid reference format",
+            text => text,
+        };
         Self {
             status: status(error.kind()),
-            message: error.message().to_owned(),
+            message: message.to_owned(),
             fault: error.kind().is_fault(),
         }
     }

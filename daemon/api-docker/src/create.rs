@@ -24,6 +24,9 @@ pub async fn create(mut call: Call) -> Answer {
     if lifted == Value::Null {
         return Err(Failure::bad("config cannot be empty in order to create a container"));
     }
+    if asked.image.is_empty() && asked.cmd.0.is_none() && asked.entrypoint.0.is_none() {
+        return Err(Failure::bad("no command specified"));
+    }
     platform(&call, &asked.image).await?;
     let request = request(&call, asked)?;
     let created = call.engine().create(request).await?;

@@ -265,6 +265,11 @@ pub async fn tag(call: Call) -> Answer {
     if target.digest().is_some() {
         return Err(Failure::bad("refusing to create a tag with a digest reference"));
     }
+    if target.familiar_name() == "sha256" {
+        return Err(Failure::bad(
+            "refusing to create an ambiguous tag using digest algorithm as name",
+        ));
+    }
     if !tag.is_empty() {
         target = target.with_tag(tag).map_err(|_| Failure::bad("invalid tag format"))?;
     }

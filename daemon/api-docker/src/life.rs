@@ -5,7 +5,7 @@ use crate::call::Call;
 use crate::go_json;
 use bytes::Bytes;
 use futures::FutureExt;
-use gantry_core::ErrorKind;
+use gantry_core::{Error, ErrorKind};
 use gantry_engine::{RemoveOptions, StopOptions, WaitFor, Waited};
 use http::StatusCode;
 use hyper::body::Body as _;
@@ -105,8 +105,12 @@ pub async fn rename(call: Call) -> Answer {
         return Err(Failure::bad("Neither old nor new names may be empty"));
     }
     let renamed = call.engine().rename(call.name(), new).await;
+    let renamed = renamed.map_err(|error| match error.message().strip_prefix("renaming") {
+        Some(rest) => Error::new(error.kind(), format!("Renaming{rest}")),
+        None => error,
+    });
     renamed.map_err(
-        |error| match error.message().starts_with("renaming") || error.kind() == ErrorKind::NotFound {
+        |error| match error.message().starts_with("Renaming") || error.kind() == ErrorKind::NotFound {
             true => error,
             false => error.context("error when allocating new name"),
         },
@@ -127,14 +131,19 @@ pub async fn remove(call: Call) -> Answer {
 pub fn size(call: &Call) -> Result<(u16, u16), Failure> {
     let one = |key: &str| {
         let text = call.query.text(key);
-        let number: u32 = text.parse().map_err(|_| {
-            Failure::bad(format!(
-                "invalid resize {}: strconv.ParseUint: parsing \"{}\": invalid syntax",
-                if key == "h" { "height" } else { "width" },
-                text.escape_default()
-            ))
-        })?;
-        Ok::<u16, Failure>(u16::try_from(number).unwrap_or(u16::MAX))
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        let why = match text.parse::<u32>() {
+            Ok(number) if !text.starts_with('+') => {
+                return Ok::<u16, Failure>(u16::try_from(number).unwrap_or(u16::MAX));
+            }
+            _ if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => "value out of range",
+            _ => "invalid syntax",
+        };
+        let side = if key == "h" { "height" } else { "width" };
+        Err(Failure::bad(format!(
+            "invalid resize {side} \"{}\": {why}",
+            text.escape_default()
+        )))
     };
     Ok((one("h")?, one("w")?))
 }

@@ -139,10 +139,17 @@ pub async fn disk(call: Call) -> Answer {
     };
     answer::ok(&Disk {
         layers_size: list::bytes(usage.layers),
-        images: usage.images.iter().map(image).collect(),
-        containers: usage.containers.iter().map(|row| list::summary(&call, row)).collect(),
-        volumes: usage.volumes.iter().map(|view| volumes::shown(view, true)).collect(),
-        build_cache: Vec::new(),
+        // What was not asked for is not there, and not empty.
+        images: wanted("image").then(|| usage.images.iter().map(image).collect()),
+        containers: wanted("container").then(|| {
+            let rows = usage.containers.iter();
+            rows.map(|row| list::summary(&call, row)).collect()
+        }),
+        volumes: wanted("volume").then(|| {
+            let views = usage.volumes.iter();
+            views.map(|view| volumes::shown(view, true)).collect()
+        }),
+        build_cache: wanted("build-cache").then(Vec::new),
         builder_size: call.before(42).then_some(0),
     })
 }
@@ -151,10 +158,10 @@ pub async fn disk(call: Call) -> Answer {
 #[serde(rename_all = "PascalCase")]
 struct Disk {
     layers_size: i64,
-    images: Vec<crate::model::shown::ImageRow>,
-    containers: Vec<crate::model::shown::Summary>,
-    volumes: Vec<volumes::Shown>,
-    build_cache: Vec<Value>,
+    images: Option<Vec<crate::model::shown::ImageRow>>,
+    containers: Option<Vec<crate::model::shown::Summary>>,
+    volumes: Option<Vec<volumes::Shown>>,
+    build_cache: Option<Vec<Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     builder_size: Option<i64>,
 }

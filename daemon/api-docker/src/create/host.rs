@@ -40,7 +40,14 @@ pub fn translate(asked: &Host) -> Result<(HostConfig, Vec<String>), Failure> {
             size if size < 0 => return Err(Failure::bad("SHM size can not be less than 0")),
             size => size,
         },
-        annotations: asked.annotations.clone(),
+        annotations: match asked.annotations.contains_key("") {
+            true => {
+                return Err(Failure::bad(
+                    "invalid Annotations: the empty string is not permitted as an annotation key",
+                ));
+            }
+            false => asked.annotations.clone(),
+        },
         cgroupns_mode: match asked.cgroupns_mode.as_str() {
             mode @ ("" | "private" | "host") => mode.to_owned(),
             mode => return Err(Failure::bad(format!("invalid cgroup namespace mode: {mode}"))),
