@@ -221,8 +221,18 @@ pub fn trim_memory() {
     unsafe { libc::malloc_trim(0) };
 }
 
+pub const MOUNT_ATTR_RDONLY: u64 = 1;
+pub const MOUNT_ATTR_NOSUID: u64 = 2;
+pub const MOUNT_ATTR_NODEV: u64 = 4;
+pub const MOUNT_ATTR_NOEXEC: u64 = 8;
+
 /// Makes mount(2)'s new attributes apply to a detached mount: read-only.
 pub fn make_mount_readonly(mount: BorrowedFd<'_>) -> io::Result<()> {
+    set_mount(mount, MOUNT_ATTR_RDONLY, 0, false)
+}
+
+/// Sets attributes and, unless it is 0, the propagation of a detached mount, and of those below it.
+pub fn set_mount(mount: BorrowedFd<'_>, attributes: u64, propagation: u64, below: bool) -> io::Result<()> {
     #[repr(C)]
     struct MountAttr {
         attr_set: u64,
@@ -230,11 +240,10 @@ pub fn make_mount_readonly(mount: BorrowedFd<'_>) -> io::Result<()> {
         propagation: u64,
         userns_fd: u64,
     }
-    const MOUNT_ATTR_RDONLY: u64 = 1;
     let attr = MountAttr {
-        attr_set: MOUNT_ATTR_RDONLY,
+        attr_set: attributes,
         attr_clr: 0,
-        propagation: 0,
+        propagation,
         userns_fd: 0,
     };
     // SAFETY: mount_setattr reads `size` bytes of the struct, which outlives the call; the empty path is a C string.
@@ -243,7 +252,7 @@ pub fn make_mount_readonly(mount: BorrowedFd<'_>) -> io::Result<()> {
             libc::SYS_mount_setattr,
             mount.as_raw_fd(),
             c"".as_ptr(),
-            libc::AT_EMPTY_PATH,
+            libc::AT_EMPTY_PATH | if below { libc::AT_RECURSIVE } else { 0 },
             &raw const attr,
             size_of::<MountAttr>(),
         )

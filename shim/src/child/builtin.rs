@@ -2,7 +2,7 @@
 //! one for an exec.
 
 use super::{
-    Made, detail,
+    Made, detail, dev,
     hooks::{self, Stage},
     idmap,
     mounts::{self, Mount},
@@ -31,6 +31,7 @@ use std::{
     },
     path::{Path, PathBuf},
     rc::Rc,
+    sync::Arc,
 };
 
 /// Name of the socket on which a built container waits for its start.
@@ -68,7 +69,7 @@ pub fn create(build: Build<'_>, rootfs: &[Mount], in_host: bool) -> Result<Made>
 }
 
 fn create_mounted(build: Build<'_>) -> Result<Made> {
-    let spec = load_spec(build.bundle, build.id)?;
+    let mut spec = load_spec(build.bundle, build.id)?;
     let rootfs = spec
         .root()
         .as_ref()
@@ -80,6 +81,8 @@ fn create_mounted(build: Build<'_>) -> Result<Made> {
         format_args!("finding the root {}", rootfs.display()),
     ))?;
     demand_sources(&spec)?;
+    let mut build = build;
+    build.payload.dev = dev::take(&mut spec)?.map(Arc::new);
     workdir::make(&spec, &rootfs)?;
     fs::create_dir_all(build.dir).map_err(failed(Kind::Runtime, format_args!("making {}", build.dir.display())))?;
     let container = state(

@@ -4,6 +4,7 @@
 pub mod builtin;
 pub mod byname;
 mod detail;
+mod dev;
 mod devices;
 pub mod hooks;
 pub mod idmap;

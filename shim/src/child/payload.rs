@@ -1,6 +1,6 @@
 //! The last step inside the container: look the program up, put its stdio in place, say "now", and become it.
 
-use super::{mounts, seccomp::Filter};
+use super::{dev, mounts, seccomp::Filter};
 use crate::{
     failure::{Failure, Kind, failed},
     sys,
@@ -22,7 +22,7 @@ use std::{
     io::Write,
     mem::ManuallyDrop,
     os::{
-        fd::{FromRawFd, RawFd},
+        fd::{FromRawFd, OwnedFd, RawFd},
         unix::{ffi::OsStrExt, fs::FileTypeExt},
     },
     path::{Path, PathBuf},
@@ -46,6 +46,8 @@ pub struct Payload {
     pub rights: Option<Rights>,
     /// The container is being made, and not only entered.
     pub is_first: bool,
+    /// What is to be put over its `/dev`.
+    pub dev: Option<Arc<OwnedFd>>,
     home: Arc<Mutex<String>>,
 }
 
@@ -84,6 +86,7 @@ impl Payload {
             status,
             rights: None,
             is_first: false,
+            dev: None,
             home: Arc::default(),
         }
     }
@@ -92,6 +95,12 @@ impl Payload {
         // SAFETY: the number is this process's copy of the status pipe; ManuallyDrop leaves it open.
         let mut pipe = ManuallyDrop::new(unsafe { std::fs::File::from_raw_fd(self.status) });
         let _ = pipe.write_all(bytes);
+    }
+
+    /// What libcontainer leaves undone of a container.
+    fn finish(&self, spec: &Spec) -> Result<(), Failure> {
+        seal_cgroups(spec)?;
+        self.dev.as_deref().map_or(Ok(()), dev::put)
     }
 
     fn say_failure(&self, failure: &Failure) {
@@ -146,8 +155,8 @@ impl Executor for Payload {
     fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
         let done = match &self.rights {
             Some(rights) => {
-                let sealed = if self.is_first { seal_cgroups(spec) } else { Ok(()) };
-                sealed.and_then(|()| rights.take_on(|| find_program(spec)))
+                let finished = if self.is_first { self.finish(spec) } else { Ok(()) };
+                finished.and_then(|()| rights.take_on(|| find_program(spec)))
             }
             None => find_program(spec).map(drop),
         };
