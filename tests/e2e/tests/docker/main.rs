@@ -6,6 +6,7 @@
 mod alike;
 mod compose;
 mod containers;
+mod details;
 mod doors;
 mod fuzz;
 mod images;
