@@ -13,7 +13,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
-use tar::{Archive, Entry, EntryType};
+use tar::{Archive, Entry, EntryType, Header};
 use tokio::sync::mpsc;
 
 /// Directories in each other that one entry may take the place of: one descriptor each.
@@ -92,6 +92,18 @@ fn at(error: &io::Error, name: &Path) -> Error {
     Error::new(io_kind(error), format!("extract {}: {error}", name.display()))
 }
 
+/// A number of a header. Some writers leave those blank that they have nothing to say with: nought, as for other readers.
+fn number<T: Default>(field: &[u8], read: io::Result<T>) -> io::Result<T> {
+    match field.iter().all(|byte| matches!(byte, 0 | b' ')) {
+        true => Ok(T::default()),
+        false => read,
+    }
+}
+
+fn mode(header: &Header) -> io::Result<u32> {
+    number(&header.as_old().mode, header.mode())
+}
+
 struct Writer<'a> {
     root: BorrowedFd<'a>,
     dir: String,
@@ -114,7 +126,7 @@ impl Writer<'_> {
         }
         let is_dir = kind == EntryType::Directory;
         self.make_room(parent.as_fd(), &file_name, is_dir)?;
-        let mode = Mode::from_raw_mode(entry.header().mode()? & 0o7777);
+        let mode = Mode::from_raw_mode(mode(entry.header())? & 0o7777);
         match kind {
             EntryType::Directory => match rustix::fs::mkdirat(&parent, &file_name, mode) {
                 Ok(()) | Err(rustix::io::Errno::EXIST) => {}
@@ -221,11 +233,11 @@ impl Writer<'_> {
         let (uid, gid) = match self.owner {
             Some(owner) => owner,
             None => (
-                u32::try_from(header.uid()?).unwrap_or(0),
-                u32::try_from(header.gid()?).unwrap_or(0),
+                u32::try_from(number(&header.as_old().uid, header.uid())?).unwrap_or(0),
+                u32::try_from(number(&header.as_old().gid, header.gid())?).unwrap_or(0),
             ),
         };
-        let mtime = header.mtime()?;
+        let mtime = number(&header.as_old().mtime, header.mtime())?;
         // By descriptor from here on: in a running container the name may be changed into a link at any moment.
         let fd = rustix::fs::openat(
             parent,
@@ -401,6 +413,21 @@ mod tests {
         let parent = rustix::fs::open(dir.path(), OFlags::PATH, Mode::empty()).unwrap();
         remove_tree(parent.as_fd(), "gone".as_ref()).unwrap();
         assert!(!gone.exists() && dir.path().join("kept").exists());
+    }
+
+    #[test]
+    fn what_is_left_blank_is_nought() {
+        let mut header = Header::new_gnu();
+        header.set_gid(7);
+        let (uid, gid) = (header.uid(), header.gid());
+        assert!(uid.is_err(), "the reader alone refuses it");
+        let old = header.as_old();
+        assert_eq!(
+            (number(&old.uid, uid).ok(), number(&old.gid, gid).ok()),
+            (Some(0), Some(7))
+        );
+        let refused = number(b"7x", Err::<u64, _>(std::io::Error::other("no number")));
+        assert!(refused.is_err());
     }
 
     #[test]

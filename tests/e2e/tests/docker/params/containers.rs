@@ -537,6 +537,8 @@ pub const CASES: &[Case] = &[
     }),
     ("GET /containers/{name}/stats stream", |w| {
         let one = w.list("/containers/up/stats?stream=0");
+        // Clients take it off what is in use.
+        assert!(one["memory_stats"]["stats"]["inactive_file"].is_u64(), "{one}");
         assert!(one["read"].is_string() && one["preread"] != one["read"]);
         let mut many = crate::world::Connection::open(w, "GET", "/v1.51/containers/up/stats?stream=1", &[], b"");
         // Only what follows another has something before it.
