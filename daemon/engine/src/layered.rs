@@ -1,8 +1,8 @@
 //! Small files of a root filesystem read straight from its layers, without mounting it.
 
 use gantry_core::Mount;
-use std::fs::{File, Metadata};
-use std::io::Read;
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -41,6 +41,22 @@ pub fn read(mounts: &[Mount], dir: &str, file: &str) -> Found {
         }
     }
     Found::Missing
+}
+
+/// Makes an empty file at the top of a tree that is to be written to and has none of that name. Nothing where we cannot see through the layers.
+pub fn mark(mounts: &[Mount], name: &str) -> io::Result<()> {
+    let Some(layers) = layers(mounts) else { return Ok(()) };
+    let is_writable = mounts.iter().all(|mount| match mount.kind.as_str() {
+        "overlay" => mount.options.iter().any(|option| option.starts_with("upperdir=")),
+        _ => mount.options.iter().all(|option| option != "ro"),
+    });
+    let is_there = |layer: &PathBuf| layer.join(name).symlink_metadata().is_ok();
+    let Some(top) = layers.first().filter(|_| is_writable && !layers.iter().any(is_there)) else {
+        return Ok(());
+    };
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o755);
+    options.open(top.join(name)).map(drop)
 }
 
 /// The directories that make the tree, nearest first.
@@ -110,5 +126,26 @@ mod tests {
         assert!(matches!(read(&mounts, "etc", "passwd"), Found::Text(text) if text == "top"));
         assert!(matches!(read(&mounts, "etc", "group"), Found::Unsure));
         assert!(matches!(read(&mounts, "etc", "nothing"), Found::Missing));
+    }
+
+    #[test]
+    fn a_mark_is_made_once_and_only_where_it_may_be_written() {
+        let root = tempfile::tempdir().expect("tempdir");
+        let (top, base) = (root.path().join("top"), root.path().join("base"));
+        for layer in [&top, &base] {
+            fs::create_dir_all(layer).expect("mkdir");
+        }
+        let view = overlay(&[&top, &base]);
+        mark(&view, "mark").expect("nothing to do");
+        assert!(!top.join("mark").exists(), "a view is not written to");
+        let mut own = overlay(&[&base]);
+        own[0].options.push(format!("upperdir={}", top.display()));
+        for _ in 0..2 {
+            mark(&own, "mark").expect("made, or there");
+        }
+        assert!(top.join("mark").exists() && !base.join("mark").exists());
+        fs::write(base.join("theirs"), "").expect("write");
+        mark(&own, "theirs").expect("nothing to do");
+        assert!(!top.join("theirs").exists(), "the image has it");
     }
 }

@@ -24,8 +24,12 @@ impl Engine {
     }
 }
 
-/// What a start makes to mount on: not the container's doing.
-pub(super) const MOUNT_POINTS: [&str; 6] = [
+/// By this file programs see that they are in a container.
+pub(super) const MARK: &str = ".dockerenv";
+
+/// What a start makes to mount on, and its mark: not the container's doing.
+pub(super) const MOUNT_POINTS: [&str; 7] = [
+    "/.dockerenv",
     "/dev",
     "/proc",
     "/sys",
@@ -49,7 +53,7 @@ fn own(changes: Vec<Change>) -> Vec<Change> {
         .iter()
         .any(|change| change.path != etc && change.path.starts_with(etc));
     rest.into_iter()
-        .filter(|change| !(touched && !used && change.path == etc && change.kind == ChangeKind::Modified))
+        .filter(|change| !(touched && !used && change.path == etc && change.kind != ChangeKind::Deleted))
         .collect()
 }
 
@@ -73,6 +77,12 @@ mod tests {
             change(Added, "/proc"),
         ];
         assert_eq!(own(made.clone()), Vec::new());
+        let bare = vec![
+            change(Added, "/.dockerenv"),
+            change(Added, "/etc"),
+            change(Added, "/etc/hosts"),
+        ];
+        assert_eq!(own(bare), Vec::new(), "an image without /etc");
         let both = [made, vec![change(Added, "/etc/motd")]].concat();
         assert_eq!(own(both), vec![change(Modified, "/etc"), change(Added, "/etc/motd")]);
     }

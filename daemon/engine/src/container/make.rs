@@ -1,11 +1,13 @@
 //! Making a container in the kernel: spec, host files, shim, and the shim's `create`.
 
+use super::changes::MARK;
 use super::logging;
 use crate::context::Context;
 use crate::gate::blocking;
 use crate::keeper::{ended_by, ended_from};
-use crate::{failpoint, files, host, network};
+use crate::{failpoint, files, host, layered, network};
 use gantry_core::container::{ContainerRecord, Ended};
+use gantry_core::error::io_kind;
 use gantry_core::snapshot::SnapshotService;
 use gantry_core::{ContainerId, Error, Mount, Result};
 use gantry_task::{CreateTask, HeldStdin, Lookup, Reunion, Shim, StartShim};
@@ -36,6 +38,8 @@ fn outfit(context: &Arc<Context>, record: &ContainerRecord) -> Result<(Vec<Mount
         .snapshots
         .mounts(&context.namespace, &record.snapshotter, &record.snapshot_key)?;
     failpoint!("engine::make::files");
+    layered::mark(&mounts, MARK)
+        .map_err(|error| Error::new(io_kind(&error), format!("make /{MARK} in the container: {error}")))?;
     let entered = context.networks.enter(context, record)?;
     files::write(context, record, &entered.texts)?;
     // From here on an exit record is this run's.
