@@ -65,6 +65,7 @@ impl Engine {
                 None => ImageRecord::dangling(image.target.clone()),
             };
             let mut extra = Labels::from([("imageID".to_owned(), image.id.to_string())]);
+            extra.insert("comment".to_owned(), request.message.clone());
             if let Some(reference) = &reference {
                 extra.insert("imageRef".to_owned(), reference.familiar());
             }

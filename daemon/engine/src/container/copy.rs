@@ -10,7 +10,7 @@ use crate::difference::place::Place as Shown;
 use bytes::Bytes;
 use gantry_core::container::ContainerRecord;
 use gantry_core::volume::MountPoint;
-use gantry_core::{Error, ErrorKind, Result};
+use gantry_core::{Error, ErrorKind, Labels, Result};
 use rustix::fs::{AtFlags, FileType, OFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::OsString;
@@ -57,7 +57,7 @@ impl Engine {
         let keeper = self.find(name)?;
         let (chunks, stream) = mpsc::channel(CHUNKS);
         let (found, stat) = oneshot::channel();
-        let (engine, path) = (self.clone(), path.to_owned());
+        let (engine, path, record) = (self.clone(), path.to_owned(), keeper.record());
         tokio::spawn(async move {
             let failure = chunks.clone();
             let work = move |root: BorrowedFd<'_>| {
@@ -82,7 +82,11 @@ impl Engine {
             }
         });
         match stat.await {
-            Ok(stat) => Ok((stat?, stream)),
+            Ok(stat) => {
+                let stat = stat?;
+                self.tell_of(&record, "archive-path").await;
+                Ok((stat, stream))
+            }
             Err(_) => {
                 let mut stream = stream;
                 let error = stream.recv().await.and_then(Result::err);
@@ -98,13 +102,7 @@ impl Engine {
         let mounts = self.mounts_of(&record).await?;
         let at = self.context.mount_point();
         let (chunks, stream) = mpsc::channel(CHUNKS);
-        self.context
-            .tell(vec![self.context.container_event(
-                &record,
-                "export",
-                Default::default(),
-            )])
-            .await;
+        self.tell_of(&record, "export").await;
         tokio::spawn(async move {
             let failure = chunks.clone();
             let work = move |root: BorrowedFd<'_>| read::archive(root, &locate(root, "/", false)?, chunks);
@@ -136,7 +134,15 @@ impl Engine {
             refuse_read_only(&record.mounts, record.host.readonly_rootfs, &resolve(root, &path)?)?;
             write::extract(root, &dir, options, owner, tar)
         };
-        self.in_rootfs(&keeper, work).await
+        let written = self.in_rootfs(&keeper, work).await?;
+        self.tell_of(&keeper.record(), "extract-to-dir").await;
+        Ok(written)
+    }
+
+    /// Tells that somebody has looked into a container or has put something there.
+    pub(super) async fn tell_of(&self, record: &ContainerRecord, action: &str) {
+        let told = self.context.container_event(record, action, Labels::new());
+        self.context.tell(vec![told]).await;
     }
 
     /// Uid and gid that all is given to; `None` = each its own.

@@ -13,6 +13,8 @@ impl Engine {
         if arguments.is_empty() {
             arguments.push("-ef".to_owned());
         }
-        Ok(top::list(arguments, pids).await?)
+        let table = top::list(arguments, pids).await?;
+        self.tell_of(&keeper.record(), "top").await;
+        Ok(table)
     }
 }

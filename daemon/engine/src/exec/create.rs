@@ -108,10 +108,9 @@ impl Engine {
         })
         .await?;
         failpoint!("engine::exec::recorded");
-        let command = exec.cmd.join(" ");
         let told = self.context.container_event(
             &keeper.record(),
-            &format!("exec_create: {command}"),
+            &told_as("exec_create", &exec.cmd),
             exec_attribute(&id),
         );
         if let Err(error) = shim
@@ -145,6 +144,12 @@ impl Engine {
             tracing::warn!(err = %error, "the record of an exec that was not made could not be deleted");
         }
     }
+}
+
+/// The action of an event: program and arguments, and the blank between them without any argument, too.
+pub(super) fn told_as(deed: &str, cmd: &[String]) -> String {
+    let (program, args) = cmd.split_first().map_or(("", &[][..]), |(first, rest)| (first, rest));
+    format!("{deed}: {program} {}", args.join(" "))
 }
 
 pub(super) fn exec_attribute(id: &ExecId) -> gantry_core::Labels {

@@ -1,6 +1,6 @@
 //! Running an exec and seeing it end.
 
-use super::create::exec_attribute;
+use super::create::{exec_attribute, told_as};
 use super::{Entry, ExecRecord, ExecState, ExecView};
 use crate::context::Context;
 use crate::gate::blocking;
@@ -40,18 +40,16 @@ impl Engine {
         crate::finish(async move {
             failpoint!("engine::exec::start");
             let began = SystemTime::now();
+            // Of one that cannot be run, too.
+            let told = context.container_event(
+                &keeper.record(),
+                &told_as("exec_start", &record.cmd),
+                exec_attribute(&record.id),
+            );
+            context.tell(vec![told]).await;
             match shim.start(Some(&record.id)).await.map_err(Error::from) {
                 Ok(pid) => {
                     store(&context, &entry, ExecState::Running { pid }).await;
-                    let command = record.cmd.join(" ");
-                    let told = format!("exec_start: {command}");
-                    context
-                        .tell(vec![context.container_event(
-                            &keeper.record(),
-                            &told,
-                            exec_attribute(&record.id),
-                        )])
-                        .await;
                     follow(context, entry, shim, began);
                     Ok(pid)
                 }

@@ -98,6 +98,7 @@ impl Engine {
     /// Writes images as an archive that is docker-archive and OCI layout at once.
     pub async fn image_save(&self, names: &[String]) -> Result<TarStream> {
         let mut items: Vec<SaveItem> = Vec::new();
+        let mut told = Vec::new();
         for name in names {
             if let Some(tagged) = self.of_repository(name).await? {
                 items.extend(tagged);
@@ -107,6 +108,7 @@ impl Engine {
             let by_name = Reference::parse(name).ok().map(Reference::or_latest);
             let reference =
                 by_name.filter(|reference| image.records.iter().any(|record| record.name == reference.to_string()));
+            told.push(image_event("save", &image.id, &image.id.to_string()));
             items.push(SaveItem {
                 target: image.target.clone(),
                 reference,
@@ -115,8 +117,11 @@ impl Engine {
         let (sender, receiver) = mpsc::channel(CHUNKS);
         let context = self.context.clone();
         tokio::spawn(async move {
-            if let Err(error) = context.images.save(&context.namespace, items, sender.clone()).await {
-                let _ = sender.send(Err(error)).await;
+            match context.images.save(&context.namespace, items, sender.clone()).await {
+                Ok(()) => context.tell(told).await,
+                Err(error) => {
+                    let _ = sender.send(Err(error)).await;
+                }
             }
         });
         Ok(receiver)

@@ -279,7 +279,13 @@ impl Actor {
                 told.extend(self.death(ended));
             }
             (Event::Exit { ended }, State::Clearing { .. }) if before.is_running() => told.extend(self.death(ended)),
-            (Event::Failed { ended, .. }, State::Clearing { .. }) => told.extend(self.death(ended)),
+            // What never ran does not die. Whoever prepares and then starts it hears of the failure when it is started.
+            (Event::Failed { .. }, State::Clearing { .. })
+                if !matches!(before, State::Preparing { start: false, .. }) =>
+            {
+                told.extend(self.context.networks.told(self.keeper.id(), "connect"));
+                told.extend(self.context.networks.told(self.keeper.id(), "disconnect"));
+            }
             (Event::Kill { signal }, _) => told.push(self.event("kill", [("signal".to_owned(), signal.to_string())])),
             _ => {}
         }

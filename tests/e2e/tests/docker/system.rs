@@ -57,3 +57,27 @@ fn the_daemon_answers_alike() {
     s.same(&told);
     s.same(&["system", "df", "--format", "{{.Type}} {{.TotalCount}} {{.Active}}"]);
 }
+
+#[test]
+fn what_is_done_is_told_alike() {
+    let s = &Sides::new();
+    let copied = s.path("copied");
+    s.both(&["run", "-d", "--name", "told", IMAGE, "sleep", "1000"]);
+    s.both(&["exec", "told", "true"]);
+    s.both(&["exec", "told", "no-such-program"]);
+    s.both(&["top", "told"]);
+    s.both(&["cp", "told:/etc/passwd", &copied]);
+    s.both(&["cp", &copied, "told:/tmp"]);
+    s.both(&["commit", "-m", "why", "told", "committed:1"]);
+    s.both(&["rm", "-f", "told"]);
+    // What never ran does not die.
+    s.both(&["run", "--rm", "--name", "fails", IMAGE, "no-such-program"]);
+    let soon = (SystemTime::now() + Duration::from_secs(5)).duration_since(UNIX_EPOCH);
+    let soon = soon.expect("a time after 1970").as_secs().to_string();
+    let shown = "{{.Action}} {{.Actor.Attributes.comment}} {{.Actor.Attributes.exitCode}}.";
+    for (of, kind) in [("container=told", "type=container"), ("container=fails", "event=die")] {
+        let mut told = vec!["events", "--since", "1h", "--until", &soon, "--format", shown];
+        told.extend(["--filter", of, "--filter", kind]);
+        s.sorted(&told);
+    }
+}
