@@ -76,10 +76,38 @@ impl From<Error> for Failure {
         };
         Self {
             status: status(error.kind()),
-            message: message.to_owned(),
+            message: in_go_words(message),
             fault: error.kind().is_fault(),
         }
     }
+}
+
+/// What the system said, as Go says it: clients tell by these words how a `docker run` has failed.
+pub fn in_go_words(message: &str) -> String {
+    const NUMBER: &str = " (os error ";
+    let mut out = String::with_capacity(message.len());
+    let mut rest = message;
+    while let Some((before, after)) = rest.split_once(NUMBER) {
+        let number = after.split_once(')').and_then(|(digits, _)| digits.parse::<i32>().ok());
+        let said = number.map(|number| io::Error::from_raw_os_error(number).to_string());
+        let whole = said.as_deref().and_then(|said| said.split_once(NUMBER));
+        match whole.and_then(|(text, _)| Some((before.strip_suffix(text)?, text))) {
+            Some((before, text)) => {
+                out.push_str(before);
+                let (first, others) = text.split_at(text.chars().next().map_or(0, char::len_utf8));
+                out.push_str(&first.to_lowercase());
+                out.push_str(others);
+                rest = after.split_once(')').map_or("", |(_, rest)| rest);
+            }
+            None => {
+                out.push_str(before);
+                out.push_str(NUMBER);
+                rest = after;
+            }
+        }
+    }
+    out.push_str(rest);
+    out
 }
 
 fn status(kind: ErrorKind) -> StatusCode {
@@ -223,5 +251,17 @@ mod tests {
             assert_eq!(serde_json::from_slice::<Vec<String>>(&body).unwrap(), rows);
             assert!(body.ends_with(b"]\n"));
         }
+    }
+
+    #[test]
+    fn what_the_system_says_is_said_in_gos_words() {
+        let missing = io::Error::from_raw_os_error(2);
+        let said = in_go_words(&format!("open /a: {missing}: and {missing}"));
+        assert_eq!(
+            said,
+            "open /a: no such file or directory: and no such file or directory"
+        );
+        let other = "this is no error of the system's (os error 2), nor (os error x), nor (os error 3";
+        assert_eq!(in_go_words(other), other);
     }
 }

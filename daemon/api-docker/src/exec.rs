@@ -86,7 +86,7 @@ pub async fn start(mut call: Call) -> Answer {
     let (engine, waiting, waited) = (call.engine().clone(), call.engine().clone(), id.clone());
     let begin = async move {
         let started = engine.exec_start(&id).await;
-        started.map_err(|error| error.message().to_owned())?;
+        started.map_err(|error| answer::in_go_words(error.message()))?;
         resized(&engine, &id, size).await;
         Ok(())
     };
