@@ -9,6 +9,7 @@ use futures::{Stream, StreamExt};
 use gantry_core::reference::Reference;
 use gantry_engine::{ImportImage, LoadEvent, PullEvent, PullImage};
 use gantry_image::progress::Status;
+use http::StatusCode;
 use std::io;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -47,14 +48,17 @@ async fn pull(call: Call) -> Answer {
     let (name, all_tags) = reference(call.query.text("fromImage"), call.query.text("tag"))?;
     let auth = auth::read(call.header("x-registry-auth"));
     let request = PullImage {
-        reference: name,
+        reference: name.clone(),
         platform: call.query.text("platform").to_owned(),
         all_tags,
         username: auth.username,
         password: auth.password,
         identity_token: auth.identitytoken,
     };
-    let events = call.engine().image_pull(request).await?;
+    let events = match call.engine().image_pull(request).await {
+        Ok(events) => events,
+        Err(error) => return Err(as_docker_says(&name, error.into())),
+    };
     let opening =
         |event: &PullEvent| matches!(event, PullEvent::Step(step) if matches!(step.status, Status::PullingFrom(_)));
     streamed(events, opening, |event| match event {
@@ -69,6 +73,28 @@ async fn pull(call: Call) -> Answer {
         }
     })
     .await
+    .map_err(|failure| as_docker_says(&name, failure))
+}
+
+/// A registry's refusal in the words that clients look for. Whether there is a repository that one may not see, nobody is told.
+fn as_docker_says(name: &str, failure: Failure) -> Failure {
+    let because = |words: &str| failure.message.split_once(words).map(|(_, why)| why);
+    if failure.status == StatusCode::NOT_FOUND
+        && let Some((missing, why)) = failure.message.split_once(" not found in its registry: ")
+    {
+        let words = format!("manifest for {missing} not found: manifest unknown: {why}");
+        return Failure::new(StatusCode::NOT_FOUND, words);
+    }
+    if failure.status == StatusCode::FORBIDDEN
+        && let Some(why) = because(", repository does not exist or may require login: ")
+    {
+        let repository = Reference::parse(name).map_or_else(|_| name.to_owned(), |name| name.familiar_name());
+        let words = format!(
+            "pull access denied for {repository}, repository does not exist or may require 'docker login': {why}"
+        );
+        return Failure::new(StatusCode::NOT_FOUND, words);
+    }
+    failure
 }
 
 /// What a channel tells, a line each. The first that tells more than an opening is waited for, so that a failure before it has a status.
@@ -168,6 +194,28 @@ pub async fn save(call: Call) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refusals_of_registries_are_said_as_docker_says_them() {
+        let said = |status, message: &str| {
+            let failure = as_docker_says("quay.io/a/b:1", Failure::new(status, message));
+            (failure.status, failure.message)
+        };
+        let missing = "quay.io/a/b:1 not found in its registry: manifest 1 of a/b: no such";
+        let words = "manifest for quay.io/a/b:1 not found: manifest unknown: manifest 1 of a/b: no such";
+        assert_eq!(
+            said(StatusCode::NOT_FOUND, missing),
+            (StatusCode::NOT_FOUND, words.to_owned())
+        );
+        let denied = "pull access denied for quay.io/a/b:1, repository does not exist or may require login: no";
+        let words = "pull access denied for quay.io/a/b, repository does not exist or may require 'docker login': no";
+        assert_eq!(
+            said(StatusCode::FORBIDDEN, denied),
+            (StatusCode::NOT_FOUND, words.to_owned())
+        );
+        let other = (StatusCode::FORBIDDEN, "another".to_owned());
+        assert_eq!(said(other.0, &other.1), other);
+    }
 
     #[test]
     fn names_with_tags_and_digests() {
