@@ -139,10 +139,12 @@ fn shown_mode(point: &MountPoint, host: &HostConfig) -> String {
 
 /// What stands behind the second colon of `-v`.
 pub fn mode(bind: &BindMount) -> String {
-    let read_only = bind.read_only.then_some("ro");
-    let words = [bind.mode.as_str(), bind.propagation.as_str()];
-    let words = words.into_iter().filter(|text| !text.is_empty());
-    read_only.into_iter().chain(words).collect::<Vec<_>>().join(",")
+    let written = || bind.mode.split(',').filter(|word| !word.is_empty());
+    let lacks = |word: &&str| !word.is_empty() && written().all(|other| other != *word);
+    let read_only = bind.read_only.then_some("ro").filter(lacks);
+    let propagation = Some(bind.propagation.as_str()).filter(lacks);
+    let words = read_only.into_iter().chain(written()).chain(propagation);
+    words.collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
@@ -150,6 +152,23 @@ mod tests {
     use super::*;
     use gantry_core::container::Ended;
     use std::time::Duration;
+
+    #[test]
+    fn the_mode_of_a_bind_is_shown_as_it_was_written() {
+        let shown = |read_only, propagation: &str, written: &str| {
+            mode(&BindMount {
+                read_only,
+                propagation: propagation.to_owned(),
+                mode: written.to_owned(),
+                ..BindMount::default()
+            })
+        };
+        assert_eq!(shown(false, "", "rw,z"), "rw,z");
+        assert_eq!(shown(true, "rslave", "rslave,ro"), "rslave,ro");
+        // Who asks in another way writes only the rest.
+        assert_eq!(shown(true, "rslave", "z"), "ro,z,rslave");
+        assert_eq!(shown(false, "", ""), "");
+    }
 
     #[test]
     fn states_in_the_words_of_ps() {

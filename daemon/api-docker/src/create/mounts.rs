@@ -39,20 +39,19 @@ fn bind(spec: &str) -> Result<BindMount, Failure> {
     let mut bind = BindMount {
         source: (*source).to_owned(),
         target: (*target).to_owned(),
+        // Clients compare what they wrote with what they are shown.
+        mode: mode.to_owned(),
         ..BindMount::default()
     };
-    let mut rest = Vec::new();
     for word in mode.split(',').filter(|word| !word.is_empty()) {
         match word {
             "ro" => bind.read_only = true,
-            "rw" => {}
             // Labels are for hosts with SELinux; consistency is a word of other systems.
-            "z" | "Z" | "consistent" | "cached" | "delegated" | "nocopy" => rest.push(word),
+            "rw" | "z" | "Z" | "consistent" | "cached" | "delegated" | "nocopy" => {}
             word if PROPAGATION.contains(&word) => bind.propagation = word.to_owned(),
             _ => return Err(Failure::bad(format!("invalid mode: {mode}"))),
         }
     }
-    bind.mode = rest.join(",");
     Ok(bind)
 }
 

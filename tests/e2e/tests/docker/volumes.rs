@@ -69,6 +69,21 @@ fn volumes_answer_alike() {
         "1000",
     ]);
     s.code(&["volume", "rm", "one"]);
+    let mut written = vec!["create", "--name", "written"];
+    for bind in [
+        "/etc:/a:rw",
+        "/etc:/b:ro",
+        "one:/c:rw",
+        "/etc:/d:rw,z",
+        "/etc:/e:rslave,ro",
+        "/etc:/f",
+    ] {
+        written.extend(["-v", bind]);
+    }
+    written.push(IMAGE);
+    s.code(&written);
+    s.json(&["inspect", "-f", "{{json .HostConfig.Binds}}", "written"]);
+    s.same(&["rm", "written"]);
     // The peer shows them in any order.
     for destination in ["/data", "/anonymous"] {
         let of = format!("{{{{range .Mounts}}}}{{{{if eq .Destination {destination:?}}}}}");
