@@ -36,7 +36,16 @@ pub fn take(spec: &mut Spec) -> Result<Option<OwnedFd>> {
         return unsupported(format!("{DEV} cannot be bound together with user or time namespaces"));
     }
     let held = hold(&mounts[at])?;
-    mounts[at] = memory();
+    // Its terminal, if it gets one, comes from a place of its own.
+    let own = [
+        mount(DEV, "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        mount(
+            "/dev/pts",
+            "devpts",
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        ),
+    ];
+    mounts.splice(at..=at, own);
     spec.set_mounts(Some(mounts));
     Ok(Some(held))
 }
@@ -90,13 +99,11 @@ fn hold(mount: &Mount) -> Result<OwnedFd> {
     Ok(held)
 }
 
-/// As Docker's own.
-fn memory() -> Mount {
+fn mount(at: &str, kind: &str, options: &[&str]) -> Mount {
     let mut mount = Mount::default();
-    mount.set_destination(DEV.into());
-    mount.set_typ(Some("tmpfs".to_owned()));
-    mount.set_source(Some("tmpfs".into()));
-    let options = ["nosuid", "strictatime", "mode=755", "size=65536k"];
-    mount.set_options(Some(options.map(str::to_owned).into()));
+    mount.set_destination(at.into());
+    mount.set_typ(Some(kind.to_owned()));
+    mount.set_source(Some(kind.into()));
+    mount.set_options(Some(options.iter().map(|option| (*option).to_owned()).collect()));
     mount
 }
