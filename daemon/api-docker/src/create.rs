@@ -66,6 +66,12 @@ fn request(call: &Call, mut asked: Create) -> Result<CreateContainer, Failure> {
     unbuilt::refuse(&host)?;
     let networks = networks(call, &asked)?;
     let (mut lent, anonymous) = host::translate(&host)?;
+    if call.before(44) {
+        // Read-only binds were so at their top only.
+        for bind in &mut lent.binds {
+            bind.shallow_read_only = true;
+        }
+    }
     if asked.network_disabled {
         lent.network_mode = NetworkMode::None;
     }
