@@ -115,6 +115,21 @@ fn files_of_containers_that_do_not_run() {
     assert_eq!(w.ended("looking"), 0);
     let shown = w.list("/containers/looking/json");
     assert_eq!(shown["Mounts"][0]["Propagation"], "rslave");
+    // Nothing is made in a /dev that is the host's, and it can have a terminal.
+    let own = fs::read_link("/dev/fd").expect("the host has it");
+    let dev = json!({
+        "Cmd": ["sh", "-c", "touch /dev/made; test -c /dev/null && test -t 0 && grep ' /dev ' /proc/mounts"],
+        "Tty": true, "OpenStdin": true, "HostConfig": { "Binds": ["/dev:/dev:ro"] }
+    });
+    w.run("nodes", dev);
+    assert_eq!(w.ended("nodes"), 0);
+    let raw = w.raw(&format!("/v{NEWEST}/containers/nodes/logs?stdout=1"));
+    let text = String::from_utf8_lossy(&raw).into_owned();
+    assert!(
+        text.contains("Read-only file system") && text.contains(" /dev "),
+        "{text}"
+    );
+    assert_eq!(fs::read_link("/dev/fd").expect("it is left alone"), own);
     let private = json!({ "Image": IMAGE, "HostConfig": { "Binds": ["/:/host:rprivate"] } });
     refused(
         w,
