@@ -73,10 +73,19 @@ impl Bundle {
         config.write_all(spec)
     }
 
-    /// Where its shim said it listens.
-    pub(crate) fn bootstrap(&self) -> Option<Bootstrap> {
-        let read = |name| Bootstrap::parse(&fs::read(self.path.join(name)).ok()?).ok();
-        read(file::BOOTSTRAP).or_else(|| read(file::ADDRESS))
+    /// Where its shim said it listens; `None` if it did not get so far. What cannot be read is no answer.
+    pub(crate) fn bootstrap(&self) -> Result<Option<Bootstrap>> {
+        for name in [file::BOOTSTRAP, file::ADDRESS] {
+            let path = self.path.join(name);
+            let text = match fs::read(&path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                text => text.map_err(|source| TaskError::ReadRecord { path, source })?,
+            };
+            if let Ok(bootstrap) = Bootstrap::parse(&text) {
+                return Ok(Some(bootstrap));
+            }
+        }
+        Ok(None)
     }
 
     /// What ran from it, if its process ever existed.

@@ -72,6 +72,7 @@ impl Shims {
         let named = socket::task_socket(&dir.to_string_lossy(), &self.config().grpc_address, namespace, id);
         let written = bundle
             .bootstrap()
+            .unwrap_or_default()
             .and_then(|bootstrap| bootstrap.socket_path().map(PathBuf::from));
         let attach = socket::attach_socket(&named);
         let all = [
@@ -91,20 +92,23 @@ impl Shims {
     }
 }
 
-/// Kills the shim of this bundle, if it still runs. Its pid file is a bare number, so the process must also look like it.
-fn end_shim(bundle: &Bundle, id: &str, deadline: Instant) -> Result<()> {
-    let Some(mark) = bundle.shim_pid().and_then(ProcessMark::of) else {
-        return Ok(());
-    };
+/// The process of this bundle's shim, if it still runs. Its pid file is a bare number, so the process must also look like it.
+pub(crate) fn living_shim(bundle: &Bundle, id: &str) -> Option<ProcessMark> {
+    let mark = bundle.shim_pid().and_then(ProcessMark::of)?;
     let cmdline = fs::read(format!("/proc/{}/cmdline", mark.pid)).unwrap_or_default();
     let words: Vec<&[u8]> = cmdline.split(|byte| *byte == 0).collect();
     let is_shim = words
         .first()
         .is_some_and(|name| String::from_utf8_lossy(name).contains("containerd-shim-"));
-    if !is_shim || !words.contains(&id.as_bytes()) {
-        return Ok(());
+    (is_shim && words.contains(&id.as_bytes())).then_some(mark)
+}
+
+/// Kills it.
+fn end_shim(bundle: &Bundle, id: &str, deadline: Instant) -> Result<()> {
+    match living_shim(bundle, id) {
+        Some(mark) => end(&mark, id, deadline),
+        None => Ok(()),
     }
-    end(&mark, id, deadline)
 }
 
 fn end_container(leftover: &Leftover, state: &BundleState, deadline: Instant) -> Result<()> {

@@ -223,6 +223,12 @@ impl TaskError {
         matches!(self, Self::Lost { .. } | Self::Connect { .. })
     }
 
+    /// Nobody listens at the shim's address. Anything else that keeps from connecting says nothing of the shim.
+    pub(crate) fn is_nobody(&self) -> bool {
+        let nobody = [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused];
+        matches!(self, Self::Connect { source, .. } if nobody.contains(&source.kind()))
+    }
+
     /// What a failed call to a shim means. `starting`: the call was to bring a process to life, so that the text may tell why not.
     pub(crate) fn from_call(deed: &'static str, id: &str, starting: bool, error: ttrpc::Error) -> Self {
         let id = id.to_owned();

@@ -1,5 +1,6 @@
 //! Finding shims again after a restart of the daemon.
 
+use crate::cleanup::living_shim;
 use crate::error::{Result, TaskError};
 use crate::exits::own_exit;
 use crate::process::ProcessMark;
@@ -9,11 +10,9 @@ use crate::words::{Exit, TaskState};
 use gantry_core::{ContainerId, ErrorKind, Namespace};
 use gantry_shim_protocol::Bootstrap;
 use std::path::PathBuf;
-use std::sync::Arc;
-use tokio::sync::{Semaphore, mpsc};
 
 /// How many shims are asked at the same time.
-const AT_ONCE: usize = 64;
+pub(crate) const AT_ONCE: usize = 64;
 
 /// A task that was there when the daemon last knew.
 #[derive(Clone, Debug)]
@@ -36,44 +35,21 @@ pub enum Reunion {
     Ended(Exit),
     /// Its shim is gone and left no record: whatever still runs of it must be cleaned up ([`Shims::cleanup`]).
     Gone,
-    /// Its shim is there but does not answer in time.
+    /// Its shim is there, or may be, but gives no answer: what became of the task is not known yet.
     Unanswered(TaskError),
 }
 
 impl Shims {
-    /// Looks for one task's shim. Answers within the deadline for it, whatever the shim does.
+    /// Looks for one task's shim, a few at a time. Answers within the deadline for it, whatever the shim does.
     pub async fn reconnect(&self, lookup: &Lookup) -> Result<Reunion> {
+        // Never closed.
+        let _turn = self.looks.acquire().await;
         let bundle = self.bundle(&lookup.namespace, &lookup.id);
-        let bootstrap = blocking("find a shim", move || Ok(bundle.bootstrap())).await?;
+        let bootstrap = blocking("find a shim", move || bundle.bootstrap()).await?;
         match bootstrap {
             Some(bootstrap) => self.ask(lookup, bootstrap).await,
             None => self.after_the_end(lookup).await,
         }
-    }
-
-    /// Looks for many, in parallel. Answers come as they are known; whoever stops listening stops the rest.
-    pub fn reconnect_all(&self, lookups: Vec<Lookup>) -> mpsc::Receiver<(Lookup, Result<Reunion>)> {
-        let (answers, receiver) = mpsc::channel(AT_ONCE);
-        let permits = Arc::new(Semaphore::new(AT_ONCE));
-        let shims = self.clone();
-        tokio::spawn(async move {
-            for lookup in lookups {
-                let Ok(permit) = permits.clone().acquire_owned().await else {
-                    return;
-                };
-                if answers.is_closed() {
-                    return;
-                }
-                let (shims, answers) = (shims.clone(), answers.clone());
-                tokio::spawn(async move {
-                    let reunion = shims.reconnect(&lookup).await;
-                    drop(permit);
-                    // Nobody listens any more: the answer is not wanted.
-                    let _ = answers.send((lookup, reunion)).await;
-                });
-            }
-        });
-        receiver
     }
 
     async fn ask(&self, lookup: &Lookup, bootstrap: Bootstrap) -> Result<Reunion> {
@@ -83,9 +59,7 @@ impl Shims {
             .await;
         let shim = match connected {
             Ok(shim) => shim,
-            Err(TaskError::Connect { ref source, .. }) if source.kind() != std::io::ErrorKind::TimedOut => {
-                return self.after_the_end(lookup).await;
-            }
+            Err(error) if error.is_nobody() => return self.nobody(lookup, error).await,
             Err(error) => return Ok(Reunion::Unanswered(error)),
         };
         match shim.state_within(None, limit).await {
@@ -98,8 +72,20 @@ impl Shims {
                 Reunion::Ended(exit) => Ok(Reunion::Ended(exit)),
                 _ => Ok(Reunion::Idle { shim }),
             },
-            Err(error) if error.is_lost() => self.after_the_end(lookup).await,
+            Err(error) if error.is_lost() => self.nobody(lookup, error).await,
             Err(error) => Ok(Reunion::Unanswered(error)),
+        }
+    }
+
+    /// Nobody listens where the shim did. It is gone only if its process is: one that has lost its socket holds its container still.
+    async fn nobody(&self, lookup: &Lookup, error: TaskError) -> Result<Reunion> {
+        let (bundle, id) = (self.bundle(&lookup.namespace, &lookup.id), lookup.id.clone());
+        let lives = blocking("look for a shim's process", move || {
+            Ok(living_shim(&bundle, id.as_str()).is_some())
+        });
+        match self.after_the_end(lookup).await? {
+            Reunion::Gone if lives.await? => Ok(Reunion::Unanswered(error)),
+            known => Ok(known),
         }
     }
 

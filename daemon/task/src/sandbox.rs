@@ -83,7 +83,7 @@ impl Shims {
     /// The shim of a sandbox after a restart; none if it is gone, or does not have it.
     pub async fn rejoin_sandbox(&self, name: &BundleName) -> Result<Option<Shim>> {
         let bundle = self.bundle(&name.namespace, &name.id);
-        let bootstrap = blocking("find a shim", move || Ok(bundle.bootstrap())).await?;
+        let bootstrap = blocking("find a shim", move || bundle.bootstrap()).await?;
         let Some(bootstrap) = bootstrap else { return Ok(None) };
         let limit = self.config().deadlines.reconnect;
         let connected = self

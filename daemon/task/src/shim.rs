@@ -9,6 +9,7 @@ mod verbs;
 use crate::bundle::Bundle;
 use crate::error::{Result, TaskError};
 use crate::foreign::log::Pipe;
+use crate::process::ProcessMark;
 use crate::shims::Deadlines;
 use gantry_core::{ContainerId, ExecId, Namespace};
 use gantry_shim_protocol::Bootstrap;
@@ -95,6 +96,18 @@ impl Shim {
 
     pub fn bundle(&self) -> &Bundle {
         &self.inner.bundle
+    }
+
+    /// Whether the pid is, still, of the container's first process. Blocks. Only our own shim writes that down; another's is believed.
+    pub fn is_process(&self, pid: u32) -> bool {
+        self.inner.bundle.state().is_none_or(|written| {
+            let mark = ProcessMark {
+                pid: written.pid,
+                start_time: written.start_time,
+                boot_id: written.boot_id,
+            };
+            mark.start_time == 0 || (mark.pid == pid && mark.is_alive())
+        })
     }
 
     pub(crate) fn deadline(&self) -> Duration {

@@ -3,6 +3,7 @@
 use crate::bundle::{self, Bundle, BundleName};
 use crate::error::{Result, TaskError};
 use crate::exe::Exe;
+use crate::reconnect::AT_ONCE;
 use crate::shim::Shim;
 use crate::spawn::Invocation;
 use gantry_core::{ContainerId, Namespace};
@@ -10,6 +11,7 @@ use gantry_shim_protocol::Bootstrap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// Where everything of one daemon's shims is.
 #[derive(Clone, Debug)]
@@ -68,6 +70,8 @@ pub struct Shims {
     /// Where bundles of clients' tasks are, by namespace and id.
     bundles: Arc<Path>,
     pub(crate) exe: Arc<Exe>,
+    /// Who looks for a shim takes a turn.
+    pub(crate) looks: Arc<Semaphore>,
 }
 
 impl Shims {
@@ -77,6 +81,7 @@ impl Shims {
             events: format!("{}.ttrpc", config.grpc_address).into(),
             bundles: config.exec_root.as_path().into(),
             exe: Arc::new(Exe::new(&config.shim)),
+            looks: Arc::new(Semaphore::new(AT_ONCE)),
             config: Arc::new(config),
         }
     }

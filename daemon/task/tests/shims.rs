@@ -338,13 +338,11 @@ async fn found_again_running_ended_and_gone() {
     let (shim, mark) = bed.running("sleep 60").await;
     drop(shim);
     let lookup = bed.lookup(Some(mark.clone()));
-    let mut answers = bed.shims.reconnect_all(vec![lookup.clone()]);
-    let (_, reunion) = answers.recv().await.unwrap();
+    let reunion = bed.shims.reconnect(&lookup).await;
     let Ok(Reunion::Found { shim, state }) = reunion else {
         panic!("{reunion:?}")
     };
     assert_eq!((state.status, state.pid), (Status::Running, mark.pid));
-    assert!(answers.recv().await.is_none());
 
     // It ends, then its shim dies before anyone has asked.
     shim.kill(None, 15, false).await.unwrap();
@@ -415,6 +413,27 @@ async fn a_stopped_shim_does_not_hold_up_the_others() {
         "{reunion:?}"
     );
     assert!(begun.elapsed() < Duration::from_secs(3));
+    bed.shims.cleanup(bed.leftover(Some(mark))).await.unwrap();
+    bed.nothing_is_left();
+}
+
+#[tokio::test]
+async fn a_shim_that_has_lost_its_socket_is_not_gone() {
+    let bed = Bed::new();
+    let (shim, mark) = bed.running("sleep 60").await;
+    drop(shim);
+    for socket in fs::read_dir(bed.shims.socket_dir()).unwrap() {
+        fs::remove_file(socket.unwrap().path()).unwrap();
+    }
+    let lookup = bed.lookup(Some(mark.clone()));
+    let reunion = bed.shims.reconnect(&lookup).await.unwrap();
+    assert!(matches!(reunion, Reunion::Unanswered(_)), "{reunion:?}");
+    assert!(mark.is_alive());
+    let lives = bed.shim_pid();
+    lives.kill().unwrap();
+    assert!(lives.wait_gone(Duration::from_secs(5)));
+    let reunion = bed.shims.reconnect(&lookup).await.unwrap();
+    assert!(matches!(reunion, Reunion::Gone), "{reunion:?}");
     bed.shims.cleanup(bed.leftover(Some(mark))).await.unwrap();
     bed.nothing_is_left();
 }
