@@ -72,8 +72,9 @@ impl Volumes {
             make_dir(&data, 0o755)?;
         }
         if let Some(mount) = device_mount(&volume) {
-            // The claim keeps everybody else out.
-            if !self.is_active(&volume.name) {
+            // The claim keeps everybody else out. The kernel is asked and not the book: after a reboot who is in the book has
+            // nothing mounted.
+            if !is_mount_point(&data)? {
                 failpoint!("engine::volume::mount");
                 gantry_snapshots_mount::perform(&[mount], &data).map_err(|error| {
                     Error::from(error).context(format!(
@@ -191,6 +192,15 @@ impl Volumes {
         };
         record.mounts.iter().filter_map(one).collect()
     }
+}
+
+/// Whether something is mounted right there. A server that does not answer is not asked.
+fn is_mount_point(dir: &Path) -> Result<bool> {
+    use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
+    let flags = AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
+    let stat = rustix::fs::statx(CWD, dir, flags, StatxFlags::empty())
+        .map_err(|errno| failed("look at", dir)(errno.into()))?;
+    Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 fn as_bind(point: &MountPoint) -> BindMount {
