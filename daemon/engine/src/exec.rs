@@ -9,6 +9,7 @@ use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
 
 pub use create::{CreateExec, CreatedExec};
@@ -85,6 +86,8 @@ pub struct Execs {
 
 pub(crate) struct Entry {
     record: watch::Sender<ExecRecord>,
+    /// Somebody runs it, or does away with it: once and by one.
+    taken: AtomicBool,
 }
 
 impl Entry {
@@ -95,6 +98,20 @@ impl Entry {
     fn set(&self, state: ExecState) -> ExecRecord {
         self.record.send_modify(|record| record.state = state);
         self.record()
+    }
+
+    /// Whether it is the caller's to run, or to do away with; nobody else's from then on.
+    fn take(&self) -> bool {
+        matches!(self.record.borrow().state, ExecState::Created) && !self.taken.swap(true, Ordering::SeqCst)
+    }
+
+    /// Waits until it runs, or is over.
+    async fn begun(&self) {
+        let mut seen = self.record.subscribe();
+        // The sender is ours.
+        let _ = seen
+            .wait_for(|record| !matches!(record.state, ExecState::Created))
+            .await;
     }
 
     /// Waits until it has exited.
@@ -116,6 +133,7 @@ impl Execs {
         let id = record.id.to_string();
         let entry = Arc::new(Entry {
             record: watch::channel(record).0,
+            taken: AtomicBool::new(false),
         });
         self.by_id.write().insert(id, entry.clone());
         entry
@@ -165,5 +183,45 @@ impl Execs {
             .filter(|record| record.container == *container)
             .map(|record| record.id)
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(state: ExecState) -> ExecRecord {
+        ExecRecord {
+            id: ExecId::from_random([1; 32]),
+            container: ContainerId::from_random([2; 32]),
+            cmd: Vec::new(),
+            user: String::new(),
+            tty: false,
+            privileged: false,
+            open_stdin: false,
+            open_stdout: true,
+            open_stderr: true,
+            detach_keys: Vec::new(),
+            state,
+        }
+    }
+
+    #[test]
+    fn one_that_is_not_run_is_taken_by_one() {
+        let execs = Execs::default();
+        let entry = execs.insert(record(ExecState::Created));
+        let takers = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| entry.take())).collect();
+            threads
+                .into_iter()
+                .filter_map(|thread| thread.join().ok())
+                .filter(|taken| *taken)
+                .count()
+        });
+        assert_eq!(takers, 1);
+        assert!(
+            !execs.insert(record(ExecState::Running { pid: 1 })).take(),
+            "it runs already"
+        );
     }
 }

@@ -9,8 +9,12 @@ pub(crate) use effects::ended_from;
 mod actor;
 pub(crate) mod effects;
 mod guard;
+mod hold;
+mod policy;
 mod probe;
 mod recover;
+mod told;
+mod watches;
 
 use crate::context::Context;
 
@@ -19,10 +23,10 @@ use gantry_core::container::{ContainerRecord, Ended, HostConfig, Tally};
 use gantry_core::health::{Health, Probe};
 use gantry_core::lifecycle::{Event, Request, State};
 use gantry_core::{ContainerId, Error, Result};
-use gantry_task::Shim;
+use gantry_task::{Reunion, Shim};
 use parking_lot::RwLock;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -75,6 +79,10 @@ pub struct Keeper {
     inbox: mpsc::Sender<Message>,
     /// When it is removed, its anonymous volumes go too.
     volumes: AtomicBool,
+    /// How many hold it together between two halves of what they do.
+    holds: AtomicUsize,
+    /// Its limits are set by one at a time.
+    pub(crate) limits: tokio::sync::Mutex<()>,
 }
 
 /// What comes into the inbox.
@@ -93,8 +101,14 @@ pub(crate) enum Message {
     Stopped(oneshot::Sender<()>),
     /// What a probe of the run that began then came to.
     Probed(SystemTime, Probe),
-    /// A restart is under way: do not remove the container between its two halves.
-    Hold(bool),
+    /// How the process of that run ended.
+    Ended(u64, Ended),
+    /// What became of its shim, that did not answer at first.
+    Searched(Reunion),
+    /// It is about to be frozen for a while only, or is not any more. Answered when that is written down.
+    Brief(bool, oneshot::Sender<()>),
+    /// Nobody holds it any more.
+    Released,
 }
 
 impl Keeper {
@@ -114,7 +128,7 @@ impl Keeper {
 
     fn pair(context: Arc<Context>, record: Arc<ContainerRecord>, course: Course) -> (Arc<Self>, actor::Actor) {
         let (inbox, messages) = mpsc::channel(INBOX);
-        let ended = course.state.ended().cloned();
+        let (ended, brief) = (course.state.ended().cloned(), course.brief);
         let (publish, view) = watch::channel(View {
             state: course.state,
             exits: 0,
@@ -129,8 +143,10 @@ impl Keeper {
             view,
             inbox: inbox.clone(),
             volumes: AtomicBool::new(false),
+            holds: AtomicUsize::new(0),
+            limits: tokio::sync::Mutex::default(),
         });
-        let actor = actor::Actor::new(context, keeper.clone(), inbox, messages, publish);
+        let actor = actor::Actor::new(context, keeper.clone(), inbox, messages, publish, brief);
         (keeper, actor)
     }
 
@@ -142,9 +158,11 @@ impl Keeper {
         self.record.read().clone()
     }
 
-    /// Replaces the record, after the store has it.
-    pub(crate) fn set_record(&self, record: ContainerRecord) {
-        *self.record.write() = Arc::new(record);
+    /// Replaces the record, after the store has it: only [`crate::records::change`] does.
+    pub(crate) fn set_record(&self, record: ContainerRecord) -> Arc<ContainerRecord> {
+        let record = Arc::new(record);
+        *self.record.write() = record.clone();
+        record
     }
 
     pub fn state(&self) -> State {
@@ -162,6 +180,13 @@ impl Keeper {
         view.filter(|view| view.state.is_running())
             .and_then(|view| view.shim)
             .ok_or_else(|| self.not_running())
+    }
+
+    /// The process of a running container whose shim was found, so that it is one of this boot.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        let view = self.view.borrow();
+        let runs = view.state.is_running() && view.shim.is_some();
+        view.state.pid().filter(|_| runs)
     }
 
     pub fn not_running(&self) -> Error {
@@ -214,9 +239,13 @@ impl Keeper {
         let _ = self.inbox.send(Message::Boot).await;
     }
 
-    pub(crate) async fn hold(&self, on: bool) {
-        // A keeper that is gone needs no holding.
-        let _ = self.inbox.send(Message::Hold(on)).await;
+    /// Notes that it is frozen for a while only: should the daemon die meanwhile, the next one thaws it.
+    pub(crate) async fn brief(&self, on: bool) {
+        let (reply, noted) = oneshot::channel();
+        // A keeper that is gone has nothing frozen.
+        if self.inbox.send(Message::Brief(on, reply)).await.is_ok() {
+            let _ = noted.await;
+        }
     }
 
     /// Waits until the published view satisfies `test`; `None` when the keeper ended or the time is up.

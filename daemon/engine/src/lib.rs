@@ -155,6 +155,10 @@ impl Engine {
         for keeper in self.context.registry.all() {
             let engine = self.clone();
             tasks.spawn(async move {
+                // A start that came before waits for its former run to be cleared, and is stopped then.
+                let waits =
+                    |view: &View| matches!(view.state, gantry_core::lifecycle::State::Clearing { start: true, .. });
+                keeper.until(Some(limit), |view| !waits(view)).await;
                 let own = keeper.record().config.stop_timeout.unwrap_or(10);
                 let timeout = if own < 0 { seconds } else { own.min(seconds) };
                 let options = StopOptions {

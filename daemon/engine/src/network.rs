@@ -1,7 +1,7 @@
 //! Networks: made, listed, removed; entered by a container that is started, left when its run is over, joined and left by running
 //! ones.
 //!
-//! The flow of a start: [`Networks::enter`] plans the endpoints, reserves their addresses and ports, writes the plan down,
+//! The flow of a start: [`enter`] plans the endpoints, reserves their addresses and ports, writes the plan down,
 //! and has it made (namespace, interfaces, routes, one firewall transaction, names). [`Networks::leave`] undoes it, in whatever state a kill
 //! left it, and forgets the plan last. What a daemon finds written down at its start is claimed before anything else is given.
 //!
@@ -29,6 +29,7 @@ mod rules;
 
 pub use config::{BridgeConfig, ClusterConfig, CniConfig, Firewall, NetworkConfig};
 pub(crate) use descriptors::{hand_over, take_up};
+pub(crate) use enter::{Entered, enter};
 pub use gantry_network::netlink::Statistics as Traffic;
 pub use list::{Attachment, ContainerNetworks, Member, NetworkView};
 pub use live::Connect;

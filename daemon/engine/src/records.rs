@@ -5,6 +5,7 @@ use crate::events::Event;
 use crate::exchange;
 use crate::exec::{ExecRecord, ExecState};
 use crate::image::ImageRecord;
+use crate::keeper::Keeper;
 use crate::volume::{Brought, Going};
 use gantry_core::container::{ContainerRecord, Tally};
 use gantry_core::gc::{Facts, Node};
@@ -14,6 +15,7 @@ use gantry_core::meta::Happening;
 use gantry_core::{ContainerId, Error, ErrorKind, ExecId, Labels, Namespace, Result};
 use gantry_store::{Batch, Claim, Collector, Forgotten, Made, Record, Remains, Store};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// How long a claim of a name may wait for another claimant.
@@ -37,6 +39,9 @@ pub struct Course {
     pub tally: Tally,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
+    /// It is frozen for a while only: a daemon that finds it so thaws it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub brief: bool,
 }
 
 impl Course {
@@ -45,6 +50,7 @@ impl Course {
             state,
             tally: Tally::default(),
             health: None,
+            brief: false,
         }
     }
 }
@@ -286,57 +292,43 @@ pub fn create(
     Ok((told, brought.keep()))
 }
 
-pub fn rename(context: &Context, id: &ContainerId, new: &str) -> Result<(ContainerRecord, Vec<Event>)> {
+/// Claims what is written of a container: held by whoever reads and changes it, or takes it out of the books.
+fn claim_container(context: &Context, id: &ContainerId) -> Result<Claim> {
+    Ok(context
+        .store
+        .claim(format!("container/{}/{id}", context.namespace), CLAIM)?)
+}
+
+/// Changes what a container is. `change` is given what is written down at that moment and nobody else changes it meanwhile, so no
+/// change is lost to another one's, and a container that is being deleted is not written back. Everybody sees it in the order in which
+/// it was written. Another name is claimed and the former one given up.
+pub(crate) fn change<F>(context: &Context, keeper: &Keeper, change: F) -> Result<(Arc<ContainerRecord>, Vec<Event>)>
+where
+    F: FnOnce(&mut ContainerRecord) -> Result<Vec<Event>>,
+{
+    let id = keeper.id();
+    let _claim = claim_container(context, id)?;
     let Some(Container(old)) = context.store.get::<Container>(&key(context, id))? else {
         return Err(Error::not_found(format!("No such container: {id}")));
     };
-    let record = ContainerRecord {
-        name: new.to_owned(),
-        ..old.clone()
-    };
-    let _claim = claim_name(context, &record)?;
+    let mut record = old.clone();
+    let events = change(&mut record)?;
     let mut batch = Batch::new();
+    let renamed = old.name != record.name;
+    let _name = renamed.then(|| claim_name(context, &record)).transpose()?;
+    if renamed {
+        batch.put(
+            &(context.namespace.clone(), record.name.clone()),
+            &Name { container: id.clone() },
+        )?;
+        batch.delete::<Name>(&(context.namespace.clone(), old.name.clone()));
+    }
     batch.put(&key(context, id), &Container(record.clone()))?;
-    batch.put(
-        &(context.namespace.clone(), record.name.clone()),
-        &Name { container: id.clone() },
-    )?;
-    batch.delete::<Name>(&(context.namespace.clone(), old.name.clone()));
-    let extra = Labels::from([("oldName".to_owned(), format!("/{}", old.name))]);
-    let told = commit(context, batch, vec![context.container_event(&record, "rename", extra)])?;
-    Ok((record, told))
-}
-
-/// Writes what of a container's configuration has changed.
-pub fn set_host(
-    context: &Context,
-    record: &ContainerRecord,
-    events: Vec<Event>,
-) -> Result<(ContainerRecord, Vec<Event>)> {
-    let Some(Container(now)) = context.store.get::<Container>(&key(context, &record.id))? else {
-        return Err(Error::not_found(format!("No such container: {}", record.id)));
-    };
-    let record = ContainerRecord {
-        host: record.host.clone(),
-        ..now
-    };
-    let mut batch = Batch::new();
-    batch.put(&key(context, &record.id), &Container(record.clone()))?;
-    Ok((record, commit(context, batch, events)?))
-}
-
-/// Writes which networks a container is to be in.
-pub fn set_networks(context: &Context, record: &ContainerRecord, events: Vec<Event>) -> Result<Vec<Event>> {
-    let Some(Container(now)) = context.store.get::<Container>(&key(context, &record.id))? else {
-        return Err(Error::not_found(format!("No such container: {}", record.id)));
-    };
-    let record = ContainerRecord {
-        networks: record.networks.clone(),
-        ..now
-    };
-    let mut batch = Batch::new();
-    batch.put(&key(context, &record.id), &Container(record))?;
-    commit(context, batch, events)
+    let told = commit(context, batch, events)?;
+    if renamed {
+        context.registry.renamed(id, &old.name, &record.name);
+    }
+    Ok((keeper.set_record(record), told))
 }
 
 /// Writes where a container is now.
@@ -388,6 +380,7 @@ pub fn delete(
     going: Option<&Going>,
     mut events: Vec<Event>,
 ) -> Result<(Vec<Event>, Option<Remains>)> {
+    let _claim = claim_container(context, &record.id)?;
     let mut batch = Batch::new();
     if let Some(going) = going {
         events.extend(going.record_in(&mut batch)?);

@@ -1,6 +1,8 @@
 //! The daemon is killed, again and again; containers and their output do not notice.
 
 use gantry_e2e::{Gantry, House, PATIENCE, ended, eventually};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -198,4 +200,48 @@ fn a_daemon_that_ends_in_order_leaves_containers_running() {
         gantry.ok(&["inspect", "-f", "{{.State.Pid}} {{.State.Status}}", "stays"]),
         format!("{pid} running")
     );
+}
+
+#[test]
+fn a_shim_that_is_slow_at_the_daemons_start_keeps_its_container() {
+    let mut house = House::new();
+    let gantry = house.gantry();
+    let look = |what: &str, name: &str| gantry.ok(&["inspect", "-f", what, name]);
+    for name in ["slow", "stuck"] {
+        gantry.ok(&["run", "-d", "--name", name, "busybox", "sleep", "1000"]);
+    }
+    let shim = |name: &str| {
+        let bundle = house.exec_root().join("gantry").join(look("{{.Id}}", name));
+        let text = std::fs::read_to_string(bundle.join("shim.pid")).expect("a shim's pid");
+        Pid::from_raw(text.trim().parse().expect("a number"))
+    };
+    let (slow, stuck) = (shim("slow"), shim("stuck"));
+    let pid = look("{{.State.Pid}}", "slow");
+    house.kill_daemon();
+    for shim in [slow, stuck] {
+        kill(shim, Signal::SIGSTOP).expect("it is there");
+    }
+    house.start();
+    eventually("both are asked in vain", PATIENCE, || {
+        house.log().matches("does not answer yet").count() >= 2
+    });
+    assert_eq!(
+        look("{{.State.Status}} {{.State.Pid}}", "slow"),
+        format!("running {pid}")
+    );
+    kill(slow, Signal::SIGCONT).expect("it is there");
+    eventually("it is found again", PATIENCE, || {
+        gantry.run(&["exec", "slow", "true"]).code == 0
+    });
+    assert_eq!(
+        look("{{.State.Status}} {{.State.Pid}}", "slow"),
+        format!("running {pid}")
+    );
+    // Who wants it ended all the same is not kept waiting for the shim.
+    gantry.ok(&["kill", "stuck"]);
+    eventually("it has ended", PATIENCE, || {
+        look("{{.State.Status}}", "stuck") == "exited"
+    });
+    gantry.ok(&["start", "stuck"]);
+    assert_eq!(gantry.ok(&["exec", "stuck", "echo", "again"]), "again");
 }

@@ -9,7 +9,7 @@ use crate::{Engine, records};
 use gantry_core::container::{ContainerConfig, ContainerRecord};
 use gantry_core::lifecycle::{Event, Request, State};
 use gantry_core::reference::Reference;
-use gantry_core::{Digest, Error, Labels, Result};
+use gantry_core::{Digest, Error, Labels, Result, spec};
 use gantry_image::{Commit, CommitOf, Healthcheck, RunConfig};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -56,8 +56,8 @@ impl Engine {
         crate::finish(async move {
             let pause = request.pause && frozen(&keeper).await?;
             let made = engine.commit_of(&record, &request).await;
-            if pause && let Err(error) = keeper.ask(Event::Resume, Request::Resume).await {
-                warn!(container = %keeper.id(), err = %error, "the container stays frozen after its commit");
+            if pause {
+                thaw(&keeper).await;
             }
             let image = made?;
             let name = match &reference {
@@ -91,12 +91,15 @@ impl Engine {
             parent: (!record.chain_id.is_empty()).then(|| record.chain_id.clone()),
             mount_points: MOUNT_POINTS.map(str::to_owned).to_vec(),
         };
-        let preset = request.config.as_ref().unwrap_or(&record.config);
+        let preset = match request.config.clone() {
+            Some(asked) => over(asked, &record.config, &base.config.config)?,
+            None => record.config.clone(),
+        };
         let commit = Commit {
             author: request.author.clone(),
             message: request.message.clone(),
             created_by: record.args.join(" "),
-            config: preset_of(preset, &base.config.config),
+            config: preset_of(&preset, &base.config.config),
             changes: request.changes.clone(),
         };
         self.context.images.commit(&self.context.namespace, of, commit).await
@@ -109,9 +112,12 @@ async fn frozen(keeper: &Keeper) -> Result<bool> {
     if !runs(&keeper.state()) {
         return Ok(false);
     }
+    // A daemon that dies meanwhile leaves it frozen, and the next one is to know better.
+    keeper.brief(true).await;
     let Err(error) = keeper.ask(Event::Pause, Request::Pause).await else {
         return Ok(true);
     };
+    keeper.brief(false).await;
     // What cannot be frozen may have ended, and the news of it be on its way.
     let ended = keeper.until(Some(END), |view| !runs(&view.state)).await;
     match ended.map(|view| view.state) {
@@ -120,12 +126,31 @@ async fn frozen(keeper: &Keeper) -> Result<bool> {
     }
 }
 
+async fn thaw(keeper: &Keeper) {
+    let resumed = keeper.ask(Event::Resume, Request::Resume).await;
+    // One that has ended meanwhile is frozen no more.
+    if let (Err(error), State::Paused { .. }) = (resumed, keeper.state()) {
+        warn!(container = %keeper.id(), err = %error, "the container stays frozen after its commit");
+    }
+    keeper.brief(false).await;
+}
+
 fn named(text: &str) -> Result<Reference> {
     let reference = Reference::parse(text)?;
     if reference.digest().is_some() {
         return Err(Error::invalid("cannot import digest reference"));
     }
     Ok(reference.or_latest())
+}
+
+/// What is asked for, with the container's own where nothing is said: as a new container's is put over its image's.
+fn over(asked: ContainerConfig, own: &ContainerConfig, base: &RunConfig) -> Result<ContainerConfig> {
+    let bad = |error: serde_json::Error| Error::internal(format!("the container's configuration: {error}"));
+    let preset = serde_json::to_value(preset_of(own, base)).map_err(bad)?;
+    let preset: oci_spec::image::Config = serde_json::from_value(preset).map_err(bad)?;
+    let mut merged = spec::merge::merge(asked, Some(&preset))?;
+    spec::merge::merge_health(&mut merged.healthcheck, own.healthcheck.clone());
+    Ok(merged)
 }
 
 /// A container's configuration as an image presets it.
@@ -155,5 +180,37 @@ fn preset_of(config: &ContainerConfig, base: &RunConfig) -> RunConfig {
         on_build: base.on_build.clone(),
         shell: base.shell.clone(),
         other: base.other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_said_stays_the_containers() {
+        let strings = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let own = ContainerConfig {
+            user: "web".to_owned(),
+            env: strings(&["A=own", "B=own"]),
+            cmd: strings(&["serve"]),
+            entrypoint: Some(strings(&["/init"])),
+            labels: Labels::from([("l".to_owned(), "own".to_owned())]),
+            exposed_ports: strings(&["80/tcp"]),
+            ..ContainerConfig::default()
+        };
+        let asked = ContainerConfig {
+            env: strings(&["B=asked"]),
+            cmd: strings(&["other"]),
+            ..ContainerConfig::default()
+        };
+        let merged = over(asked, &own, &RunConfig::default()).unwrap();
+        assert_eq!(merged.env, ["B=asked", "A=own"]);
+        assert_eq!(
+            (merged.cmd, merged.entrypoint),
+            (strings(&["other"]), own.entrypoint.clone())
+        );
+        assert_eq!((merged.user.as_str(), &merged.labels), ("web", &own.labels));
+        assert_eq!(merged.exposed_ports, own.exposed_ports);
     }
 }

@@ -19,9 +19,15 @@ impl Engine {
         };
         let record = keeper.record();
         let ends = ends(number, &record.config.stop_signal);
-        // One between two runs is not to have the next.
+        // One between two runs is not to have the next, and what is made of that is broken off.
         let between = matches!(keeper.view().told(&record.host), State::Restarting { .. });
-        if ends {
+        let number = match ends && between {
+            true => nix::libc::SIGKILL,
+            false => number,
+        };
+        // What is refused changes nothing.
+        let taken = keeper.state().is_running() || number == nix::libc::SIGKILL;
+        if ends && taken {
             keeper.stopped().await;
         }
         match keeper.ask(Event::Kill { signal: number }, Request::Kill).await {

@@ -5,18 +5,34 @@ use super::logging;
 use crate::context::Context;
 use crate::gate::blocking;
 use crate::keeper::{ended_by, ended_from};
+use crate::network::Entered;
 use crate::{failpoint, files, host, layered, network};
-use gantry_core::container::{ContainerRecord, Ended};
+use gantry_core::container::{ContainerRecord, Ended, NetworkMode};
 use gantry_core::error::io_kind;
 use gantry_core::snapshot::SnapshotService;
 use gantry_core::{ContainerId, Error, Mount, Result};
 use gantry_task::{CreateTask, HeldStdin, Lookup, Reunion, Shim, StartShim};
 use std::sync::Arc;
+use std::time::Duration;
+use tracing::warn;
+
+/// First and longest pause between two looks for a shim that does not answer.
+const SEARCH_FIRST: Duration = Duration::from_millis(500);
+const SEARCH_LONGEST: Duration = Duration::from_secs(30);
 
 /// Makes it and answers the shim and the pid of the waiting process.
 pub(crate) async fn make(context: &Arc<Context>, record: &Arc<ContainerRecord>) -> Result<(Shim, u32)> {
+    lenders_are_found(context, record).await;
     let (worker, subject) = (context.clone(), record.clone());
-    let (mounts, config) = blocking(move || outfit(&worker, &subject)).await?;
+    let mounts = blocking(move || {
+        let (snapshotter, layer) = (&subject.snapshotter, &subject.snapshot_key);
+        worker.snapshots.mounts(&worker.namespace, snapshotter, layer)
+    })
+    .await?;
+    failpoint!("engine::make::files");
+    let entered = network::enter(context, record).await?;
+    let (worker, subject, layers) = (context.clone(), record.clone(), mounts.clone());
+    let config = blocking(move || outfit(&worker, &subject, entered, &layers)).await?;
     failpoint!("engine::make::shim");
     let shim = context
         .shims
@@ -32,19 +48,32 @@ pub(crate) async fn make(context: &Arc<Context>, record: &Arc<ContainerRecord>) 
     Ok((shim, process.pid))
 }
 
-/// What the shim is given: the mounts of the root filesystem and the text of `config.json`.
-fn outfit(context: &Arc<Context>, record: &ContainerRecord) -> Result<(Vec<Mount>, Vec<u8>)> {
-    let mounts = context
-        .snapshots
-        .mounts(&context.namespace, &record.snapshotter, &record.snapshot_key)?;
-    failpoint!("engine::make::files");
-    layered::mark(&mounts, MARK)
+/// After a restart of the daemon a container whose namespaces are lent is found again before they are.
+async fn lenders_are_found(context: &Arc<Context>, record: &ContainerRecord) {
+    let host = &record.host;
+    let mut lenders = Vec::new();
+    for mode in [&host.pid_mode, &host.ipc_mode] {
+        lenders.extend(mode.strip_prefix("container:"));
+    }
+    if let NetworkMode::Container(other) = &host.network_mode {
+        lenders.push(other);
+    }
+    for lender in lenders {
+        // One that is gone, or is not found, is complained of by who needs it.
+        if let Ok(keeper) = context.registry.find(lender) {
+            let _ = keeper.shim().await;
+        }
+    }
+}
+
+/// The text of `config.json`; host files, volumes and whatever else it names are there afterwards.
+fn outfit(context: &Arc<Context>, record: &ContainerRecord, entered: Entered, mounts: &[Mount]) -> Result<Vec<u8>> {
+    layered::mark(mounts, MARK)
         .map_err(|error| Error::new(io_kind(&error), format!("make /{MARK} in the container: {error}")))?;
-    let entered = context.networks.enter(context, record)?;
     files::write(context, record, &entered.texts)?;
     // From here on an exit record is this run's.
     gantry_task::forget_exits(&context.state_dir(&record.id))?;
-    let accounts = files::accounts(context, &mounts)?;
+    let accounts = files::accounts(context, mounts)?;
     let mut user = accounts.resolve(&record.config.user)?;
     user.additional_gids.extend(accounts.groups(&record.host.group_add)?);
     let around = host::Around {
@@ -55,8 +84,7 @@ fn outfit(context: &Arc<Context>, record: &ContainerRecord) -> Result<(Vec<Mount
     };
     let (spec, _) = host::spec(context, record, user, around)?;
     host::real_time::hand_out(context, record)?;
-    let config = serde_json::to_vec(&spec).map_err(|error| Error::internal(format!("encode the OCI spec: {error}")))?;
-    Ok((mounts, config))
+    serde_json::to_vec(&spec).map_err(|error| Error::internal(format!("encode the OCI spec: {error}")))
 }
 
 fn task(context: &Context, record: &ContainerRecord, rootfs: Vec<Mount>) -> Result<CreateTask> {
@@ -76,7 +104,7 @@ fn task(context: &Context, record: &ContainerRecord, rootfs: Vec<Mount>) -> Resu
     })
 }
 
-/// Looks for a container's shim.
+/// Looks for a container's shim, once.
 pub(crate) async fn reunion(context: &Arc<Context>, id: &ContainerId) -> Result<Reunion> {
     let lookup = Lookup {
         namespace: context.namespace.clone(),
@@ -87,18 +115,34 @@ pub(crate) async fn reunion(context: &Arc<Context>, id: &ContainerId) -> Result<
     Ok(context.shims.reconnect(&lookup).await?)
 }
 
+/// Looks for a container's shim until it is known what became of it. One that is only slow, or a machine that has run out of
+/// something, ends no container.
+pub(crate) async fn search(context: &Arc<Context>, id: &ContainerId) -> Reunion {
+    let mut pause = SEARCH_FIRST;
+    loop {
+        match reunion(context, id).await {
+            Ok(Reunion::Unanswered(error)) => warn!(err = %error, "the container's shim does not answer yet"),
+            Err(error) => warn!(err = %error, "the container's shim cannot be looked for yet"),
+            Ok(known) => return known,
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(SEARCH_LONGEST);
+    }
+}
+
 /// How a container whose shim went away has ended: what the shim wrote down last, else that nobody knows.
 pub(crate) async fn outcome(context: &Arc<Context>, id: &ContainerId) -> Ended {
-    match reunion(context, id).await {
-        Ok(Reunion::Ended(exit)) => ended_from(exit),
-        Ok(Reunion::Found { shim, .. }) => match shim.wait(None).await {
-            Ok(exit) => ended_from(exit),
-            Err(error) => ended_by(255, None, format!("its shim went away: {error}")),
-        },
-        Ok(Reunion::Idle { .. } | Reunion::Gone) => {
-            ended_by(137, None, "its shim was killed, and the container with it")
+    loop {
+        match search(context, id).await {
+            Reunion::Ended(exit) => return ended_from(exit),
+            Reunion::Found { shim, .. } => match shim.wait(None).await {
+                Ok(exit) => return ended_from(exit),
+                Err(error) => warn!(err = %error, "the container's shim went away again"),
+            },
+            Reunion::Idle { .. } | Reunion::Gone | Reunion::Unanswered(_) => {
+                return ended_by(137, None, "its shim was killed, and the container with it");
+            }
         }
-        Ok(Reunion::Unanswered(error)) => ended_by(255, None, format!("its shim does not answer: {error}")),
-        Err(error) => ended_by(255, None, format!("its shim went away: {error}")),
+        tokio::time::sleep(SEARCH_FIRST).await;
     }
 }

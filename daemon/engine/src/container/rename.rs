@@ -4,34 +4,34 @@ use crate::Engine;
 use crate::gate::blocking;
 use crate::records;
 use gantry_core::container::is_container_name;
-use gantry_core::{Error, Result};
+use gantry_core::{Error, Labels, Result};
 
 impl Engine {
     pub async fn rename(&self, name: &str, new: &str) -> Result<()> {
         let keeper = self.find(name)?;
         let new = new.strip_prefix('/').unwrap_or(new).to_owned();
         self.check_name(&new)?;
-        let old = keeper.record();
-        if old.name == new {
-            return Err(Error::invalid(
-                "renaming a container with the same name as its current name",
-            ));
-        }
         let context = self.context.clone();
         crate::finish(async move {
-            let (worker, id) = (context.clone(), old.id.clone());
+            let worker = context.clone();
             let told = blocking(move || {
-                let told = records::rename(&worker, &id, &new)?;
-                if let Err(error) = worker.networks.renamed(&told.0) {
-                    tracing::warn!(container = %id, err = %error, "the container keeps its old name in its networks until it is started again");
+                let (_, told) = records::change(&worker, &keeper, |record| {
+                    if record.name == new {
+                        return Err(Error::invalid(
+                            "renaming a container with the same name as its current name",
+                        ));
+                    }
+                    let old = std::mem::replace(&mut record.name, new);
+                    let extra = Labels::from([("oldName".to_owned(), format!("/{old}"))]);
+                    Ok(vec![worker.container_event(record, "rename", extra)])
+                })?;
+                if let Err(error) = worker.networks.renamed(&keeper) {
+                    tracing::warn!(container = %keeper.id(), err = %error, "the container keeps its old name in its networks until it is started again");
                 }
                 Ok(told)
             })
             .await?;
-            let (record, events) = told;
-            context.registry.renamed(&record.id, &old.name, &record.name);
-            keeper.set_record(record);
-            context.bus.publish(events);
+            context.bus.publish(told);
             Ok(())
         })
         .await

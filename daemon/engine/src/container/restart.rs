@@ -11,7 +11,7 @@ impl Engine {
         // An operation that changes state finishes, whoever asked.
         let engine = self.clone();
         let work = async move {
-            keeper.hold(true).await;
+            let hold = keeper.hold();
             let stopped = engine.stop_as(&keeper, options, false).await;
             let started = match stopped {
                 Ok(_) => match keeper.ask(Event::Start, Request::Start).await {
@@ -20,7 +20,7 @@ impl Engine {
                 },
                 Err(error) => Err(error),
             };
-            keeper.hold(false).await;
+            drop(hold);
             started?;
             engine
                 .context

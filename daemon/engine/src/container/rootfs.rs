@@ -6,6 +6,7 @@ use crate::keeper::Keeper;
 use gantry_core::container::{BindMount, ContainerRecord};
 use gantry_core::error::io_kind;
 use gantry_core::{Error, Mount, Result};
+use gantry_task::Shim;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use std::fs::File;
 use std::io::Read;
@@ -73,21 +74,14 @@ impl Engine {
         T: Send + 'static,
         F: FnOnce(BorrowedFd<'_>) -> Result<T> + Send + 'static,
     {
-        let state = keeper.state();
-        if let Some(pid) = state.pid().filter(|_| state.is_running()) {
-            return paced(move || {
-                let path = format!("/proc/{pid}/root");
-                let root = rustix::fs::openat(
-                    CWD,
-                    &path,
-                    OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-                    Mode::empty(),
-                );
-                let root = root
-                    .map_err(|errno| Error::conflict(format!("the container ended meanwhile: open {path}: {errno}")))?;
-                work(root.as_fd())
-            })
-            .await;
+        if keeper.state().is_running() {
+            // One that a former daemon left is found again first: its pid may be of a former boot.
+            match (keeper.shim().await, keeper.pid()) {
+                (Ok(shim), Some(pid)) => return paced(move || work(living(&shim, pid)?.as_fd())).await,
+                (Err(error), _) if keeper.state().is_running() => return Err(error),
+                // It has ended meanwhile.
+                (Ok(_) | Err(_), _) => {}
+            }
         }
         let record = keeper.record();
         let mut mounts = self.mounts_of(&record).await?;
@@ -149,6 +143,19 @@ pub(crate) fn make_dir(root: BorrowedFd<'_>, path: &str) -> Result<()> {
             ..BindMount::default()
         },
     )
+}
+
+/// The root of a process of a container, as that process sees it.
+fn living(shim: &Shim, pid: u32) -> Result<OwnedFd> {
+    let path = format!("/proc/{pid}/root");
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::openat(CWD, &path, flags, Mode::empty())
+        .map_err(|errno| Error::conflict(format!("the container ended meanwhile: open {path}: {errno}")))?;
+    // It is held now: had the pid gone to another process before, its mark would tell.
+    match shim.is_process(pid) {
+        true => Ok(root),
+        false => Err(Error::conflict("the container ended meanwhile")),
+    }
 }
 
 fn bound(bind: &BindMount) -> Mount {

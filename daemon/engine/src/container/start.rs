@@ -80,11 +80,11 @@ impl Engine {
     pub async fn attach_before_start(&self, name: &str) -> Result<AttachEndpoint> {
         let keeper = self.find(name)?;
         settle(&keeper).await;
-        keeper.hold(true).await;
+        let hold = keeper.hold();
         let made = keeper.ask(Event::Prepare, Request::Prepare).await;
         match made {
             Ok(()) => {
-                keeper.hold(false).await;
+                drop(hold);
                 self.attach(name).await
             }
             Err(error) => {
@@ -92,7 +92,7 @@ impl Engine {
                     let first = keeper.view().ended;
                     let tried = |view: &View| view.state.is_running() || view.ended != first;
                     keeper.until(Some(FOLLOWING), tried).await;
-                    keeper.hold(false).await;
+                    drop(hold);
                 });
                 Err(error)
             }

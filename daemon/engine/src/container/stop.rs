@@ -61,7 +61,12 @@ pub(super) async fn stop(keeper: &Arc<Keeper>, options: &StopOptions, by_hand: b
         State::Clearing { .. } => policy != RestartName::No,
         _ => false,
     };
-    if by_hand && (waits || !over(&keeper.view())) {
+    if !waits && over(&keeper.view()) {
+        return Ok(false);
+    }
+    // What cannot be done changes nothing.
+    let number = stop_signal(keeper, options)?;
+    if by_hand {
         keeper.stopped().await;
     }
     if waits && by_hand {
@@ -78,21 +83,27 @@ pub(super) async fn stop(keeper: &Arc<Keeper>, options: &StopOptions, by_hand: b
         // Being started: broken off, or killed as soon as it is there.
         return kill_until_over(keeper).await;
     }
-    let config = keeper.record().config.clone();
-    let named = [options.signal.as_str(), config.stop_signal.as_str()]
-        .into_iter()
-        .find(|name| !name.is_empty());
-    let number = named.map_or(Ok(nix::libc::SIGTERM), signal::parse)?;
     failpoint!("engine::stop::signal");
     if !send(keeper, number).await? {
         return Ok(true);
     }
-    let seconds = options.timeout.or(config.stop_timeout).unwrap_or(DEFAULT_TIMEOUT);
+    let seconds = options
+        .timeout
+        .or(keeper.record().config.stop_timeout)
+        .unwrap_or(DEFAULT_TIMEOUT);
     let limit = u64::try_from(seconds).ok().map(Duration::from_secs);
     if keeper.until(limit, over).await.is_some() || over(&keeper.view()) {
         return Ok(true);
     }
     kill_until_over(keeper).await
+}
+
+/// The signal that is asked for, else the container's own.
+fn stop_signal(keeper: &Keeper, options: &StopOptions) -> Result<i32> {
+    let record = keeper.record();
+    let mut named = [options.signal.as_str(), record.config.stop_signal.as_str()].into_iter();
+    let named = named.find(|name| !name.is_empty());
+    named.map_or(Ok(nix::libc::SIGTERM), signal::parse)
 }
 
 /// Whether the signal found the process alive.
@@ -102,6 +113,8 @@ async fn send(keeper: &Arc<Keeper>, number: i32) -> Result<bool> {
         Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) && over(&keeper.view()) => {
             Ok(false)
         }
+        // Its shim does not answer: it is waited for as if it had been told.
+        Err(error) if error.kind() == ErrorKind::Unavailable => Ok(true),
         // Ended already, the news is on its way.
         Err(error) if error.kind() == ErrorKind::Conflict => Ok(keeper.until(Some(AFTER_KILL), over).await.is_none()),
         Err(error) => Err(error),

@@ -1,9 +1,14 @@
 //! Update: other limits and another restart policy, for a container that runs too.
 
+use crate::context::Context;
+use crate::events::Event;
 use crate::gate::blocking;
+use crate::keeper::{FINDING, Keeper, View};
 use crate::{Engine, host, records};
 use gantry_core::container::{ContainerRecord, HostConfig, RestartName, RestartPolicy};
+use gantry_core::lifecycle::State;
 use gantry_core::{Error, Result};
+use std::sync::Arc;
 use tracing::warn;
 
 /// What is to be different; what is `None` stays as it is.
@@ -34,6 +39,39 @@ impl UpdateContainer {
             }
     }
 
+    /// Without what is 0 and then, as Docker has it, not given: nothing can be told to the kernel for it.
+    fn given(self) -> Self {
+        Self {
+            cpu_rt_period: self.cpu_rt_period.filter(|period| *period != 0),
+            cpu_rt_runtime: self.cpu_rt_runtime.filter(|runtime| *runtime != 0),
+            blkio_weight: self.blkio_weight.filter(|weight| *weight != 0),
+            ..self
+        }
+    }
+
+    /// What puts back what this changes.
+    fn reversed(&self, before: &HostConfig) -> Self {
+        fn back<T: Clone>(asked: Option<&T>, before: &T) -> Option<T> {
+            asked.map(|_| before.clone())
+        }
+        Self {
+            memory: back(self.memory.as_ref(), &before.memory),
+            memory_swap: back(self.memory_swap.as_ref(), &before.memory_swap),
+            memory_reservation: back(self.memory_reservation.as_ref(), &before.memory_reservation),
+            nano_cpus: back(self.nano_cpus.as_ref(), &before.nano_cpus),
+            cpu_shares: back(self.cpu_shares.as_ref(), &before.cpu_shares),
+            cpu_period: back(self.cpu_period.as_ref(), &before.cpu_period),
+            cpu_quota: back(self.cpu_quota.as_ref(), &before.cpu_quota),
+            cpuset_cpus: back(self.cpuset_cpus.as_ref(), &before.cpuset_cpus),
+            cpuset_mems: back(self.cpuset_mems.as_ref(), &before.cpuset_mems),
+            pids_limit: back(self.pids_limit.as_ref(), &before.pids_limit),
+            cpu_rt_period: back(self.cpu_rt_period.as_ref(), &before.cpu_rt_period),
+            cpu_rt_runtime: back(self.cpu_rt_runtime.as_ref(), &before.cpu_rt_runtime),
+            blkio_weight: back(self.blkio_weight.as_ref(), &before.blkio.weight),
+            restart: back(self.restart.as_ref(), &before.restart),
+        }
+    }
+
     fn apply(&self, host: &mut HostConfig) {
         fn set<T: Clone>(to: &mut T, from: Option<&T>) {
             if let Some(from) = from {
@@ -61,36 +99,88 @@ impl Engine {
     /// Answers warnings.
     pub async fn update(&self, name: &str, update: UpdateContainer) -> Result<Vec<String>> {
         let keeper = self.find(name)?;
+        let update = update.given();
         let engine = self.clone();
         crate::finish(async move {
             let refused = |error: Error| error.context(format!("Cannot update container {}", keeper.id()));
-            let old = keeper.record();
-            let mut record = ContainerRecord::clone(&old);
-            update.apply(&mut record.host);
-            check(&old, &record, &update).map_err(refused)?;
-            let (resources, warnings) = host::resources(&engine.context, &record).map_err(refused)?;
+            // What is written down and what is in force come in the same order.
+            let _alone = keeper.limits.lock().await;
             // Written down first: the next start has it, whatever becomes of this run.
-            let (context, wanted) = (engine.context.clone(), record.clone());
-            let told = vec![engine.context.container_event(&record, "update", Default::default())];
-            let (written, told) = blocking(move || records::set_host(&context, &wanted, told)).await?;
-            keeper.set_record(written);
-            if update.is_limits() && keeper.state().is_running() {
-                let shim = keeper.shim().await?;
-                if let Err(error) = shim.update(resources).await.map_err(Error::from) {
-                    let (context, back) = (engine.context.clone(), ContainerRecord::clone(&old));
-                    match blocking(move || records::set_host(&context, &back, Vec::new())).await {
-                        Ok((record, _)) => keeper.set_record(record),
-                        Err(error) => {
-                            warn!(container = %keeper.id(), err = %error, "limits that were refused stay written down")
-                        }
-                    }
-                    return Err(refused(error));
+            let (context, wanted, subject) = (engine.context.clone(), update.clone(), keeper.clone());
+            let (written, told) = blocking(move || write(&context, &subject, &wanted))
+                .await
+                .map_err(refused)?;
+            if update.is_limits()
+                && let Err(error) = set(&engine.context, &keeper, written.resources).await
+            {
+                let (context, back, subject) =
+                    (engine.context.clone(), update.reversed(&written.before), keeper.clone());
+                if let Err(error) = blocking(move || put_back(&context, &subject, &back)).await {
+                    warn!(container = %keeper.id(), err = %error, "limits that were refused stay written down");
                 }
+                return Err(refused(error));
             }
             engine.context.bus.publish(told);
-            Ok(warnings)
+            Ok(written.warnings)
         })
         .await
+    }
+}
+
+/// What an update has become.
+struct Written {
+    before: HostConfig,
+    /// Limits as they are to be in force now.
+    resources: Vec<u8>,
+    warnings: Vec<String>,
+}
+
+fn write(context: &Context, keeper: &Keeper, update: &UpdateContainer) -> Result<(Written, Vec<Event>)> {
+    let mut outcome = None;
+    let (_, told) = records::change(context, keeper, |record| {
+        let old = record.clone();
+        update.apply(&mut record.host);
+        check(&old, record, update)?;
+        let (resources, warnings) = host::resources(context, record)?;
+        outcome = Some(Written {
+            before: old.host,
+            resources,
+            warnings,
+        });
+        Ok(vec![context.container_event(record, "update", Default::default())])
+    })?;
+    let written = outcome.ok_or_else(|| Error::internal("an update that was written has no outcome"))?;
+    Ok((written, told))
+}
+
+fn put_back(context: &Context, keeper: &Keeper, former: &UpdateContainer) -> Result<()> {
+    let put = records::change(context, keeper, |record| {
+        former.apply(&mut record.host);
+        Ok(Vec::new())
+    });
+    put.map(drop)
+}
+
+/// Has the limits of a container that runs, or is made ready to, be these.
+async fn set(context: &Arc<Context>, keeper: &Arc<Keeper>, resources: Vec<u8>) -> Result<()> {
+    // What is being made may have been given the former ones.
+    let making = |view: &View| matches!(view.state, State::Preparing { .. });
+    keeper.until(Some(FINDING), |view| !making(view)).await;
+    let shim = match keeper.view() {
+        view if view.state.is_running() => keeper.shim().await?,
+        View {
+            shim: Some(shim),
+            state: State::Prepared { .. } | State::Starting { .. },
+            ..
+        } => shim,
+        _ => return Ok(()),
+    };
+    let (worker, record) = (context.clone(), keeper.record());
+    blocking(move || host::real_time::hand_out(&worker, &record)).await?;
+    match shim.update(resources).await.map_err(Error::from) {
+        // It has ended meanwhile.
+        Err(_) if keeper.view().shim.is_none() => Ok(()),
+        done => done,
     }
 }
 
@@ -123,4 +213,34 @@ fn check(old: &ContainerRecord, new: &ContainerRecord, update: &UpdateContainer)
         return conflict("Conflicting options: CPU Quota cannot be updated as NanoCPUs has already been set");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_put_back_is_what_was_changed_and_nothing_else() {
+        let before = HostConfig {
+            memory: 1,
+            cpu_shares: 2,
+            ..HostConfig::default()
+        };
+        let update = UpdateContainer {
+            memory: Some(10),
+            cpuset_cpus: Some("0".to_owned()),
+            ..UpdateContainer::default()
+        };
+        let mut host = before.clone();
+        update.apply(&mut host);
+        assert_eq!((host.memory, host.cpuset_cpus.as_str()), (10, "0"));
+        // Another one's change in between stays.
+        host.cpu_shares = 20;
+        update.reversed(&before).apply(&mut host);
+        let expected = HostConfig {
+            cpu_shares: 20,
+            ..before
+        };
+        assert_eq!(host, expected);
+    }
 }

@@ -37,6 +37,11 @@ pub struct CreatedExec {
 impl Engine {
     /// Registers a process to be run in a running container and answers where to attach to it.
     pub async fn exec_create(&self, request: CreateExec) -> Result<CreatedExec> {
+        let engine = self.clone();
+        crate::finish(async move { engine.exec_register(request).await }).await
+    }
+
+    async fn exec_register(&self, request: CreateExec) -> Result<CreatedExec> {
         if request.cmd.is_empty() {
             return Err(Error::invalid("No exec command specified"));
         }

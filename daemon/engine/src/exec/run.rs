@@ -4,31 +4,33 @@ use super::create::{exec_attribute, told_as};
 use super::{Entry, ExecRecord, ExecState, ExecView};
 use crate::context::Context;
 use crate::gate::blocking;
-use crate::keeper::ended_by;
+use crate::keeper::{View, ended_by};
 use crate::{AttachEndpoint, Engine, failpoint, records};
 use gantry_core::container::Ended;
-use gantry_core::{Error, ErrorKind, Result};
-use gantry_task::Shim;
+use gantry_core::{Error, ErrorKind, ExecId, Result};
+use gantry_task::{Shim, Status};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tracing::{Instrument, warn};
 
 /// How long an exec that has ended can still be inspected.
 const REMEMBERED: Duration = Duration::from_secs(300);
+/// How long whoever tells the size of a terminal waits for the start, as in Docker.
+const BEGINNING: Duration = Duration::from_secs(10);
+/// Between two questions to a shim that does not answer for an exec.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Runs a registered exec; answers its pid.
     pub async fn exec_start(&self, id: &str) -> Result<u32> {
         let entry = self.context.execs.find(id)?;
         let record = entry.record();
-        match record.state {
-            ExecState::Created => {}
-            ExecState::Running { .. } => {
-                return Err(Error::conflict(format!("exec {id} is already running")));
-            }
-            ExecState::Exited { .. } => {
-                return Err(Error::conflict(format!("exec {id} has already run")));
-            }
+        let refused = |state: &ExecState| match state {
+            ExecState::Created | ExecState::Running { .. } => Error::conflict(format!("exec {id} is already running")),
+            ExecState::Exited { .. } => Error::conflict(format!("exec {id} has already run")),
+        };
+        if !matches!(record.state, ExecState::Created) {
+            return Err(refused(&record.state));
         }
         let keeper = self
             .context
@@ -36,6 +38,9 @@ impl Engine {
             .get(&record.container)
             .ok_or_else(|| Error::not_found(format!("No such container: {}", record.container)))?;
         let shim = keeper.shim().await?;
+        if !entry.take() {
+            return Err(refused(&entry.record().state));
+        }
         let context = self.context.clone();
         crate::finish(async move {
             failpoint!("engine::exec::start");
@@ -68,6 +73,22 @@ impl Engine {
         .await
     }
 
+    /// Does away with one that nobody is to run; one that was run is left alone.
+    pub(crate) async fn exec_discard(&self, id: &ExecId) {
+        let Ok(entry) = self.context.execs.find(id.as_str()) else {
+            return;
+        };
+        if !entry.take() {
+            return;
+        }
+        if let Ok(shim) = self.shim_of(&entry.record()).await
+            && let Err(error) = shim.delete(Some(id)).await
+        {
+            warn!(err = %error, exec = %id, "the shim keeps an exec that nobody runs");
+        }
+        forget(&self.context, id.as_str()).await;
+    }
+
     /// Where to attach to an exec that is to be run.
     pub async fn exec_attach(&self, id: &str) -> Result<AttachEndpoint> {
         let record = self.context.execs.find(id)?.record();
@@ -82,7 +103,10 @@ impl Engine {
 
     /// Tells the terminal of a running exec its size.
     pub async fn exec_resize(&self, id: &str, height: u16, width: u16) -> Result<()> {
-        let record = self.context.execs.find(id)?.record();
+        let entry = self.context.execs.find(id)?;
+        // A client tells the size as soon as it has asked for the start.
+        let _ = tokio::time::timeout(BEGINNING, entry.begun()).await;
+        let record = entry.record();
         if !matches!(record.state, ExecState::Running { .. }) {
             return Err(Error::conflict(format!("exec {id} is not running")));
         }
@@ -184,21 +208,31 @@ async fn pick_up(context: Arc<Context>, entry: Arc<Entry>) {
     if let ExecState::Exited { .. } = record.state {
         return forget_later(context, record.id.to_string());
     }
-    let shim = match context.registry.get(&record.container) {
-        Some(keeper) => keeper
-            .until(Some(Duration::from_secs(10)), |view| {
-                view.shim.is_some() || !view.state.is_running()
-            })
-            .await
-            .and_then(|view| view.shim),
-        None => None,
+    let Some(keeper) = context.registry.get(&record.container) else {
+        return lost(context, entry).await;
     };
-    match shim {
-        Some(shim) => match shim.state(Some(&record.id)).await {
-            Ok(_) => follow(context, entry, shim, SystemTime::now()),
-            Err(_) => lost(context, entry).await,
-        },
-        None => lost(context, entry).await,
+    loop {
+        // However long it takes: while its shim is looked for, nothing is known of it.
+        let found = |view: &View| view.shim.is_some() || !view.state.is_running();
+        let view = keeper.until(None, found).await;
+        let Some(shim) = view.and_then(|view| view.shim) else {
+            return lost(context, entry).await;
+        };
+        match shim.state(Some(&record.id)).await {
+            // It is still to be run, and is followed then.
+            Ok(state) if state.status == Status::Created => return,
+            Ok(state) => {
+                if matches!(record.state, ExecState::Created) {
+                    store(&context, &entry, ExecState::Running { pid: state.pid }).await;
+                }
+                return follow(context, entry, shim, SystemTime::now());
+            }
+            Err(error) if error.is_lost() || error.kind() == ErrorKind::NotFound => {
+                return lost(context, entry).await;
+            }
+            Err(error) => warn!(err = %error, exec = %record.id, "the shim does not answer for an exec yet"),
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
     }
 }
 

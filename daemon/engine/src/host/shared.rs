@@ -170,8 +170,7 @@ pub fn find(context: &Context, record: &ContainerRecord) -> Result<Shared> {
 fn joined(context: &Context, what: &str, file: &str, share: Share) -> Result<Share> {
     let Share::Path(id) = share else { return Ok(share) };
     let id = id.to_string_lossy();
-    let state = context.registry.find(&id)?.state();
-    match state.pid().filter(|_| state.is_running()) {
+    match context.registry.find(&id)?.pid() {
         Some(pid) => Ok(Share::Path(PathBuf::from(format!("/proc/{pid}/ns/{file}")))),
         None => Err(Error::conflict(format!(
             "cannot join {what} of a non running container: {id}"

@@ -1,24 +1,22 @@
 //! The loop of a keeper.
 
-use super::{Keeper, Message, View};
+use super::{Keeper, Message, View, ended_by};
 use crate::context::Context;
 use crate::events::Event as Told;
 use crate::gate::blocking;
 use crate::records::{self, Course};
-use gantry_core::container::{Ended, Tally};
-use gantry_core::health::{Health, HealthStatus, Probe, Schedule};
+use gantry_core::container::Tally;
+use gantry_core::health::Health;
 use gantry_core::lifecycle::{Effect, Event, Refusal, Request, State, step};
-use gantry_core::{Labels, Result};
+use gantry_core::{ErrorKind, Result};
 use gantry_task::Shim;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 use tracing::{Instrument, Span, error, info_span};
 
-/// A prepared container that nobody starts is put back after this.
-const PREPARED: Duration = Duration::from_secs(60);
 /// First and longest pause between two tries of a deletion.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_LONGEST: Duration = Duration::from_secs(60);
@@ -31,15 +29,24 @@ pub(crate) struct Actor {
     publish: watch::Sender<View>,
     pub(super) shim: Option<Shim>,
     waiting: HashMap<Request, Vec<oneshot::Sender<Result<()>>>>,
-    hold: bool,
     retry: Duration,
-    tally: Tally,
-    health: Option<Health>,
+    pub(super) tally: Tally,
+    pub(super) health: Option<Health>,
+    /// It is frozen for a while only, by somebody who thaws it.
+    pub(super) brief: bool,
+    /// Which run of this daemon's it is in.
+    pub(super) run: u64,
+    /// When its run began, as the monotonic clock has it.
+    pub(super) began: Option<Instant>,
+    /// What was being made of it was broken off, and is not to run should it be there already.
+    pub(super) broken_off: bool,
+    /// What looks for its shim, which has not answered yet.
+    pub(super) searching: Option<tokio::task::AbortHandle>,
     /// What waits to run it again, and what asks it whether it is well; broken off when they no longer matter.
-    again: Option<tokio::task::AbortHandle>,
-    probing: Option<tokio::task::AbortHandle>,
+    pub(super) again: Option<tokio::task::AbortHandle>,
+    pub(super) probing: Option<tokio::task::AbortHandle>,
     /// What looks after it while it is frozen in another's pid namespace.
-    guarding: Option<tokio::task::AbortHandle>,
+    pub(super) guarding: Option<tokio::task::AbortHandle>,
     /// What is being done beside the actor; dropped (and so broken off) with it.
     pub(super) making: Option<tokio::task::AbortHandle>,
 }
@@ -51,6 +58,7 @@ impl Actor {
         inbox: mpsc::Sender<Message>,
         messages: mpsc::Receiver<Message>,
         publish: watch::Sender<View>,
+        brief: bool,
     ) -> Self {
         let (tally, health) = {
             let view = publish.borrow();
@@ -64,10 +72,14 @@ impl Actor {
             publish,
             shim: None,
             waiting: HashMap::new(),
-            hold: false,
             retry: RETRY_FIRST,
             tally,
             health,
+            brief,
+            run: 0,
+            began: None,
+            broken_off: false,
+            searching: None,
             again: None,
             probing: None,
             guarding: None,
@@ -90,18 +102,36 @@ impl Actor {
         while let Some(message) = self.messages.recv().await {
             match message {
                 Message::Ask(event, request, reply) => {
-                    self.asked(&event);
                     self.waiting.entry(request).or_default().push(reply);
+                    if self.is_closing() && matches!(event, Event::Start | Event::Prepare) {
+                        let why = Refusal::Failed(ErrorKind::Unavailable, "the daemon is shutting down".to_owned());
+                        self.answer(request, &Err(why));
+                        continue;
+                    }
+                    self.asked(&event);
                     self.apply(event).await;
                 }
+                // Its policy has it run when the daemon is there again.
+                Message::News(Event::Again) if self.is_closing() => {}
+                Message::News(Event::Started { .. }) if self.broken_off => self.apply(broken_off()).await,
                 Message::News(event) => self.apply(event).await,
+                Message::Ended(run, ended) if run == self.run => self.apply(Event::Exit { ended }).await,
+                // Of a run that is over and cleared; another one may have begun.
+                Message::Ended(..) => {}
+                Message::Searched(reunion) if self.searching.take().is_some() => self.recovered(reunion).await,
+                // It has been given up meanwhile.
+                Message::Searched(_) => {}
                 Message::Deleted(told) => {
                     self.apply(Event::Gone).await;
                     self.context.bus.publish(told);
                 }
                 Message::Made { shim, pid } => {
                     self.shim = Some(shim);
-                    self.apply(Event::Prepared { pid }).await;
+                    let made = match self.broken_off {
+                        true => broken_off(),
+                        false => Event::Prepared { pid },
+                    };
+                    self.apply(made).await;
                 }
                 Message::Boot => self.boot().await,
                 Message::Stopped(reply) => {
@@ -110,10 +140,12 @@ impl Actor {
                     let _ = reply.send(());
                 }
                 Message::Probed(run, probe) => self.probed(run, probe).await,
-                Message::Hold(on) => {
-                    self.hold = on;
-                    self.remove_if_done().await;
+                Message::Brief(on, reply) => {
+                    self.brief = on;
+                    self.note().await;
+                    let _ = reply.send(());
                 }
+                Message::Released => self.remove_if_done().await,
             }
             if self.state() == State::Removed {
                 break;
@@ -180,8 +212,9 @@ impl Actor {
     /// The store refused (a full disk): a request fails, news is brought again later.
     fn could_not_write(&mut self, event: Event, refused: gantry_core::Error) {
         error!(err = %refused, "the container's state could not be written");
-        match request_of(&event) {
+        match request_of(&event).filter(|request| self.waiting.contains_key(request)) {
             Some(request) => self.answer(request, &Err(Refusal::Failed(refused.kind(), refused.to_string()))),
+            // What nobody waits for is the daemon's own wish, and stays so.
             None => self.later(Duration::from_secs(1), event),
         }
     }
@@ -239,6 +272,7 @@ impl Actor {
             state: state.clone(),
             tally: self.tally,
             health: self.health.clone(),
+            brief: self.brief,
         }
     }
 
@@ -248,146 +282,6 @@ impl Actor {
         let told = blocking(move || records::write_course(&context, &id, &course, told)).await?;
         bus.bus.publish(told);
         Ok(())
-    }
-
-    async fn tell_signal(&self, effects: &[Effect]) {
-        for effect in effects {
-            if let Effect::Signal(signal) = effect {
-                let told = self.event("kill", [("signal".to_owned(), signal.to_string())]);
-                self.context.tell(vec![told]).await;
-            }
-        }
-    }
-
-    pub(super) fn event<const N: usize>(&self, action: &str, extra: [(String, String); N]) -> Told {
-        self.context
-            .container_event(&self.keeper.record(), action, extra.into_iter().collect())
-    }
-
-    /// The events that a change of state is.
-    fn told(&self, before: &State, event: &Event, next: &State) -> Vec<Told> {
-        let mut told = Vec::new();
-        let starting = matches!(before, State::Starting { .. });
-        match (event, next) {
-            (Event::Started { .. }, State::Running { .. }) => {
-                told.extend(self.beginning());
-            }
-            (Event::PauseDone { ok: true }, State::Paused { .. }) => told.push(self.event("pause", [])),
-            (Event::ResumeDone { ok: true }, State::Running { .. }) => told.push(self.event("unpause", [])),
-            (Event::Exit { ended }, State::Clearing { .. }) if starting => {
-                told.extend(self.beginning());
-                told.extend(self.death(ended));
-            }
-            (Event::Exit { ended }, State::Clearing { .. }) if before.is_running() => told.extend(self.death(ended)),
-            // What never ran does not die. Whoever prepares and then starts it hears of the failure when it is started.
-            (Event::Failed { .. }, State::Clearing { .. })
-                if !matches!(before, State::Preparing { start: false, .. }) =>
-            {
-                told.extend(self.context.networks.told(self.keeper.id(), "connect"));
-                told.extend(self.context.networks.told(self.keeper.id(), "disconnect"));
-            }
-            (Event::Kill { signal }, _) => told.push(self.event("kill", [("signal".to_owned(), signal.to_string())])),
-            _ => {}
-        }
-        told
-    }
-
-    fn beginning(&self) -> Vec<Told> {
-        let mut told = self.context.volumes.told(&self.keeper.record(), "mount");
-        told.extend(self.context.networks.told(self.keeper.id(), "connect"));
-        told.push(self.event("start", []));
-        told
-    }
-
-    fn death(&self, ended: &Ended) -> Vec<Told> {
-        let mut told = Vec::new();
-        if ended.oom_killed {
-            told.push(self.event("oom", []));
-        }
-        let mut attributes: Labels = [("exitCode".to_owned(), ended.code.to_string())].into();
-        if let Some(ran) = ended
-            .started_at
-            .and_then(|started| ended.finished_at.duration_since(started).ok())
-        {
-            attributes.insert("execDuration".to_owned(), ran.as_secs().to_string());
-        }
-        told.push(self.context.container_event(&self.keeper.record(), "die", attributes));
-        told.extend(self.context.networks.told(self.keeper.id(), "disconnect"));
-        if ended.started_at.is_some() {
-            told.extend(self.context.volumes.told(&self.keeper.record(), "unmount"));
-        }
-        told
-    }
-
-    /// Who starts it begins anew, whatever its policy did before.
-    fn asked(&mut self, event: &Event) {
-        let rests = matches!(
-            self.state(),
-            State::Created | State::Exited { .. } | State::Restarting { .. } | State::Clearing { .. }
-        );
-        if rests && matches!(event, Event::Start | Event::Prepare) {
-            self.tally = Tally::default();
-        }
-    }
-
-    /// Keeps count of runs, and begins and ends the account of a run's health.
-    fn count(&mut self, before: &State, event: &Event) {
-        match event {
-            Event::Started { .. } => {
-                let check = &self.keeper.record().config.healthcheck;
-                self.health = check
-                    .as_ref()
-                    .filter(|check| check.is_some())
-                    .map(|_| Health::default());
-            }
-            Event::Again => self.tally.by_policy = true,
-            // Nobody was told that it failed, so it is tried again: a port may be free by then.
-            Event::Failed { .. } if self.tally.by_policy => self.tally.ended(Duration::ZERO),
-            // Whoever asked was told, and it is not tried again until somebody asks.
-            Event::Failed { .. } => self.tally.stopped = true,
-            Event::Exit { ended } if before.is_running() || matches!(before, State::Starting { .. }) => {
-                let ran = ended
-                    .started_at
-                    .and_then(|began| ended.finished_at.duration_since(began).ok());
-                self.tally.ended(ran.unwrap_or_default());
-                if let Some(health) = &mut self.health {
-                    health.status = HealthStatus::Unhealthy;
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Whether its policy wants another run after one that ended so; if it does, that is counted.
-    fn is_wanted(&mut self, ended: &Ended) -> bool {
-        let record = self.keeper.record();
-        let policy = &record.host.restart;
-        let wanted = (ended.started_at.is_some() || self.tally.by_policy)
-            && !self.hold
-            && !self.context.closing.load(Ordering::Relaxed)
-            && policy.again(ended.code, self.tally.stopped, self.tally.restarts);
-        self.tally.restarts += u32::from(wanted);
-        wanted
-    }
-
-    /// The daemon has started, and its policy wants it to run. Who was quicker has his way.
-    async fn boot(&mut self) {
-        if matches!(self.state(), State::Exited { .. } | State::Clearing { .. }) {
-            self.tally = Tally {
-                by_policy: true,
-                ..Tally::default()
-            };
-            self.apply(Event::Start).await;
-        }
-    }
-
-    /// Somebody stops it. A kill of the daemon does not lose that.
-    async fn stopped(&mut self) {
-        self.tally.stopped = true;
-        if matches!(self.state(), State::Restarting { .. }) {
-            return self.apply(Event::GiveUp).await;
-        }
-        self.note().await;
     }
 
     /// Writes down what is known of it beside its state, and shows it.
@@ -403,90 +297,6 @@ impl Actor {
         let (tally, health) = (self.tally, self.health.clone());
         self.publish
             .send_modify(|view| (view.tally, view.health) = (tally, health));
-    }
-
-    /// Takes what a probe said, unless it was of a former run.
-    async fn probed(&mut self, run: SystemTime, probe: Probe) {
-        let state = self.state();
-        let (Some(began), Some(health)) = (state.started_at().filter(|_| state.is_running()), &mut self.health) else {
-            return;
-        };
-        if began != run {
-            return;
-        }
-        let ran = probe.end.duration_since(began).unwrap_or_default();
-        let record = self.keeper.record();
-        let Some(check) = &record.config.healthcheck else {
-            return;
-        };
-        let changed = health.take(probe, &Schedule::of(check), ran);
-        let status = health.status;
-        let is_over = status == HealthStatus::Unhealthy && check.exit_on_unhealthy == Some(true);
-        self.note().await;
-        if changed {
-            let told = self.event(&format!("health_status: {}", status.name()), []);
-            self.context.tell(vec![told]).await;
-        }
-        if is_over {
-            let signal = nix::libc::SIGKILL;
-            self.apply(Event::Kill { signal }).await;
-        }
-    }
-
-    /// Asks a running container whether it is well; leaves any other alone.
-    pub(super) fn probe_or_not(&mut self) {
-        let state = self.state();
-        let runs = matches!(state, State::Running { .. });
-        if !runs {
-            if let Some(probing) = self.probing.take() {
-                probing.abort();
-            }
-            return;
-        }
-        let record = self.keeper.record();
-        let check = record.config.healthcheck.as_ref().filter(|check| check.is_some());
-        if let (Some(check), Some(began), None) = (check, state.started_at(), &self.probing) {
-            if self.health.is_none() {
-                self.health = Some(Health::default());
-            }
-            let (engine, keeper, inbox) = (self.context.clone(), self.keeper.clone(), self.inbox.clone());
-            let work = super::probe::watch(engine, keeper, inbox, check.clone(), began);
-            self.probing = Some(tokio::spawn(work.in_current_span()).abort_handle());
-        }
-    }
-
-    /// Guards a container that is frozen; leaves any other alone.
-    fn guard_or_not(&mut self) {
-        let frozen = matches!(self.state(), State::Paused { .. });
-        match (frozen, &self.guarding) {
-            (true, None) => {
-                let (context, keeper, inbox) = (self.context.clone(), self.keeper.clone(), self.inbox.clone());
-                let work = super::guard::thaw_in_time(context, keeper, inbox);
-                self.guarding = Some(tokio::spawn(work.in_current_span()).abort_handle());
-            }
-            (false, Some(guarding)) => {
-                guarding.abort();
-                self.guarding = None;
-            }
-            (true, Some(_)) | (false, None) => {}
-        }
-    }
-
-    /// Has it run again after the pause that its last runs have come to.
-    pub(super) fn again_later(&mut self) {
-        if let Some(again) = self.again.take() {
-            again.abort();
-        }
-        let (inbox, pause) = (self.inbox.clone(), Duration::from_millis(self.tally.pause));
-        let mut opened = self.context.opened.subscribe();
-        let wait = async move {
-            tokio::time::sleep(pause).await;
-            // It ends with the engine, and nothing is started then.
-            if opened.wait_for(|opened| *opened).await.is_ok() {
-                let _ = inbox.send(Message::News(Event::Again)).await;
-            }
-        };
-        self.again = Some(tokio::spawn(wait).abort_handle());
     }
 
     pub(super) fn answer(&mut self, request: Request, result: &Result<(), Refusal>) {
@@ -512,25 +322,9 @@ impl Actor {
         });
     }
 
-    pub(super) fn expire_later(&self) {
-        self.later(PREPARED, Event::Expired);
-    }
-
     pub(super) fn retry_later(&mut self) {
         self.later(self.retry, Event::Retry);
         self.retry = (self.retry * 2).min(RETRY_LONGEST);
-    }
-
-    /// `--rm`: a run that is over and cleared, and not half of a restart, ends the container.
-    async fn remove_if_done(&mut self) {
-        if self.is_done(&self.state()) {
-            Box::pin(self.apply(Event::Remove)).await;
-        }
-    }
-
-    fn is_done(&self, state: &State) -> bool {
-        let over = matches!(state, State::Exited { .. });
-        over && !self.hold && self.keeper.record().host.auto_remove
     }
 }
 
@@ -547,6 +341,22 @@ fn with_beginning(state: &State, event: Event) -> Event {
         }
         other => other,
     }
+}
+
+/// What was broken off by SIGKILL has failed, however far it had come.
+pub(super) fn broken_off() -> Event {
+    let why = "the start was broken off by SIGKILL";
+    Event::Failed {
+        ended: ended_by(137, None, why),
+        kind: ErrorKind::Cancelled,
+    }
+}
+
+/// When that was, as the monotonic clock has it: for runs that another daemon began.
+pub(super) fn ago(at: SystemTime) -> Instant {
+    let now = Instant::now();
+    let passed = SystemTime::now().duration_since(at).unwrap_or_default();
+    now.checked_sub(passed).unwrap_or(now)
 }
 
 /// The request an event stands for, if somebody asked for it.

@@ -1,7 +1,7 @@
 //! What a keeper does after its decision is durable. Everything here runs beside the actor and reports back to it.
 
-use super::actor::Actor;
-use super::{Message, ended_by};
+use super::actor::{Actor, broken_off};
+use super::{Keeper, Message, ended_by};
 use crate::container::{make, teardown};
 use crate::failpoint;
 use gantry_core::container::{ContainerRecord, Ended};
@@ -57,6 +57,8 @@ impl Actor {
     }
 
     fn make(&mut self) {
+        self.run += 1;
+        self.broken_off = false;
         let (context, record) = (self.context.clone(), self.keeper.record());
         let handle = self.beside(async move {
             match make::make(&context, &record).await {
@@ -89,7 +91,7 @@ impl Actor {
     /// Waits for the end of the container's process. With `starting` the answer to the start comes first: a short program may end
     /// while its poststart hooks still run, and whether they fail decides whether it was started at all.
     pub(super) fn watch(&self, shim: Shim, starting: bool) {
-        let (context, keeper) = (self.context.clone(), self.keeper.clone());
+        let (context, keeper, run) = (self.context.clone(), self.keeper.clone(), self.run);
         self.beside(async move {
             let ended = match shim.wait(None).await {
                 Ok(exit) => ended_from(exit),
@@ -103,16 +105,22 @@ impl Actor {
                     .until(None, |view| !matches!(view.state, State::Starting { .. }))
                     .await;
             }
-            Message::News(Event::Exit { ended })
+            Message::Ended(run, ended)
         });
     }
 
     fn signal(&mut self, signal: i32) {
+        if signal == nix::libc::SIGKILL && self.give_up_searching() {
+            let ended = ended_by(255, None, "it was killed while its shim did not answer");
+            self.later(Duration::ZERO, Event::Exit { ended });
+            return self.answer(Request::Kill, &Ok(()));
+        }
         let waiters = self.take_waiting(Request::Kill);
-        let (shim, keeper) = (self.shim.clone(), self.keeper.clone());
+        let (shim, keeper, searching) = (self.shim.clone(), self.keeper.clone(), self.searching.is_some());
         let work = async move {
             let result = match shim {
                 Some(shim) => shim.kill(None, signal.unsigned_abs(), false).await.map_err(Error::from),
+                None if searching => Err(unanswered(&keeper)),
                 None => Err(keeper.not_running()),
             };
             let (kind, text) = match &result {
@@ -158,14 +166,28 @@ impl Actor {
     }
 
     fn abort(&mut self) {
+        self.broken_off = true;
+        if self.give_up_searching() {
+            self.later(Duration::ZERO, broken_off());
+        }
         if let Some(making) = self.making.take() {
             making.abort();
         }
     }
 
+    /// Whether its shim was still being looked for.
+    fn give_up_searching(&mut self) -> bool {
+        let searching = self.searching.take();
+        if let Some(searching) = &searching {
+            searching.abort();
+        }
+        searching.is_some()
+    }
+
     fn clear(&mut self) {
         let (context, id, shim) = (self.context.clone(), self.keeper.id().clone(), self.shim.take());
         self.making = None;
+        self.give_up_searching();
         self.beside(async move {
             failpoint!("engine::clear");
             let mut shim = shim;
@@ -193,6 +215,14 @@ impl Actor {
             }
         });
     }
+}
+
+fn unanswered(keeper: &Keeper) -> Error {
+    let text = format!(
+        "the shim of container {} does not answer yet: SIGKILL ends it without",
+        keeper.id()
+    );
+    Error::new(ErrorKind::Unavailable, text)
 }
 
 /// Docker's exit code for a start that failed.

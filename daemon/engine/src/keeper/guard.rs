@@ -23,29 +23,33 @@ pub(super) async fn thaw_in_time(context: Arc<Context>, keeper: Arc<Keeper>, inb
     if context.opened.subscribe().wait_for(|opened| *opened).await.is_err() {
         return;
     }
-    let Some(first) = first_process(&context, &keeper) else {
+    let Some(lender) = lender(&context, &keeper) else {
         return;
     };
+    // One that does not run has no process.
+    let _ = lender.shim().await;
+    let Some(first) = lender.pid() else { return };
     loop {
+        // First, so that one that cannot be thawed is not tried without a pause.
+        tokio::time::sleep(EVERY).await;
         if is_ending(first) {
             info!(pid = first, "the owner of its pid namespace is ending: it is thawed");
             // An inbox that is closed belongs to nobody.
             let _ = inbox.send(Message::News(Event::Resume)).await;
             return;
         }
-        tokio::time::sleep(EVERY).await;
     }
 }
 
-/// Process 1 of its pid namespace, if that is another container's.
-fn first_process(context: &Context, keeper: &Keeper) -> Option<u32> {
+/// Whose process is the first of its pid namespace, if that is another container's.
+fn lender(context: &Context, keeper: &Keeper) -> Option<Arc<Keeper>> {
     let mut owner = keeper.record().host.pid_mode.strip_prefix("container:")?.to_owned();
     // Who is lent a namespace may lend it on.
     for _ in 0..MOST {
         let lender = context.registry.find(&owner).ok()?;
         match lender.record().host.pid_mode.strip_prefix("container:") {
             Some(next) => owner = next.to_owned(),
-            None => return lender.state().pid(),
+            None => return Some(lender),
         }
     }
     None

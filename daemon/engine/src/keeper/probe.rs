@@ -3,7 +3,7 @@
 use super::{Keeper, Message};
 use crate::Engine;
 use crate::context::Context;
-use crate::exec::CreateExec;
+use crate::exec::{CreateExec, CreatedExec};
 use gantry_core::container::HealthCheck;
 use gantry_core::health::{Health, OUTPUT, Probe, Schedule};
 use gantry_core::lifecycle::State;
@@ -12,6 +12,7 @@ use gantry_task::attach::{AttachEvent, AttachTo, Attached};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tracing::debug;
 
 /// Code of a probe that took too long, or could not be run.
@@ -21,20 +22,26 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// How long a killed probe may take to be seen dead before the next one is run all the same.
 const AFTER_KILL: Duration = Duration::from_secs(5);
 
+/// Which run is probed.
+pub(super) struct Run {
+    pub began: SystemTime,
+    /// The same, as the monotonic clock has it.
+    pub since: Instant,
+}
+
 /// Probes the run that began then, until it is broken off with the run.
 pub(super) async fn watch(
     context: Arc<Context>,
     keeper: Arc<Keeper>,
     inbox: mpsc::Sender<Message>,
     check: HealthCheck,
-    began: SystemTime,
+    run: Run,
 ) {
     let schedule = Schedule::of(&check);
     let engine = Engine { context };
     loop {
         let health: Health = keeper.view().health.unwrap_or_default();
-        let ran = SystemTime::now().duration_since(began).unwrap_or_default();
-        tokio::time::sleep(schedule.pause(&health, ran)).await;
+        tokio::time::sleep(schedule.pause(&health, run.since.elapsed())).await;
         if !matches!(keeper.state(), State::Running { .. }) {
             return;
         }
@@ -52,7 +59,7 @@ pub(super) async fn watch(
             code,
             output,
         };
-        if inbox.send(Message::Probed(began, probe)).await.is_err() {
+        if inbox.send(Message::Probed(run.began, probe)).await.is_err() {
             return;
         }
     }
@@ -60,15 +67,8 @@ pub(super) async fn watch(
 
 /// Exit code and output of one run of the check.
 async fn probe(engine: &Engine, keeper: &Keeper, check: &HealthCheck, limit: Duration) -> Result<(i32, String)> {
-    let created = engine
-        .exec_create(CreateExec {
-            container: keeper.id().to_string(),
-            cmd: command(check, &keeper.record().config.shell),
-            attach_stdout: true,
-            attach_stderr: true,
-            ..CreateExec::default()
-        })
-        .await?;
+    let registered = Registered::new(engine, keeper, check).await?;
+    let created = &registered.exec;
     let to = AttachTo {
         container: created.endpoint.container.clone(),
         exec: Some(created.id.to_string()),
@@ -95,6 +95,39 @@ async fn probe(engine: &Engine, keeper: &Keeper, check: &HealthCheck, limit: Dur
         told.push_str(&text(&output));
     }
     Ok((FAILED, told))
+}
+
+/// The exec of one probe. A probe that is broken off before it is run leaves nothing of it.
+struct Registered {
+    engine: Engine,
+    exec: CreatedExec,
+}
+
+impl Registered {
+    /// Registered to the end, whether or not it is still wanted then.
+    async fn new(engine: &Engine, keeper: &Keeper, check: &HealthCheck) -> Result<Self> {
+        let request = CreateExec {
+            container: keeper.id().to_string(),
+            cmd: command(check, &keeper.record().config.shell),
+            attach_stdout: true,
+            attach_stderr: true,
+            ..CreateExec::default()
+        };
+        let engine = engine.clone();
+        crate::finish(async move {
+            let exec = engine.exec_create(request).await?;
+            Ok(Self { engine, exec })
+        })
+        .await
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let (engine, id) = (self.engine.clone(), self.exec.id.clone());
+        // One that was run is left alone.
+        tokio::spawn(async move { engine.exec_discard(&id).await });
+    }
 }
 
 /// Reads to the end, keeping no more than is remembered; the exit code.

@@ -6,6 +6,7 @@ use super::{Networks, Slot, leave, links, names, records};
 use crate::context::Context;
 use crate::failpoint;
 use crate::files::Texts;
+use crate::gate::blocking;
 use gantry_core::container::{ContainerRecord, NetworkMode};
 use gantry_core::network::{Endpoint, MacAddress, NetworkRecord, Opening, Sandbox};
 use gantry_core::spec::Network;
@@ -46,16 +47,49 @@ pub(super) fn is_taken(error: &Error) -> bool {
     )
 }
 
+/// Takes a container that is to be started into its networks. Who is on the way out may have what it needs, and is waited for then.
+pub(crate) async fn enter(context: &Arc<Context>, container: &Arc<ContainerRecord>) -> Result<Entered> {
+    let leaving = &context.networks.leaving;
+    if !has_own(container) {
+        return try_to_enter(context, container).await;
+    }
+    if context.networks.asks_plugins(container) {
+        leaving.gone(leave::PATIENCE).await;
+    }
+    match try_to_enter(context, container).await {
+        Err(error) if is_taken(&error) && leaving.gone(leave::PATIENCE).await => try_to_enter(context, container).await,
+        entered => entered,
+    }
+}
+
+/// Whether it needs anything that others may have.
+fn has_own(container: &ContainerRecord) -> bool {
+    match container.host.network_mode {
+        NetworkMode::Bridge | NetworkMode::Network(_) => true,
+        NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_) => false,
+    }
+}
+
+async fn try_to_enter(context: &Arc<Context>, container: &Arc<ContainerRecord>) -> Result<Entered> {
+    let (context, container) = (context.clone(), container.clone());
+    blocking(move || context.networks.enter(&context, &container)).await
+}
+
 impl Networks {
     /// Makes the container's sandbox with all its endpoints, or nothing.
-    pub fn enter(&self, context: &Context, container: &ContainerRecord) -> Result<Entered> {
+    fn enter(&self, context: &Context, container: &ContainerRecord) -> Result<Entered> {
         let network = match &container.host.network_mode {
             NetworkMode::Host => Network::Host,
             NetworkMode::Container(other) => Network::Path(self.joined(context, other)?),
             // With no network it is a namespace with a loopback.
             NetworkMode::None | NetworkMode::Bridge | NetworkMode::Network(_) => {
                 let slot = self.slot(&container.id);
-                let entered = self.enter_own(context, container, &mut slot.lock());
+                let mut slot = slot.lock();
+                // It may have been connected to another one on its way here.
+                let now = context.registry.get(&container.id).map(|keeper| keeper.record());
+                let container = now.as_deref().unwrap_or(container);
+                let entered = self.enter_own(context, container, &mut slot);
+                drop(slot);
                 if entered.is_ok() {
                     self.tell_linkers(context, container);
                 }
@@ -72,21 +106,14 @@ impl Networks {
         let mut joins = plan::joins(container, |name| self.find(name))?;
         self.with_gateway(context, &mut joins, &[])?;
         let opens = links::openings(self, context, container)?;
-        self.wait_for_plugins(&joins);
-        let planned = match self.plan(container, &joins, slot) {
-            Err(error) if is_taken(&error) && self.leaving.wait(leave::PATIENCE) => {
-                self.plan(container, &joins, slot)?
-            }
-            planned => planned?,
-        };
+        let planned = self.plan(container, &joins, slot)?;
         self.carry_out(context, container, slot, Planned { opens, ..planned })
     }
 
     /// Plugins keep books of their own: whoever leaves has given back to them before others ask.
-    pub(super) fn wait_for_plugins(&self, joins: &[Join]) {
-        if joins.iter().any(|join| join.network.driver == "cni") {
-            self.leaving.wait(leave::PATIENCE);
-        }
+    fn asks_plugins(&self, container: &ContainerRecord) -> bool {
+        let joins = plan::joins(container, |name| self.find(name));
+        joins.is_ok_and(|joins| asks_plugins(&joins))
     }
 
     /// Endpoints with all that they need, reserved.
@@ -354,8 +381,7 @@ impl Networks {
     /// The namespace of another container that runs.
     fn joined(&self, context: &Context, other: &str) -> Result<std::path::PathBuf> {
         let keeper = context.registry.find(other)?;
-        let state = keeper.state();
-        let pid = state.pid().filter(|_| state.is_running()).ok_or_else(|| {
+        let pid = keeper.pid().ok_or_else(|| {
             Error::conflict(format!(
                 "cannot join network of a non running container: {}",
                 keeper.id()
@@ -371,6 +397,10 @@ impl Networks {
     pub(super) fn shared_with(&self, context: &Context, other: &str) -> Option<ContainerId> {
         context.registry.find(other).ok().map(|keeper| keeper.id().clone())
     }
+}
+
+pub(super) fn asks_plugins(joins: &[Join]) -> bool {
+    joins.iter().any(|join| join.network.driver == "cni")
 }
 
 fn mac(wanted: Option<MacAddress>, ipv4: Option<IpNet>) -> Result<MacAddress> {

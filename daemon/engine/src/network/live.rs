@@ -1,12 +1,13 @@
 //! Joining and leaving networks, in whatever state the container is.
 
 use super::cluster::Claimed;
-use super::enter::is_taken;
+use super::enter::{asks_plugins, is_taken};
 use super::gateway::{is_gateway, needs_gateway};
 use super::plan::{self, Join, entry, is_wanted};
 use super::{Networks, Slot, leave, names, records};
 use crate::context::Context;
 use crate::events::Event;
+use crate::keeper::Keeper;
 use crate::{Engine, failpoint, files};
 use gantry_core::container::{ContainerRecord, NetworkMode};
 use gantry_core::network::{Endpoint, EndpointSettings, NetworkRecord, Sandbox};
@@ -30,11 +31,7 @@ impl Engine {
         let keeper = self.find(&wish.container)?;
         self.network_work(move |context| {
             let network = context.networks.find(&wish.network)?;
-            let changed = context
-                .networks
-                .connect(context, &keeper.record(), &network, &wish.settings)?;
-            let (record, told) = changed;
-            keeper.set_record(record);
+            let told = context.networks.connect(context, &keeper, &network, &wish.settings)?;
             Ok(((), told))
         })
         .await
@@ -51,8 +48,7 @@ impl Engine {
         };
         self.network_work(move |context| {
             let network = context.networks.find(&network)?;
-            let (record, told) = context.networks.disconnect(context, &keeper.record(), &network)?;
-            keeper.set_record(record);
+            let told = context.networks.disconnect(context, &keeper, &network)?;
             Ok(((), told))
         })
         .await
@@ -61,20 +57,21 @@ impl Engine {
 
 /// A plan, what is reserved for it, and what is held until it is written down.
 type More<'a> = (Sandbox, Vec<Claimed>, Option<RwLockReadGuard<'a, ()>>);
-type Changed = (ContainerRecord, Vec<Event>);
 
 impl Networks {
     fn connect(
         &self,
         context: &Context,
-        container: &ContainerRecord,
+        keeper: &Keeper,
         network: &Arc<NetworkRecord>,
         settings: &EndpointSettings,
-    ) -> Result<Changed> {
-        check_modes(container, network)?;
-        let slot = self.slot(&container.id);
+    ) -> Result<Vec<Event>> {
+        let slot = self.slot(keeper.id());
         let mut slot = slot.lock();
-        if is_wanted(container, network) && (slot.sandbox.is_none() || has(&slot, network)) {
+        // From here on nobody else changes which networks it is to be in.
+        let container = keeper.record();
+        check_modes(&container, network)?;
+        if has(&slot, network) && is_wanted(&container, network) {
             return Err(Error::new(
                 ErrorKind::PermissionDenied,
                 format!(
@@ -83,15 +80,22 @@ impl Networks {
                 ),
             ));
         }
-        let mut wanted = container.clone();
-        wanted.networks.insert(network.name.clone(), settings.clone());
+        // One that does not run and is to be in it already is to be in it so from now on.
+        let name = entry(&container, network)
+            .map_or(&network.name, |(name, _)| name)
+            .clone();
+        let mut wanted = ContainerRecord::clone(&container);
+        wanted.networks.insert(name.clone(), settings.clone());
         if slot.sandbox.is_some() {
             self.join_running(context, &wanted, network, &mut slot)?;
         }
         failpoint!("engine::network::connect::made");
         let extra = Labels::from([("container".to_owned(), container.id.to_string())]);
-        let told = crate::records::set_networks(context, &wanted, vec![records::event(network, "connect", extra)])?;
-        Ok((wanted, told))
+        let (_, told) = crate::records::change(context, keeper, |record| {
+            record.networks.insert(name, settings.clone());
+            Ok(vec![records::event(network, "connect", extra)])
+        })?;
+        Ok(told)
     }
 
     fn join_running(
@@ -111,7 +115,9 @@ impl Networks {
             settings: settings.unwrap_or_default(),
         }];
         self.with_gateway(context, &mut joins, &before.endpoints)?;
-        self.wait_for_plugins(&joins);
+        if asks_plugins(&joins) {
+            self.leaving.wait(leave::PATIENCE);
+        }
         let plan = || self.plan_more(container, &before, &joins);
         let (mut after, held, claiming) = match plan() {
             Err(error) if is_taken(&error) && self.leaving.wait(leave::PATIENCE) => plan()?,
@@ -183,36 +189,32 @@ impl Networks {
         }
     }
 
-    fn disconnect(
-        &self,
-        context: &Context,
-        container: &ContainerRecord,
-        network: &Arc<NetworkRecord>,
-    ) -> Result<Changed> {
+    fn disconnect(&self, context: &Context, keeper: &Keeper, network: &Arc<NetworkRecord>) -> Result<Vec<Event>> {
         if network.driver == "host" {
             return Err(Error::new(
                 ErrorKind::PermissionDenied,
                 "container cannot be disconnected from host network - hostmode",
             ));
         }
-        let slot = self.slot(&container.id);
+        let slot = self.slot(keeper.id());
         let mut slot = slot.lock();
-        let Some((name, _)) = entry(container, network) else {
-            return Err(Error::new(
-                ErrorKind::PermissionDenied,
-                format!(
-                    "container {} is not connected to network {}",
-                    container.id, network.name
-                ),
-            ));
-        };
-        let mut wanted = container.clone();
-        wanted.networks.remove(name);
-        let extra = Labels::from([("container".to_owned(), container.id.to_string())]);
-        let told = crate::records::set_networks(context, &wanted, vec![records::event(network, "disconnect", extra)])?;
+        let (wanted, told) = crate::records::change(context, keeper, |container| {
+            let Some(name) = entry(container, network).map(|(name, _)| name.clone()) else {
+                return Err(Error::new(
+                    ErrorKind::PermissionDenied,
+                    format!(
+                        "container {} is not connected to network {}",
+                        container.id, network.name
+                    ),
+                ));
+            };
+            container.networks.remove(&name);
+            let extra = Labels::from([("container".to_owned(), container.id.to_string())]);
+            Ok(vec![records::event(network, "disconnect", extra)])
+        })?;
         failpoint!("engine::network::disconnect::recorded");
         self.part_unwanted(context, &wanted, &mut slot)?;
-        Ok((wanted, told))
+        Ok(told)
     }
 
     /// Takes a started container out of networks that it is not to be in. What a kill left half done is finished by the same.
@@ -326,10 +328,12 @@ impl Networks {
     }
 
     /// A container has another name: its names in its networks follow.
-    pub fn renamed(&self, container: &ContainerRecord) -> Result<()> {
-        let known = self.slots.lock().get(&container.id).cloned();
+    pub fn renamed(&self, keeper: &Keeper) -> Result<()> {
+        let known = self.slots.lock().get(keeper.id()).cloned();
         let Some(slot) = known else { return Ok(()) };
         let mut slot = slot.lock();
+        // What it is called by now, should it have been renamed twice.
+        let container = &*keeper.record();
         let Some(mut sandbox) = slot.sandbox.clone() else {
             return Ok(());
         };

@@ -85,6 +85,11 @@ fn a_running_container_joins_and_leaves() {
     gantry.ok(&["network", "disconnect", "bbb", "one"]);
     assert_eq!(exec(&gantry, "one", "ip route; ip -o link | grep -c eth; true"), "0");
     gantry.ok(&["network", "connect", "bbb", "one"]);
+    // While it does not run it is told where it is to be, as often as anybody likes.
+    gantry.ok(&["stop", "-t", "0", "one"]);
+    gantry.ok(&["network", "connect", "--ip", "10.71.0.77", "bbb", "one"]);
+    gantry.ok(&["start", "one"]);
+    assert_eq!(address(&gantry, "one", "bbb"), "10.71.0.77");
     assert!(
         exec(&gantry, "one", "ip -o link").contains("eth0"),
         "the first free name"
