@@ -144,7 +144,9 @@ fn clients_that_stand_still_leave_the_others_alone() {
     let gantry = house.gantry();
     let script = "dd if=/dev/zero of=/big bs=1M count=24 2>/dev/null; echo made; sleep 600";
     gantry.ok(&["run", "-d", "--name", "box", "busybox", "sh", "-c", script]);
-    eventually("the file is there", PATIENCE, || gantry.ok(&["logs", "box"]).contains("made"));
+    eventually("the file is there", PATIENCE, || {
+        gantry.ok(&["logs", "box"]).contains("made")
+    });
     let socket = house.exec_root().join("docker.sock");
     let begin = |request: &str| {
         let mut stream = UnixStream::connect(&socket).expect("the socket answers");
