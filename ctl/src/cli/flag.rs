@@ -95,13 +95,6 @@ impl Flag {
         }
     }
 
-    pub(crate) const fn short(self, short: char) -> Self {
-        Self {
-            short: Some(short),
-            ..self
-        }
-    }
-
     pub(crate) fn is_unbuilt(&self) -> bool {
         matches!(self.takes, Takes::Unbuilt { .. })
     }

@@ -162,6 +162,7 @@ async fn give_up(daemon: &Daemon, id: &str) {
         container: id.to_owned(),
         force: true,
         volumes: true,
+        link: false,
     };
     if let Err(err) = daemon.take(daemon.containers().remove(request).await)
         && !err.is_not_found()

@@ -92,7 +92,7 @@ pub(crate) async fn unpause(daemon: Daemon, parsed: Parsed) -> Result<i32> {
 }
 
 pub(crate) async fn rm(daemon: Daemon, parsed: Parsed) -> Result<i32> {
-    let (force, volumes) = (parsed.on("force"), parsed.on("volumes"));
+    let (force, volumes, link) = (parsed.on("force"), parsed.on("volumes"), parsed.on("link"));
     // A name may be given as the daemon's own listing shows it in inspect.
     let bare = |name: &String| name.trim_start_matches('/').to_owned();
     let names: Vec<String> = parsed.args.iter().map(bare).collect();
@@ -107,6 +107,7 @@ pub(crate) async fn rm(daemon: Daemon, parsed: Parsed) -> Result<i32> {
             container,
             force,
             volumes,
+            link,
         };
         let daemon = daemon.clone();
         async move {

@@ -119,6 +119,10 @@ pub async fn rename(call: Call) -> Answer {
 }
 
 pub async fn remove(call: Call) -> Answer {
+    if call.query.flag("link") {
+        call.engine().unlink(call.name()).await?;
+        return answer::no_content();
+    }
     let options = RemoveOptions {
         force: call.query.flag("force"),
         volumes: call.query.flag("v"),

@@ -114,13 +114,15 @@ impl Containers for Door {
             container,
             force,
             volumes,
+            link,
         } = request.into_inner();
         let engine = self.engine.clone();
         finish(async move {
-            engine
-                .remove(&container, RemoveOptions { force, volumes })
-                .await
-                .map(|()| wire::RemoveContainerResponse {})
+            let done = match link {
+                true => engine.unlink(&container).await,
+                false => engine.remove(&container, RemoveOptions { force, volumes }).await,
+            };
+            done.map(|()| wire::RemoveContainerResponse {})
         })
         .await
     }

@@ -24,6 +24,7 @@ mod stats;
 pub(crate) mod stop;
 pub(crate) mod teardown;
 mod top;
+mod unlink;
 mod update;
 mod wait;
 

@@ -3,7 +3,7 @@
 use super::container::{CONTAINER, CONTAINER_UNBUILT};
 use super::{BASE, DETACH_KEYS, SIG_PROXY, STOP_SIGNAL, TIMEOUT};
 use crate::cli::flag::Takes::{Bool, Bytes, Cpus, Env, Int, List, Restart, Swap, Text};
-use crate::cli::flag::{Flag, flag, long, unbuilt, unbuilt_switch};
+use crate::cli::flag::{Flag, flag, long, unbuilt};
 use crate::cli::verb::Arity::{AtLeast, Between, Exactly};
 use crate::cli::verb::Verb;
 use crate::cmd;
@@ -150,7 +150,7 @@ pub(super) const VERBS: &[Verb] = &[
                 Bool(false),
                 "Remove anonymous volumes associated with the container",
             ),
-            unbuilt_switch("link").short('l'),
+            flag("link", 'l', Bool(false), "Remove the specified link"),
         ]],
         run: |daemon, parsed| Box::pin(cmd::simple::rm(daemon, parsed)),
         ..BASE

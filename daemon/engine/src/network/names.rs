@@ -165,20 +165,26 @@ impl Networks {
                 let found = context.registry.find(plan::link(text).0);
                 found.is_ok_and(|found| *found.id() == container.id)
             };
-            if other.id == container.id || self.sandbox(&other.id).is_none() || !other.host.links.iter().any(linked) {
-                continue;
+            if other.id != container.id && other.host.links.iter().any(linked) {
+                self.tell_hosts(context, &other);
             }
-            // Nobody else writes its files meanwhile.
-            let slot = self.slot(&other.id);
-            let _slot = slot.lock();
-            let Some(sandbox) = self.sandbox(&other.id) else {
-                continue;
-            };
-            let told =
-                texts(self, context, &other, Some(&sandbox)).and_then(|texts| files::rewrite(context, &other, &texts));
-            if let Err(error) = told {
-                warn!(container = %other.id, err = %error, "a link's new address could not be written into the container's hosts");
-            }
+        }
+    }
+
+    /// Writes the hosts file of a container that is started anew. What cannot be written is said, and right at its next start.
+    pub(crate) fn tell_hosts(&self, context: &Context, container: &ContainerRecord) {
+        if self.sandbox(&container.id).is_none() {
+            return;
+        }
+        // Nobody else writes its files meanwhile.
+        let slot = self.slot(&container.id);
+        let _slot = slot.lock();
+        let Some(sandbox) = self.sandbox(&container.id) else {
+            return;
+        };
+        let texts = texts(self, context, container, Some(&sandbox));
+        if let Err(error) = texts.and_then(|texts| files::rewrite(context, container, &texts)) {
+            warn!(container = %container.id, err = %error, "a change of links could not be written into the container's hosts");
         }
     }
 

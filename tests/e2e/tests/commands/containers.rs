@@ -586,6 +586,21 @@ fn ends() -> Vec<Case> {
             s.gantry.run(&["container", "inspect", &name]).exits(1);
         }),
         bad("rm", "volumes", &["rm", "-v", "nope"], 1, NONE),
+        good("rm", "link", |s| {
+            let name = s.kept("create", &["--link", &format!("{UP}:db")]);
+            assert_eq!(s.look(&name, "{{.HostConfig.Links}}"), format!("[/{UP}:/{name}/db]"));
+            s.gantry.ok(&["rm", "--link", &format!("{name}/db")]);
+            assert_eq!(s.look(&name, "{{.HostConfig.Links}}"), "[]");
+            assert_eq!(s.look(UP, "{{.State.Running}}"), "true");
+            s.gone(&name);
+        }),
+        bad(
+            "rm",
+            "link",
+            &["rm", "--link", UP],
+            1,
+            "cannot remove the default link name",
+        ),
     ]
 }
 

@@ -233,6 +233,18 @@ fn looking_in_answers_alike() {
     s.json(&["inspect", "-f", "{{json .HostConfig.Links}}", "linked"]);
     s.json(&["inspect", "-f", "{{json .HostConfig.Mounts}}", "linked"]);
     s.same(&["cp", "-L", "linked:/bin/sh", "shell"]);
+    s.same(&[
+        "ps",
+        "-a",
+        "--no-trunc",
+        "--filter",
+        "name=box",
+        "--format",
+        "{{.Names}}",
+    ]);
+    s.same(&["rm", "--link", "/linked/other"]);
+    s.json(&["inspect", "-f", "{{json .HostConfig.Links}}", "linked"]);
+    s.same(&["rm", "--link", "linked/other"]);
     s.same(&["rm", "linked"]);
     s.same(&["volume", "rm", "v"]);
     s.same(&["exec", "box", "echo", "hello"]);

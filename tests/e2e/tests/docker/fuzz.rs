@@ -436,7 +436,6 @@ const DIFFERENT: &[(&[&str], &str)] = &[
     ),
     (&["1e999"], "it does not look into what it does not know"),
     (&["ud800"], "it does not look into what it does not know"),
-    (&["DELETE /containers/nothing?link="], "links of old are not built"),
     (
         &["/archive : 400", "peer 404"],
         "its routes do not take line ends in names",

@@ -522,6 +522,20 @@ pub const CASES: &[Case] = &[
         w.does("DELETE", "/containers/held?force=1");
         assert!(!exists(w, "held"));
     }),
+    ("DELETE /containers/{name} link", |w| {
+        w.create(
+            "web",
+            json!({ "HostConfig": { "NetworkMode": "bridge", "Links": ["up:db", "up:store"] } }),
+        );
+        let links = || w.list("/containers/web/json")["HostConfig"]["Links"].clone();
+        w.does("DELETE", "/containers/web/db?link=1");
+        assert_eq!(links(), json!(["/up:/web/store"]));
+        assert!(exists(w, "up"));
+        let status = |path: &str| w.at("1.51", "DELETE", path, &Value::Null).status;
+        assert_eq!(status("/containers/web/db?link=1"), 404, "it is gone");
+        assert_eq!(status("/containers/web?link=1"), 409);
+        w.gone(&["web"]);
+    }),
     ("DELETE /containers/{name} v", |w| {
         let volumes = || w.list("/volumes")["Volumes"].as_array().map_or(0, Vec::len);
         let before = volumes();
