@@ -6,30 +6,19 @@ use crate::keeper::Keeper;
 use crate::volume::Pruned;
 use crate::{Engine, Event};
 use gantry_core::lifecycle::State;
-use gantry_core::{Error, ErrorKind, Labels, Result};
+use gantry_core::{ErrorKind, Labels, Result};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
-/// One cleaning up at a time.
+/// One cleaning up at a time. Docker refuses a second one; here it waits for its turn and finds what is left.
 #[derive(Debug, Clone, Default)]
-pub struct Pruning(Arc<AtomicBool>);
-
-/// While it lives, nobody else cleans up.
-pub struct Alone(Arc<AtomicBool>);
+pub struct Pruning(Arc<Mutex<()>>);
 
 impl Pruning {
-    pub fn enter(&self) -> Result<Alone> {
-        match self.0.swap(true, Ordering::AcqRel) {
-            true => Err(Error::conflict("a prune operation is already running")),
-            false => Ok(Alone(self.0.clone())),
-        }
-    }
-}
-
-impl Drop for Alone {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+    /// While the guard lives, nobody else cleans up.
+    pub async fn turn(&self) -> OwnedMutexGuard<()> {
+        self.0.clone().lock_owned().await
     }
 }
 
@@ -38,7 +27,7 @@ impl Engine {
     pub async fn prune_containers(&self, filters: Filters) -> Result<Pruned> {
         filters.check(&["label", "label!", "until"])?;
         let before = filters.until()?;
-        let alone = self.context.pruning.enter()?;
+        let alone = self.context.pruning.turn().await;
         let engine = self.clone();
         crate::finish(async move {
             let _alone = alone;
@@ -93,14 +82,14 @@ fn wanted(keeper: &Keeper, filters: &Filters) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::FutureExt;
 
-    #[test]
-    fn one_cleaning_up_at_a_time() {
+    #[tokio::test]
+    async fn one_cleaning_up_at_a_time() {
         let pruning = Pruning::default();
-        let alone = pruning.enter().expect("nobody else");
-        let refused = pruning.enter().map(drop).unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::Conflict);
+        let alone = pruning.turn().await;
+        assert!(pruning.turn().now_or_never().is_none(), "the second one waits");
         drop(alone);
-        assert!(pruning.enter().is_ok());
+        assert!(pruning.turn().now_or_never().is_some());
     }
 }

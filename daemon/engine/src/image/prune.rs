@@ -13,7 +13,7 @@ impl Engine {
         filters.check(&["dangling", "label", "label!", "until"])?;
         let dangling = filters.flag("dangling")?.unwrap_or(true);
         let before = filters.until()?;
-        let alone = self.context.pruning_images.enter()?;
+        let alone = self.context.pruning_images.turn().await;
         let engine = self.clone();
         crate::finish(async move {
             let _alone = alone;

@@ -25,7 +25,7 @@ impl Engine {
     pub async fn prune_networks(&self, filters: Filters) -> Result<Vec<String>> {
         filters.check(&["label", "label!", "until"])?;
         let before = filters.until()?;
-        let alone = self.context.pruning.enter()?;
+        let alone = self.context.pruning.turn().await;
         let engine = self.clone();
         self.network_work(move |context| {
             let _alone = alone;

@@ -50,7 +50,7 @@ impl Engine {
         filters.check(&["all", "label", "label!"])?;
         let all = filters.flag("all")?.unwrap_or(false);
         let context = self.context.clone();
-        let alone = context.pruning_volumes.enter()?;
+        let alone = context.pruning_volumes.turn().await;
         crate::finish(async move {
             let _alone = alone;
             let worker = context.clone();

@@ -130,7 +130,7 @@ fn files_of_containers_that_do_not_run() {
         "{text}"
     );
     assert_eq!(fs::read_link("/dev/fd").expect("it is left alone"), own);
-    let private = json!({ "Image": IMAGE, "HostConfig": { "Binds": ["/:/host:rprivate"] } });
+    let private = json!({ "Image": IMAGE, "Cmd": ["true"], "HostConfig": { "Binds": ["/:/host:rprivate"] } });
     refused(
         w,
         "POST",
@@ -306,7 +306,7 @@ fn lists_and_news() {
         400,
         "\"foobar\": unknown operating system",
     );
-    let odd = json!({ "Image": IMAGE, "HostConfig": { "CpuShares": -1 } });
+    let odd = json!({ "Image": IMAGE, "Cmd": ["true"], "HostConfig": { "CpuShares": -1 } });
     refused(
         w,
         "POST",
@@ -315,7 +315,7 @@ fn lists_and_news() {
         400,
         "invalid CPU shares (-1): value must be a positive integer",
     );
-    let odd = json!({ "Image": IMAGE, "HostConfig": { "CpuPeriod": -3 } });
+    let odd = json!({ "Image": IMAGE, "Cmd": ["true"], "HostConfig": { "CpuPeriod": -3 } });
     refused(
         w,
         "POST",
@@ -374,7 +374,7 @@ fn words_that_refuse() {
     let w = &World::new(false);
     let create = "/containers/create";
     refused(w, "POST", create, &json!({ "Env": [] }), 400, "no command specified");
-    let odd = json!({ "Image": IMAGE, "HostConfig": { "Annotations": { "": "x" } } });
+    let odd = json!({ "Image": IMAGE, "Cmd": ["true"], "HostConfig": { "Annotations": { "": "x" } } });
     refused(
         w,
         "POST",

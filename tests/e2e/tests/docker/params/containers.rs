@@ -180,7 +180,7 @@ pub const CASES: &[Case] = &[
             |name: &str| w.list(&format!("/containers/json?all=1&{}", filter("name", name)))[0]["Image"].clone();
         assert_eq!(shown("stale"), "other");
         w.does("DELETE", "/images/other");
-        assert_eq!((shown("stale"), shown("fresh")), (json!(id), json!("busybox")));
+        assert_eq!((shown("stale"), shown("fresh")), (json!(id), json!("busybox:latest")));
         kept(w, "ancestor", "other", &[]);
         w.gone(&["stale"]);
     }),
