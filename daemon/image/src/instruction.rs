@@ -332,7 +332,7 @@ mod tests {
         let expected = [
             "PATH=/bin",
             "A=/bin:/x",
-            "B= /bin",
+            "B=0 /bin",
             "C=$PATH",
             "D=$PATH",
             "E=else",
