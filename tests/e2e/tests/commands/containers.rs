@@ -590,7 +590,7 @@ fn ends() -> Vec<Case> {
             let name = s.kept("create", &["--link", &format!("{UP}:db")]);
             assert_eq!(s.look(&name, "{{.HostConfig.Links}}"), format!("[/{UP}:/{name}/db]"));
             s.gantry.ok(&["rm", "--link", &format!("{name}/db")]);
-            assert_eq!(s.look(&name, "{{.HostConfig.Links}}"), "[]");
+            assert_eq!(s.look(&name, "{{json .HostConfig.Links}}"), "null");
             assert_eq!(s.look(UP, "{{.State.Running}}"), "true");
             s.gone(&name);
         }),
