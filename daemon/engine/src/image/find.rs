@@ -87,12 +87,20 @@ pub(crate) fn find(context: &Context, text: &str) -> Result<Image> {
 
 /// The id of the image that `text` names, without a look at its other names and sizes where a name is enough.
 pub(crate) fn id(context: &Context, text: &str) -> Result<Digest> {
-    let reference = Reference::parse(text).ok().map(|reference| reference.or_latest());
-    let named = reference.map(|reference| records::image(context, &reference.to_string()));
-    match named.transpose()?.flatten() {
-        Some(record) => Ok(context.images.config(&context.namespace, &record.target)?.id),
+    match named(context, text)? {
+        Some(id) => Ok(id),
         None => Ok(by_id(context, text)?.id),
     }
+}
+
+/// The id of the image that has this name.
+fn named(context: &Context, text: &str) -> Result<Option<Digest>> {
+    let Ok(reference) = Reference::parse(text) else {
+        return Ok(None);
+    };
+    let record = records::image(context, &reference.or_latest().to_string())?;
+    let id = record.map(|record| Ok(context.images.config(&context.namespace, &record.target)?.id));
+    id.transpose()
 }
 
 fn by_reference(context: &Context, text: &str) -> Result<Option<Image>> {
@@ -116,16 +124,8 @@ fn by_reference(context: &Context, text: &str) -> Result<Option<Image>> {
 
 /// Whether `text`, a name or the beginning of an id, is the image of that id.
 pub(crate) fn means(context: &Context, text: &str, id: &Digest) -> Result<bool> {
-    if id.hex().starts_with(text.strip_prefix("sha256:").unwrap_or(text)) {
-        return Ok(true);
-    }
-    let Ok(reference) = Reference::parse(text) else {
-        return Ok(false);
-    };
-    match records::image(context, &reference.or_latest().to_string())? {
-        Some(record) => Ok(context.images.config(&context.namespace, &record.target)?.id == *id),
-        None => Ok(false),
-    }
+    let begins = id.hex().starts_with(text.strip_prefix("sha256:").unwrap_or(text));
+    Ok(begins || named(context, text)?.is_some_and(|named| named == *id))
 }
 
 fn by_id(context: &Context, text: &str) -> Result<Image> {
