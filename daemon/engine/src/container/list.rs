@@ -16,6 +16,7 @@ use gantry_core::{Digest, Error, ErrorKind, Result};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
+use tracing::warn;
 
 const KNOWN: &[&str] = &[
     "ancestor", "before", "exited", "expose", "health", "id", "label", "name", "network", "publish", "since", "status",
@@ -126,25 +127,32 @@ impl Engine {
         self.context.volumes.points(&row.record)
     }
 
-    /// Each image is looked for once, however many containers have it.
+    /// Each image is looked for once, however many containers have it. One that cannot be read keeps its name: a list does without.
     async fn name_images(&self, rows: &mut [Summary]) -> Result<()> {
-        let mut images: BTreeMap<(String, Digest), bool> = BTreeMap::new();
-        let of = |row: &Summary| (row.record.config.image.clone(), row.record.image_id.clone());
-        for row in rows.iter() {
-            images.entry(of(row)).or_insert(false);
+        let mut images: BTreeMap<(&str, &Digest), &Arc<ContainerRecord>> = BTreeMap::new();
+        for Summary { record, .. } in rows.iter() {
+            images.insert((&record.config.image, &record.image_id), record);
+        }
+        let distinct: Vec<Arc<ContainerRecord>> = images.into_values().cloned().collect();
+        if distinct.is_empty() {
+            return Ok(());
         }
         let context = self.context.clone();
-        let images = blocking(move || {
-            for ((name, id), left) in &mut images {
-                *left = !image::find::means(&context, name, id)?;
-            }
-            Ok(images)
-        });
-        let images = images.await?;
-        if images.values().any(|left| *left) {
-            for row in rows {
-                row.image_left = images.get(&of(row)).copied().unwrap_or(false);
-            }
+        let gone = move || {
+            let is_gone = |record: &Arc<ContainerRecord>| {
+                let (name, id) = (&record.config.image, &record.image_id);
+                !image::find::means(&context, name, id).unwrap_or_else(|error| {
+                    warn!(image = name, err = %error, "an image cannot be read and is listed by its name");
+                    true
+                })
+            };
+            Ok(distinct.into_iter().filter(is_gone).collect::<Vec<_>>())
+        };
+        let gone = blocking(gone).await?;
+        let same =
+            |a: &ContainerRecord, b: &ContainerRecord| a.config.image == b.config.image && a.image_id == b.image_id;
+        for row in rows {
+            row.image_left = gone.iter().any(|record| same(record, &row.record));
         }
         Ok(())
     }
