@@ -9,6 +9,7 @@ use bytes::Bytes;
 use gantry_core::reference::Reference;
 use gantry_core::{Digest, Result};
 use gantry_image::{ImportOptions, Progress, SaveItem};
+use std::collections::BTreeSet;
 use tokio::sync::mpsc;
 
 /// Progress under way.
@@ -98,17 +99,20 @@ impl Engine {
     /// Writes images as an archive that is docker-archive and OCI layout at once.
     pub async fn image_save(&self, names: &[String]) -> Result<TarStream> {
         let mut items: Vec<SaveItem> = Vec::new();
-        let mut told = Vec::new();
+        let mut saved = BTreeSet::new();
         for name in names {
             if let Some(tagged) = self.of_repository(name).await? {
-                items.extend(tagged);
+                for (image, item) in tagged {
+                    saved.insert(image);
+                    items.push(item);
+                }
                 continue;
             }
             let image = self.image(name).await?;
             let by_name = Reference::parse(name).ok().map(Reference::or_latest);
             let reference =
                 by_name.filter(|reference| image.records.iter().any(|record| record.name == reference.to_string()));
-            told.push(image_event("save", &image.id, &image.id.to_string()));
+            saved.insert(image.id.clone());
             items.push(SaveItem {
                 target: image.target.clone(),
                 reference,
@@ -118,7 +122,10 @@ impl Engine {
         let context = self.context.clone();
         tokio::spawn(async move {
             match context.images.save(&context.namespace, items, sender.clone()).await {
-                Ok(()) => context.tell(told).await,
+                Ok(()) => {
+                    let told = saved.iter().map(|id| image_event("save", id, &id.to_string()));
+                    context.tell(told.collect()).await;
+                }
                 Err(error) => {
                     let _ = sender.send(Err(error)).await;
                 }
@@ -128,7 +135,7 @@ impl Engine {
     }
 
     /// All that is tagged in a repository, where a repository alone is named; `None` where something else is, or nothing is there.
-    async fn of_repository(&self, name: &str) -> Result<Option<Vec<SaveItem>>> {
+    async fn of_repository(&self, name: &str) -> Result<Option<Vec<(Digest, SaveItem)>>> {
         let Ok(repository) = Reference::parse(name) else {
             return Ok(None);
         };
@@ -142,9 +149,12 @@ impl Engine {
                 .iter()
                 .filter_map(|record| Reference::parse(&record.name).ok());
             let tagged = references.filter(|one| one.name() == repository.name() && one.tag().is_some());
-            items.extend(tagged.map(|reference| SaveItem {
-                target: image.target.clone(),
-                reference: Some(reference),
+            items.extend(tagged.map(|reference| {
+                let item = SaveItem {
+                    target: image.target.clone(),
+                    reference: Some(reference),
+                };
+                (image.id.clone(), item)
             }));
         }
         Ok(Some(items).filter(|items| !items.is_empty()))
