@@ -135,14 +135,7 @@ impl Engine {
 
 /// Makes a directory and those above it, where they are missing.
 pub(crate) fn make_dir(root: BorrowedFd<'_>, path: &str) -> Result<()> {
-    make_point(
-        root,
-        &BindMount {
-            source: "/".to_owned(),
-            target: path.to_owned(),
-            ..BindMount::default()
-        },
-    )
+    make(root, path, false)
 }
 
 /// The root of a process of a container, as that process sees it.
@@ -170,24 +163,24 @@ fn bound(bind: &BindMount) -> Mount {
 
 /// Makes the place that something is bound on, as the first start would.
 fn make_point(root: BorrowedFd<'_>, bind: &BindMount) -> Result<()> {
+    make(root, &bind.target, !Path::new(&bind.source).is_dir())
+}
+
+/// Makes an empty file or a directory, and the directories above it, where they are missing.
+fn make(root: BorrowedFd<'_>, path: &str, is_file: bool) -> Result<()> {
     let failed = |errno: rustix::io::Errno| {
         let error = std::io::Error::from(errno);
-        Error::new(
-            io_kind(&error),
-            format!("make mount point {} in the container: {error}", bind.target),
-        )
+        Error::new(io_kind(&error), format!("make {path} in the container: {error}"))
     };
-    let parts: Vec<&str> = bind.target.split('/').filter(|part| !part.is_empty()).collect();
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     for (depth, name) in parts.iter().enumerate() {
-        let path = parts[..=depth].join("/");
-        match open(root, &path, OFlags::PATH) {
+        match open(root, &parts[..=depth].join("/"), OFlags::PATH) {
             Ok(_) => continue,
             Err(error) if error.kind() == gantry_core::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
         let within = open(root, &parts[..depth].join("/"), OFlags::PATH | OFlags::DIRECTORY)?;
-        let is_file = depth + 1 == parts.len() && !Path::new(&bind.source).is_dir();
-        let made = match is_file {
+        let made = match is_file && depth + 1 == parts.len() {
             true => {
                 let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
                 rustix::fs::openat(&within, *name, flags, Mode::from(0o644)).map(drop)
