@@ -378,6 +378,7 @@ mod tests {
     fn many_make_the_same_parents_at_once() {
         let points = crate::cgroup::mount_points();
         let Some((_, mount)) = points.into_iter().find(|(controllers, _)| controllers.is_empty()) else {
+            eprintln!("not tried: cgroup v2 is mounted nowhere");
             return;
         };
         let parent = format!("gantry-many-{}", std::process::id());
