@@ -73,6 +73,8 @@ pub(crate) struct Networks {
     zone: watch::Sender<Arc<Zone>>,
     /// One network is defined or removed at a time: names and subnets are checked against all others.
     defining: Mutex<()>,
+    /// A network is made alone, and whole before anybody joins it; who joins does so beside others.
+    making: RwLock<()>,
     leaving: leaving::Leaving,
     /// `None` = no networks are shared with other hosts.
     cluster: Option<Arc<cluster::Membership>>,
@@ -142,6 +144,7 @@ impl Networks {
             shown: RwLock::default(),
             zone: watch::channel(Arc::default()).0,
             defining: Mutex::default(),
+            making: RwLock::default(),
             leaving: leaving::Leaving::default(),
             cluster,
             runtime: Handle::current(),
@@ -194,6 +197,7 @@ impl Networks {
         let mut all = self.all();
         all.retain(wanted);
         for record in &all {
+            let _alone = self.making.write();
             let made = self
                 .driver(&record.driver)
                 .and_then(|driver| Ok(driver.create(record)?));

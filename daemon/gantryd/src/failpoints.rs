@@ -1,5 +1,5 @@
-//! The stops of the fault tests: `GANTRY_FAILPOINT` names the one at which the daemon kills itself, `GANTRY_FAILPOINT_LOG` a file to
-//! which the name of every stop passed is appended.
+//! The stops of the fault tests: `GANTRY_FAILPOINT` names the one at which the daemon kills itself, `GANTRY_FAILPOINT_SLOW` one at which
+//! it waits a little each time, `GANTRY_FAILPOINT_LOG` a file to which the name of every stop passed is appended.
 
 use crate::error::{Error, Result};
 use nix::sys::signal::{Signal, kill};
@@ -7,6 +7,10 @@ use nix::unistd::Pid;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// For long enough that who else is on the way comes to the same place.
+const SLOW: Duration = Duration::from_millis(300);
 
 /// Every stop of every room.
 fn all() -> impl Iterator<Item = &'static str> {
@@ -22,11 +26,18 @@ fn all() -> impl Iterator<Item = &'static str> {
     .copied()
 }
 
-pub fn arm() -> Result<()> {
-    let deadly = std::env::var("GANTRY_FAILPOINT").unwrap_or_default();
-    if !deadly.is_empty() && !all().any(|name| name == deadly) {
-        return Err(Error::bad("GANTRY_FAILPOINT", format!("no stop is called {deadly:?}")));
+/// The stop that the variable names, if it is set.
+fn named(variable: &'static str) -> Result<Option<String>> {
+    let name = std::env::var(variable).unwrap_or_default();
+    if !name.is_empty() && !all().any(|stop| stop == name) {
+        return Err(Error::bad(variable, format!("no stop is called {name:?}")));
     }
+    Ok((!name.is_empty()).then_some(name))
+}
+
+pub fn arm() -> Result<()> {
+    let deadly = named("GANTRY_FAILPOINT")?;
+    let slow = named("GANTRY_FAILPOINT_SLOW")?;
     let log = match std::env::var_os("GANTRY_FAILPOINT_LOG") {
         Some(path) => Some(
             OpenOptions::new()
@@ -39,8 +50,14 @@ pub fn arm() -> Result<()> {
     };
     let log: Arc<Mutex<Option<File>>> = Arc::new(Mutex::new(log));
     for name in all() {
-        let (log, dies) = (log.clone(), name == deadly);
-        let reached = move || pass(name, &log, dies);
+        let is = |chosen: &Option<String>| chosen.as_deref() == Some(name);
+        let (log, dies, waits) = (log.clone(), is(&deadly), is(&slow));
+        let reached = move || {
+            pass(name, &log, dies);
+            if waits {
+                std::thread::sleep(SLOW);
+            }
+        };
         fail::cfg_callback(name, reached).map_err(|source| Error::System {
             deed: "arm a failpoint",
             source: std::io::Error::other(source),

@@ -3,6 +3,7 @@
 
 /// Their names.
 pub const FAILPOINTS: &[&str] = &[
+    "network::bridge::missing",
     "network::bridge",
     "network::vxlan",
     "network::cni",

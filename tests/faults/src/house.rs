@@ -37,6 +37,11 @@ pub fn deadly(stop: &str, passed: &Passed) -> Vec<(String, String)> {
     vec![("GANTRY_FAILPOINT".to_owned(), stop.to_owned()), passed.env()]
 }
 
+/// The environment of a daemon that is slow at the stop.
+pub fn slow(stop: &str, passed: &Passed) -> Vec<(String, String)> {
+    vec![("GANTRY_FAILPOINT_SLOW".to_owned(), stop.to_owned()), passed.env()]
+}
+
 /// The stops that a house's daemons have passed.
 pub struct Passed(PathBuf);
 

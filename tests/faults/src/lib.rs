@@ -14,7 +14,7 @@ mod walk;
 
 pub use deeds::{cut_short, life, repeat};
 pub use doubles::runs_once;
-pub use house::{LIMIT, Passed, deadly, holdings, house, house_apart, unfinished};
+pub use house::{LIMIT, Passed, deadly, holdings, house, house_apart, slow, unfinished};
 pub use registry::Props;
 pub use sources::{is_activation, is_network, is_shared, stops};
 pub use walk::{Walk, say, walk};

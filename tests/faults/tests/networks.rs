@@ -2,8 +2,9 @@
 //! links and rules are the daemon's.
 
 use gantry_e2e::{House, eventually};
-use gantry_faults::{LIMIT, Passed, cut_short, deadly, house_apart, is_network, runs_once, say, stops, walk};
+use gantry_faults::{LIMIT, Passed, cut_short, deadly, house_apart, is_network, runs_once, say, slow, stops, walk};
 use std::net::TcpListener;
+use std::sync::Barrier;
 
 const ONE: &str = "one";
 const NET: &str = "web";
@@ -190,4 +191,50 @@ fn p32_a_kill_at_every_stop_of_networks_leaves_nothing() {
         say(&format!("killed at {stop}, and nothing was left"));
     }
     seen.judge(" of networks", &stops);
+}
+
+/// Eight containers are started at once when the network's bridge is gone, and the daemon is slow at the stop. What it passed.
+fn eight_find_no_bridge(stop: &str) -> Vec<String> {
+    let (mut house, passed): (House, Passed) = house_apart();
+    house.stop_daemon();
+    house.set_env(slow(stop, &passed));
+    house.start();
+    let gantry = house.gantry();
+    gantry.ok(&["network", "create", "--subnet", "10.99.0.0/24", NET]);
+    let id = gantry.ok(&["network", "inspect", "-f", "{{.Id}}", NET]);
+    let ping = ["busybox", "ping", "-c1", "-W5", "10.99.0.1"];
+    let run = [&["run", "--rm", "--network", NET][..], &ping].concat();
+    house.netns().ip(&format!("link del br-{}", &id[..12]));
+    passed.forget();
+    let start = Barrier::new(8);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                start.wait();
+                gantry.ok(&run);
+            });
+        }
+    });
+    let passed = passed.all();
+    assert!(passed.iter().any(|name| name == stop), "{stop} was passed: {passed:?}");
+    passed
+}
+
+#[test]
+fn of_many_that_find_no_bridge_one_makes_it() {
+    eight_find_no_bridge("network::bridge::missing");
+}
+
+#[test]
+fn nobody_joins_a_bridge_that_is_half_made() {
+    let passed = eight_find_no_bridge("network::bridge");
+    let mut half = false;
+    for name in &passed {
+        match name.as_str() {
+            "network::bridge" => half = true,
+            "engine::network::create::made" => half = false,
+            "network::pair::join" => assert!(!half, "{passed:#?}"),
+            _ => {}
+        }
+    }
 }

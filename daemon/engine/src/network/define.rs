@@ -132,7 +132,9 @@ impl Networks {
         }
     }
 
+    /// Makes what the network has in the kernel, or mends it: where several want it, the later ones find it whole.
     pub(super) fn make(&self, record: &NetworkRecord) -> Result<()> {
+        let _alone = self.making.write();
         self.driver(&record.driver)?.create(record)?;
         failpoint!("engine::network::create::made");
         self.allow(record)

@@ -344,13 +344,16 @@ impl Networks {
             // Before anything can be sent.
             self.encrypt(Some(network))?;
         }
-        match driver.join(network, endpoint, namespace) {
-            Ok(()) => {}
+        let plug = || -> Result<()> {
+            let _whole = self.making.read();
+            Ok(driver.join(network, endpoint, namespace)?)
+        };
+        match plug() {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 self.make(network)?;
-                driver.join(network, endpoint, namespace)?;
+                plug()?;
             }
-            Err(error) => return Err(error.into()),
+            other => other?,
         }
         self.furnish(endpoint, namespace)?;
         match self.shared(network)? {

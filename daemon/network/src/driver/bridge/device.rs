@@ -27,6 +27,7 @@ pub(super) fn mac(network: &NetworkRecord) -> MacAddress {
 }
 
 pub(super) fn make(netlink: &mut Netlink, wanted: &Wanted<'_>) -> Result<()> {
+    fail::fail_point!("network::bridge::missing");
     let mut batch = Batch::new();
     batch.add_link(&NewLink {
         name: wanted.name,
