@@ -41,6 +41,8 @@ pub struct IngestRequest {
     pub expected: Option<Digest>,
     /// What holds the ingest and then the blob until something refers to it.
     pub lease: Option<LeaseId>,
+    /// Nobody takes it up again: broken off, it goes with its lease.
+    pub transient: bool,
 }
 
 /// Random access to one blob. Reading past the end gives 0 bytes.

@@ -48,6 +48,7 @@ impl Blobs {
                 total: blob.size,
                 expected: Some(blob.digest.clone()),
                 lease: self.lease.clone(),
+                ..IngestRequest::default()
             };
             match self.content.ingest(&self.ns, request) {
                 Ok(ingest) => return Ok(Opened::Writing(ingest)),

@@ -191,10 +191,11 @@ impl Collector {
             marked.candidate(snapshot.facts(&key), now, spared(snapshot.updated_at));
         }
         for (key, ingest) in view.list::<IngestRecord>()? {
+            let kept = self.blobs.keeps_ingest(&key.0, &ingest)?;
             if let Some(facts) = ingest.facts(&key) {
                 // Whether it has expired is looked at when its turn comes; what it expects is not worth less than it.
                 marked.graph.add(&facts, now);
-                if self.blobs.keeps_ingest(&ingest) {
+                if kept {
                     marked.graph.root(facts.node, Reach::Full);
                 }
             }

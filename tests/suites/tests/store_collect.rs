@@ -361,6 +361,36 @@ fn a_leased_ingest_does_not_age() {
     assert_eq!(world.collector.collect().unwrap().ingests, 1);
 }
 
+/// One that nobody takes up again goes with its lease, and holds nothing after that; any other waits for who tries again.
+#[test]
+fn a_transient_ingest_goes_with_its_lease() {
+    let world = world();
+    let expected = sha256("whole");
+    for (reference, transient) in [("passing", true), ("resumed", false)] {
+        let lease = LeaseKeeper::open(&world.leases, &ns()).unwrap();
+        let request = IngestRequest {
+            reference: reference.into(),
+            expected: Some(expected.clone()),
+            lease: Some(lease.clone()),
+            transient,
+            ..IngestRequest::default()
+        };
+        // Both before anybody has made the blob.
+        world.blobs.ingest(&ns(), request).unwrap().write(b"wh").unwrap();
+        if transient {
+            assert_eq!(world.collector.collect().unwrap(), Collected::default());
+            // As the next daemon does after a kill.
+            assert_eq!(world.leases.end_orphans().unwrap(), 1);
+            assert_eq!(world.collector.collect().unwrap().ingests, 1);
+        } else {
+            assert_eq!(world.leases.end_orphans().unwrap(), 1);
+            assert_eq!(world.collector.collect().unwrap().ingests, 0);
+        }
+    }
+    let left = world.blobs.ingests(&ns()).unwrap();
+    assert_eq!((left.len(), left[0].reference.as_str()), (1, "resumed"));
+}
+
 #[test]
 fn lease_words() {
     let world = world();

@@ -114,6 +114,7 @@ impl Session {
             total: self.total,
             expected: self.expected.clone(),
             lease: self.lease.clone(),
+            ..IngestRequest::default()
         };
         self.ingest = Some(self.content.ingest(&self.ns, request)?);
         Ok(())

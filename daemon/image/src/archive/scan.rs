@@ -171,6 +171,7 @@ fn store<R: Read>(
         total: entry.size,
         expected: expected.clone(),
         lease: blobs.lease.clone(),
+        transient: true,
     };
     let mut ingest = match (blobs.content.ingest(&blobs.ns, request), expected.clone()) {
         (Ok(ingest), _) => ingest,

@@ -60,6 +60,7 @@ pub fn store_layer(content: &dyn ContentStore, ns: &Namespace, sides: &Sides, la
         total: 0,
         expected: None,
         lease: layer.lease,
+        transient: ours,
     };
     let mut ingest = content.ingest(ns, request)?;
     if ingest.status().offset > 0 {

@@ -174,6 +174,7 @@ fn open_ingest(service: &ImageService, ns: &Namespace, lease: Option<LeaseId>) -
         total: 0,
         expected: None,
         lease,
+        transient: true,
     };
     Ok(IntoIngest(service.inner.content.ingest(ns, request)?))
 }

@@ -257,6 +257,7 @@ impl Inner {
             started_at: SystemTime::now(),
             shared: false,
             lease: None,
+            transient: request.transient,
         });
         if request.total > 0 {
             record.total = request.total;

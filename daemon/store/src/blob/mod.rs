@@ -14,7 +14,7 @@ pub(crate) use records::{BlobOwner, IngestRecord};
 use crate::db::Store;
 use crate::error::{Error, Result};
 use crate::key::Key;
-use crate::lease::{Leases, Resource};
+use crate::lease::{Lease, Leases, Resource};
 use crate::namespace::NamespaceRecord;
 use crate::record::Batch;
 use files::Files;
@@ -138,7 +138,7 @@ impl BlobStore {
         let inner = &self.inner;
         let mut expired = 0;
         for ((ns, reference), record) in inner.store.list::<IngestRecord>()? {
-            if kept(&ns, &reference) || inner.is_fresh(&record) {
+            if kept(&ns, &reference) || inner.keeps_ingest(&ns, &record)? {
                 continue;
             }
             let Some(_claim) = inner.store.claims().try_claim(ingest_claim(&ns, &reference)) else {
@@ -146,7 +146,9 @@ impl BlobStore {
             };
             // Meanwhile it may have been finished, or begun anew in another directory.
             let now = inner.store.get::<IngestRecord>(&(ns.clone(), reference.clone()))?;
-            if let Some(record) = now.filter(|now| now.dir == record.dir && !inner.is_fresh(now)) {
+            if let Some(record) = now.filter(|now| now.dir == record.dir)
+                && !inner.keeps_ingest(&ns, &record)?
+            {
                 inner.drop_ingest(&ns, &reference, &record)?;
                 expired += 1;
             }
@@ -163,9 +165,9 @@ impl BlobStore {
         Ok(true)
     }
 
-    /// Whether an ingest is too young to expire.
-    pub(crate) fn keeps_ingest(&self, record: &IngestRecord) -> bool {
-        self.inner.is_fresh(record)
+    /// Whether an ingest is to be kept though nothing refers to it.
+    pub(crate) fn keeps_ingest(&self, ns: &Namespace, record: &IngestRecord) -> Result<bool> {
+        self.inner.keeps_ingest(ns, record)
     }
 
     /// Whether the namespace has the blob, with all its bytes; then the lease holds it.
@@ -295,6 +297,14 @@ impl Inner {
             expected: record.expected.clone(),
             started_at: record.started_at,
             updated_at: meta.and_then(|meta| meta.modified()).unwrap_or(record.started_at),
+        }
+    }
+
+    /// While its lease lasts, one that nobody takes up again; any other for as long as somebody may.
+    fn keeps_ingest(&self, ns: &Namespace, record: &IngestRecord) -> Result<bool> {
+        match &record.lease {
+            Some(lease) if record.transient => self.store.contains::<Lease>(&(ns.clone(), lease.clone())),
+            Some(_) | None => Ok(self.is_fresh(record)),
         }
     }
 

@@ -64,6 +64,9 @@ pub struct IngestRecord {
     /// Its data is another namespace's blob, linked: to be copied before it is changed.
     pub shared: bool,
     pub lease: Option<LeaseId>,
+    /// Broken off, it goes with its lease.
+    #[serde(default)]
+    pub transient: bool,
 }
 
 impl Record for IngestRecord {
