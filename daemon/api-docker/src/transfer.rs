@@ -174,7 +174,11 @@ pub async fn load(call: Call) -> Answer {
         } => Some(progress::text(format!("Loaded image: {name}\n"))),
         LoadEvent::Loaded { reference: None, id } => Some(progress::text(format!("Loaded image ID: {id}\n"))),
     }));
-    // Who wants to hear nothing of it takes the answer's head for the end.
+    if quiet {
+        // Who wants to hear nothing of it takes the answer's head for the end.
+        let all: Vec<_> = lines.collect().await;
+        return Ok(answer::stream(answer::JSON, futures::stream::iter(all)));
+    }
     let first = futures::stream::iter(lines.next().await);
     Ok(answer::stream(answer::JSON, first.chain(lines)))
 }
