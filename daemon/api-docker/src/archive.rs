@@ -25,27 +25,15 @@ fn path(call: &Call) -> Result<&str, Failure> {
     }
 }
 
-/// Docker names the container as it was asked for.
-fn named(container: &str, error: gantry_core::Error) -> Failure {
-    let mut failure = Failure::from(error);
-    if failure.message.ends_with(" in the container") && failure.status == StatusCode::NOT_FOUND {
-        let head = failure.message.trim_end_matches(" in the container").to_owned();
-        failure.message = format!("{head} in container {container}");
-    }
-    failure
-}
-
 pub async fn stat(call: Call) -> Answer {
-    let found = call.engine().stat_path(call.name(), path(&call)?).await;
-    let stat = found.map_err(|error| named(call.name(), error))?;
+    let stat = call.engine().stat_path(call.name(), path(&call)?).await?;
     let mut response = answer::bare(StatusCode::OK);
     put_stat(&mut response, &stat);
     Ok(response)
 }
 
 pub async fn get(call: Call) -> Answer {
-    let found = call.engine().copy_from(call.name(), path(&call)?, false).await;
-    let (stat, tar) = found.map_err(|error| named(call.name(), error))?;
+    let (stat, tar) = call.engine().copy_from(call.name(), path(&call)?, false).await?;
     let mut response = answer::tar(tar).await?;
     put_stat(&mut response, &stat);
     Ok(response)
@@ -80,7 +68,7 @@ pub async fn put(call: Call) -> Answer {
     if let Ok(Err(broken)) = feeding.await {
         return Err(broken.into());
     }
-    written.map_err(|error| named(&name, error))?;
+    written?;
     answer::done()
 }
 

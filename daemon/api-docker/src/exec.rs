@@ -9,7 +9,6 @@ use crate::model::asked;
 use crate::{escape, life};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use gantry_core::Error;
 use gantry_engine::{CreateExec, Engine, ExecView};
 use serde::Serialize;
 use serde_json::json;
@@ -18,9 +17,6 @@ use tracing::debug;
 
 /// How long the news of an exec's end may take.
 const SETTLING: Duration = Duration::from_secs(10);
-
-/// Why a frozen container takes no exec; it is named as it was asked for.
-const PAUSED: &str = " is paused, unpause the container before exec";
 
 pub async fn create(mut call: Call) -> Answer {
     let asked: asked::Exec = call.must_json().await?;
@@ -51,11 +47,7 @@ pub async fn create(mut call: Call) -> Answer {
             detach_keys,
             privileged: asked.privileged,
         })
-        .await;
-    let created = created.map_err(|error| match error.message().ends_with(PAUSED) {
-        true => Error::new(error.kind(), format!("Container {}{PAUSED}", call.name())),
-        false => error,
-    })?;
+        .await?;
     answer::created(&json!({ "Id": created.id.to_string() }))
 }
 

@@ -5,7 +5,7 @@ use crate::call::Call;
 use crate::go_json;
 use bytes::Bytes;
 use futures::FutureExt;
-use gantry_core::{Error, ErrorKind};
+use gantry_core::ErrorKind;
 use gantry_engine::{RemoveOptions, StopOptions, WaitFor, Waited};
 use http::StatusCode;
 use hyper::body::Body as _;
@@ -33,24 +33,11 @@ pub async fn start(call: Call) -> Answer {
         ));
     }
     // `detachKeys` are an attach's affair; a start takes and forgets them.
-    let started = call.engine().start(call.name()).await.map_err(bare)?;
+    let started = call.engine().start(call.name()).await?;
     match started.already_running {
         true => Ok(answer::bare(StatusCode::NOT_MODIFIED)),
         false => answer::no_content(),
     }
-}
-
-/// Docker does not say that it was a start.
-fn bare(error: gantry_core::Error) -> Failure {
-    let mut failure = Failure::from(error);
-    if failure.message.ends_with(" is paused, unpause the container first") {
-        "cannot start a paused container, try unpause instead".clone_into(&mut failure.message);
-    }
-    let rest = failure.message.strip_prefix("failed to start container ");
-    if let Some((_, why)) = rest.and_then(|rest| rest.split_once(": ")) {
-        failure.message = why.to_owned();
-    }
-    failure
 }
 
 /// Seconds and signal of a stop or restart.
@@ -104,17 +91,7 @@ pub async fn rename(call: Call) -> Answer {
     if new.is_empty() || new == "/" {
         return Err(Failure::bad("Neither old nor new names may be empty"));
     }
-    let renamed = call.engine().rename(call.name(), new).await;
-    let renamed = renamed.map_err(|error| match error.message().strip_prefix("renaming") {
-        Some(rest) => Error::new(error.kind(), format!("Renaming{rest}")),
-        None => error,
-    });
-    renamed.map_err(
-        |error| match error.message().starts_with("Renaming") || error.kind() == ErrorKind::NotFound {
-            true => error,
-            false => error.context("error when allocating new name"),
-        },
-    )?;
+    call.engine().rename(call.name(), new).await?;
     answer::no_content()
 }
 

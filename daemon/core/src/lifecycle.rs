@@ -225,7 +225,7 @@ impl Refusal {
         match self {
             Self::AlreadyRunning => Error::new(ErrorKind::NotModified, format!("container {name} is already running")),
             Self::NotRunning => Error::conflict(format!("container {id} is not running")),
-            Self::Paused => Error::conflict(format!("container {id} is paused, unpause the container first")),
+            Self::Paused => Error::conflict("cannot start a paused container, try unpause instead"),
             Self::NotPaused => Error::conflict(format!("Container {id} is not paused")),
             Self::AlreadyPaused => Error::conflict(format!("Container {id} is already paused")),
             Self::Removing => Error::conflict(format!(

@@ -47,9 +47,11 @@ pub type TarStream = mpsc::Receiver<Result<Bytes>>;
 impl Engine {
     pub async fn stat_path(&self, name: &str, path: &str) -> Result<PathStat> {
         let keeper = self.find(name)?;
-        let path = path.to_owned();
-        self.in_rootfs(&keeper, move |root| Ok(locate(root, &path, false)?.stat))
-            .await
+        let (path, missing) = (path.to_owned(), missing(name, path));
+        self.in_rootfs(&keeper, move |root| {
+            Ok(locate(root, &path, false).map_err(missing)?.stat)
+        })
+        .await
     }
 
     /// The stat of a path and a tar stream of it; entries begin with the path's last component.
@@ -57,11 +59,12 @@ impl Engine {
         let keeper = self.find(name)?;
         let (chunks, stream) = mpsc::channel(CHUNKS);
         let (found, stat) = oneshot::channel();
-        let (engine, path, record) = (self.clone(), path.to_owned(), keeper.record());
+        let (engine, record) = (self.clone(), keeper.record());
+        let (path, missing) = (path.to_owned(), missing(name, path));
         tokio::spawn(async move {
             let failure = chunks.clone();
             let work = move |root: BorrowedFd<'_>| {
-                let located = locate(root, &path, follow_link).and_then(|place| {
+                let located = locate(root, &path, follow_link).map_err(missing).and_then(|place| {
                     kernel::refuse(&place, &path)?;
                     Ok(place)
                 });
@@ -127,9 +130,9 @@ impl Engine {
         let keeper = self.find(name)?;
         let record = keeper.record();
         let owner = self.owner(&record, options.owners).await?;
-        let path = path.to_owned();
+        let (path, missing) = (path.to_owned(), missing(name, path));
         let work = move |root: BorrowedFd<'_>| {
-            let dir = write::open_dir(root, &path)?;
+            let dir = write::open_dir(root, &path).map_err(missing)?;
             // What the links on the way lead to is what is written to.
             refuse_read_only(&record.mounts, record.host.readonly_rootfs, &resolve(root, &path)?)?;
             write::extract(root, &dir, options, owner, tar)
@@ -158,6 +161,15 @@ impl Engine {
             }
             Owners::Archive | Owners::Container => Ok(None),
         }
+    }
+}
+
+/// What is not there is told as it was asked for.
+fn missing(container: &str, path: &str) -> impl FnOnce(Error) -> Error + Send + 'static {
+    let text = format!("Could not find the file {path} in container {container}");
+    move |error| match error.kind() {
+        ErrorKind::NotFound => Error::not_found(text),
+        _ => error,
     }
 }
 
@@ -228,8 +240,8 @@ fn locate(root: BorrowedFd<'_>, path: &str, follow: bool) -> Result<Place> {
         });
     }
     let parent = rootfs::open(root, dir, OFlags::PATH | OFlags::DIRECTORY)?;
-    let stat = rustix::fs::statat(&parent, last, AtFlags::SYMLINK_NOFOLLOW)
-        .map_err(|_| Error::not_found(format!("Could not find the file {path} in the container")))?;
+    let stat =
+        rustix::fs::statat(&parent, last, AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| rootfs::unseen(path, errno))?;
     let mut target = String::new();
     if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
         // As Docker tells it: where it leads in the end, seen from the container's root.

@@ -4,13 +4,13 @@ use crate::Engine;
 use crate::gate::blocking;
 use crate::records;
 use gantry_core::container::is_container_name;
-use gantry_core::{Error, Labels, Result};
+use gantry_core::{Error, ErrorKind, Labels, Result};
 
 impl Engine {
     pub async fn rename(&self, name: &str, new: &str) -> Result<()> {
         let keeper = self.find(name)?;
         let new = new.strip_prefix('/').unwrap_or(new).to_owned();
-        self.check_name(&new)?;
+        self.check_name(&new).map_err(not_allocated)?;
         let context = self.context.clone();
         crate::finish(async move {
             let worker = context.clone();
@@ -18,12 +18,17 @@ impl Engine {
                 let (_, told) = records::change(&worker, &keeper, |record| {
                     if record.name == new {
                         return Err(Error::invalid(
-                            "renaming a container with the same name as its current name",
+                            "Renaming a container with the same name as its current name",
                         ));
                     }
                     let old = std::mem::replace(&mut record.name, new);
                     let extra = Labels::from([("oldName".to_owned(), format!("/{old}"))]);
                     Ok(vec![worker.container_event(record, "rename", extra)])
+                })
+                .map_err(|error| match error.kind() {
+                    // It has the name already.
+                    ErrorKind::InvalidArgument => error,
+                    _ => not_allocated(error),
                 })?;
                 if let Err(error) = worker.networks.renamed(&keeper) {
                     tracing::warn!(container = %keeper.id(), err = %error, "the container keeps its old name in its networks until it is started again");
@@ -51,4 +56,8 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+fn not_allocated(error: Error) -> Error {
+    error.context("error when allocating new name")
 }

@@ -8,6 +8,7 @@ use gantry_core::error::io_kind;
 use gantry_core::{Error, Mount, Result};
 use gantry_task::Shim;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -22,14 +23,21 @@ pub(crate) fn open(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<Ow
     let relative = path.trim_start_matches('/');
     let relative = if relative.is_empty() { "." } else { relative };
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    rustix::fs::openat2(root, relative, flags | OFlags::CLOEXEC, Mode::empty(), resolve).map_err(|errno| {
-        let error = std::io::Error::from(errno);
-        match errno {
-            rustix::io::Errno::NOENT => Error::not_found(format!("Could not find the file {path} in the container")),
-            rustix::io::Errno::NOTDIR => Error::invalid(format!("{path}: a part of it is not a directory")),
-            _ => Error::new(io_kind(&error), format!("open {path} in the container: {error}")),
+    rustix::fs::openat2(root, relative, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+        .map_err(|errno| unseen(path, errno))
+}
+
+/// Why a path of the container cannot be looked at.
+pub(crate) fn unseen(path: &str, errno: Errno) -> Error {
+    match errno {
+        Errno::NOENT => Error::not_found(format!("there is no {path} in the container")),
+        Errno::NOTDIR => Error::invalid(format!("{path}: a part of it is not a directory")),
+        Errno::NAMETOOLONG => Error::invalid(format!("{path}: a part of it is longer than names can be")),
+        _ => {
+            let error = std::io::Error::from(errno);
+            Error::new(io_kind(&error), format!("open {path} in the container: {error}"))
         }
-    })
+    }
 }
 
 /// Reads a small text file; `None` if there is none.

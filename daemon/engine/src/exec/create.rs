@@ -49,7 +49,7 @@ impl Engine {
         if matches!(keeper.state(), State::Paused { .. } | State::Resuming { .. }) {
             return Err(Error::conflict(format!(
                 "Container {} is paused, unpause the container before exec",
-                keeper.id()
+                request.container
             )));
         }
         if matches!(keeper.state(), State::Restarting { .. }) {

@@ -4,7 +4,7 @@ use super::actor::{Actor, broken_off};
 use super::{Keeper, Message, ended_by};
 use crate::container::{make, teardown};
 use crate::failpoint;
-use gantry_core::container::{ContainerRecord, Ended};
+use gantry_core::container::Ended;
 use gantry_core::lifecycle::{Effect, Event, Request, State};
 use gantry_core::{Error, ErrorKind};
 use gantry_task::{Exit, Shim};
@@ -63,7 +63,7 @@ impl Actor {
         let handle = self.beside(async move {
             match make::make(&context, &record).await {
                 Ok((shim, pid)) => Message::Made { shim, pid },
-                Err(error) => not_started(&record, error),
+                Err(error) => not_started(&error),
             }
         });
         self.making = Some(handle);
@@ -77,12 +77,11 @@ impl Actor {
             return;
         };
         self.watch(shim.clone(), true);
-        let keeper = self.keeper.clone();
         let handle = self.beside(async move {
             failpoint!("engine::start");
             match shim.start(None).await.map_err(Error::from) {
                 Ok(_) => Message::News(Event::Started { at: SystemTime::now() }),
-                Err(error) => not_started(&keeper.record(), error),
+                Err(error) => not_started(&error),
             }
         });
         self.making = Some(handle);
@@ -235,12 +234,8 @@ fn start_code(kind: ErrorKind) -> i32 {
 }
 
 /// What whoever asked for the start is told, and `inspect` tells later.
-fn not_started(record: &ContainerRecord, error: Error) -> Message {
-    let code = start_code(error.kind());
-    failed(
-        &error.context(format!("failed to start container {}", record.name)),
-        code,
-    )
+fn not_started(error: &Error) -> Message {
+    failed(error, start_code(error.kind()))
 }
 
 fn failed(error: &Error, code: i32) -> Message {
