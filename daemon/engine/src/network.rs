@@ -73,8 +73,8 @@ pub(crate) struct Networks {
     zone: watch::Sender<Arc<Zone>>,
     /// One network is defined or removed at a time: names and subnets are checked against all others.
     defining: Mutex<()>,
-    /// A network is made alone, and whole before anybody joins it; who joins does so beside others.
-    making: RwLock<()>,
+    /// A network is made alone, and whole before anybody joins it; who joins does so beside others. One that is slow delays itself alone.
+    making: Mutex<HashMap<NetworkId, Arc<RwLock<()>>>>,
     leaving: leaving::Leaving,
     /// `None` = no networks are shared with other hosts.
     cluster: Option<Arc<cluster::Membership>>,
@@ -144,7 +144,7 @@ impl Networks {
             shown: RwLock::default(),
             zone: watch::channel(Arc::default()).0,
             defining: Mutex::default(),
-            making: RwLock::default(),
+            making: Mutex::default(),
             leaving: leaving::Leaving::default(),
             cluster,
             runtime: Handle::current(),
@@ -197,7 +197,8 @@ impl Networks {
         let mut all = self.all();
         all.retain(wanted);
         for record in &all {
-            let _alone = self.making.write();
+            let making = self.making(&record.id);
+            let _alone = making.write();
             let made = self
                 .driver(&record.driver)
                 .and_then(|driver| Ok(driver.create(record)?));
@@ -239,6 +240,10 @@ impl Networks {
                 Err(error) => warn!(err = %error, "the firewall's rules stay"),
             }
         }
+    }
+
+    fn making(&self, id: &NetworkId) -> Arc<RwLock<()>> {
+        self.making.lock().entry(id.clone()).or_default().clone()
     }
 
     fn driver(&self, name: &str) -> Result<&dyn Driver> {

@@ -134,7 +134,8 @@ impl Networks {
 
     /// Makes what the network has in the kernel, or mends it: where several want it, the later ones find it whole.
     pub(super) fn make(&self, record: &NetworkRecord) -> Result<()> {
-        let _alone = self.making.write();
+        let making = self.making(&record.id);
+        let _alone = making.write();
         self.driver(&record.driver)?.create(record)?;
         failpoint!("engine::network::create::made");
         self.allow(record)
@@ -158,6 +159,7 @@ impl Networks {
 
     pub(super) fn forget(&self, record: &NetworkRecord) {
         self.records.write().remove(&record.id);
+        self.making.lock().remove(&record.id);
         self.addresses.remove(&record.id);
     }
 }

@@ -344,8 +344,9 @@ impl Networks {
             // Before anything can be sent.
             self.encrypt(Some(network))?;
         }
+        let making = self.making(&network.id);
         let plug = || -> Result<()> {
-            let _whole = self.making.read();
+            let _whole = making.read();
             Ok(driver.join(network, endpoint, namespace)?)
         };
         match plug() {
