@@ -7,7 +7,6 @@ use sha2::{Digest, Sha256};
 use std::io::Read;
 use std::process::{Child, Stdio};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 const BYTES: u64 = 200 * 1000 * 1000;
 
@@ -69,10 +68,10 @@ fn three_clients(more: &[&str]) {
         .expect("piped")
         .write_all(b"go\n")
         .expect("attached");
-    std::thread::sleep(Duration::from_secs(10));
     // There is more than its share of the disk: the writer waits for it, and says so.
-    let holding = attached("{{range .Attached}}{{.HoldingBack}} {{end}}");
-    assert!(holding.contains("true"), "the one that sleeps holds back: {holding:?}");
+    eventually("the one that sleeps holds back", PATIENCE, || {
+        attached("{{range .Attached}}{{.HoldingBack}} {{end}}").contains("true")
+    });
     kill(asleep, Signal::SIGCONT).expect("it can go on");
     for (place, sum) in sums.into_iter().enumerate() {
         assert_eq!(sum.join().expect("the reader ends"), expected, "client {place}");
