@@ -9,7 +9,7 @@ use gantry_core::lifecycle::{Effect, Event, Request, State};
 use gantry_core::{Error, ErrorKind};
 use gantry_task::{Exit, Shim};
 use std::time::{Duration, SystemTime};
-use tracing::{Instrument, Span, warn};
+use tracing::{Instrument, Span, info, warn};
 
 /// Between two tries to clear what a run left.
 const CLEAR_RETRY: Duration = Duration::from_secs(1);
@@ -235,6 +235,7 @@ fn start_code(kind: ErrorKind) -> i32 {
 
 /// What whoever asked for the start is told, and `inspect` tells later.
 fn not_started(error: &Error) -> Message {
+    info!(err = %error, "the container was not started");
     failed(error, start_code(error.kind()))
 }
 
