@@ -1,7 +1,8 @@
 //! P11: a start that the daemon did not live to finish.
 
-use gantry_e2e::House;
-use gantry_faults::{Passed, cut_short, deadly, house, runs_once, stops};
+use gantry_e2e::{House, eventually};
+use gantry_faults::{LIMIT, Passed, cut_short, deadly, house, runs_once, slow, stops};
+use std::process::Stdio;
 
 const CONTAINER: &str = "box";
 
@@ -54,4 +55,44 @@ fn p11_a_start_killed_at_each_step_can_be_repeated() {
         runs_once(&house, CONTAINER);
     }
     println!("{} steps of a start, each repeated", steps.len());
+}
+
+/// What is still being done for a start when the container is removed is not done after the removal: the house is looked through for
+/// mounts, namespaces and links at its end.
+#[test]
+fn a_start_that_is_broken_off_in_a_slow_step_leaves_nothing() {
+    for stop in [
+        "engine::volume::mount",
+        "engine::network::enter::recorded",
+        "engine::network::enter::joined",
+    ] {
+        let (mut house, passed) = house();
+        house.stop_daemon();
+        house.set_env(slow(stop, &passed));
+        house.start();
+        let gantry = house.gantry();
+        let memory = ["-o", "type=tmpfs", "-o", "device=tmpfs", "memory"];
+        gantry.ok(&[&["volume", "create"][..], &memory].concat());
+        gantry.ok(&[
+            "create",
+            "--name",
+            CONTAINER,
+            "-v",
+            "memory:/memory",
+            "busybox",
+            "sleep",
+            "1000",
+        ]);
+        passed.forget();
+        let mut start = gantry.command(["start", CONTAINER]);
+        start.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut start = start.spawn().expect("gantry starts");
+        eventually("the start is on its way", LIMIT, || {
+            passed.all().iter().any(|name| name == stop)
+        });
+        gantry.ok(&["rm", "-f", CONTAINER]);
+        let ended = start.wait().expect("the client ends");
+        assert!(!ended.success(), "{stop}: it was not started");
+        gantry.ok(&["volume", "rm", "memory"]);
+    }
 }

@@ -12,16 +12,43 @@ use gantry_core::error::io_kind;
 use gantry_core::snapshot::SnapshotService;
 use gantry_core::{ContainerId, Error, Mount, Result};
 use gantry_task::{CreateTask, HeldStdin, Lookup, Reunion, Shim, StartShim};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
-use tracing::warn;
+use tokio::sync::mpsc;
+use tracing::{Instrument, warn};
 
 /// First and longest pause between two looks for a shim that does not answer.
 const SEARCH_FIRST: Duration = Duration::from_millis(500);
 const SEARCH_LONGEST: Duration = Duration::from_secs(30);
 
+/// Held by every step of a making that must not be left half done: they are over when the last holder is gone.
+pub(crate) type UnderWay = mpsc::Sender<Infallible>;
+
+/// Finishes a step though the making is broken off meanwhile. Whoever clears up waits for that: what a step does later would stay.
+async fn whole<T, F>(under_way: &UnderWay, step: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T>> + Send + 'static,
+{
+    let held = under_way.clone();
+    let step = async move {
+        let done = step.await;
+        drop(held);
+        done
+    };
+    match tokio::spawn(step.in_current_span()).await {
+        Ok(done) => done,
+        Err(join) => Err(Error::internal(format!("a step of the making ended early: {join}"))),
+    }
+}
+
 /// Makes it and answers the shim and the pid of the waiting process.
-pub(crate) async fn make(context: &Arc<Context>, record: &Arc<ContainerRecord>) -> Result<(Shim, u32)> {
+pub(crate) async fn make(
+    context: &Arc<Context>,
+    record: &Arc<ContainerRecord>,
+    under_way: UnderWay,
+) -> Result<(Shim, u32)> {
     lenders_are_found(context, record).await;
     let (worker, subject) = (context.clone(), record.clone());
     let mounts = blocking(move || {
@@ -30,9 +57,11 @@ pub(crate) async fn make(context: &Arc<Context>, record: &Arc<ContainerRecord>) 
     })
     .await?;
     failpoint!("engine::make::files");
-    let entered = network::enter(context, record).await?;
+    let (worker, subject) = (context.clone(), record.clone());
+    let entered = whole(&under_way, async move { network::enter(&worker, &subject).await }).await?;
     let (worker, subject, layers) = (context.clone(), record.clone(), mounts.clone());
-    let config = blocking(move || outfit(&worker, &subject, entered, &layers)).await?;
+    let outfit = blocking(move || outfit(&worker, &subject, entered, &layers));
+    let config = whole(&under_way, outfit).await?;
     failpoint!("engine::make::shim");
     let shim = context
         .shims

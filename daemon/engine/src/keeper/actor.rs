@@ -11,6 +11,7 @@ use gantry_core::lifecycle::{Effect, Event, Refusal, Request, State, step};
 use gantry_core::{ErrorKind, Result};
 use gantry_task::Shim;
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -49,6 +50,8 @@ pub(crate) struct Actor {
     pub(super) guarding: Option<tokio::task::AbortHandle>,
     /// What is being done beside the actor; dropped (and so broken off) with it.
     pub(super) making: Option<tokio::task::AbortHandle>,
+    /// Ends with the last step of what is being made, though that is broken off.
+    pub(super) steps: Option<mpsc::Receiver<Infallible>>,
 }
 
 impl Actor {
@@ -84,6 +87,7 @@ impl Actor {
             probing: None,
             guarding: None,
             making: None,
+            steps: None,
         }
     }
 

@@ -9,6 +9,7 @@ use gantry_core::lifecycle::{Effect, Event, Request, State};
 use gantry_core::{Error, ErrorKind};
 use gantry_task::{Exit, Shim};
 use std::time::{Duration, SystemTime};
+use tokio::sync::mpsc;
 use tracing::{Instrument, Span, info, warn};
 
 /// Between two tries to clear what a run left.
@@ -60,8 +61,10 @@ impl Actor {
         self.run += 1;
         self.broken_off = false;
         let (context, record) = (self.context.clone(), self.keeper.record());
+        let (under_way, steps) = mpsc::channel(1);
+        self.steps = Some(steps);
         let handle = self.beside(async move {
-            match make::make(&context, &record).await {
+            match make::make(&context, &record, under_way).await {
                 Ok((shim, pid)) => Message::Made { shim, pid },
                 Err(error) => not_started(&error),
             }
@@ -187,7 +190,12 @@ impl Actor {
         let (context, id, shim) = (self.context.clone(), self.keeper.id().clone(), self.shim.take());
         self.making = None;
         self.give_up_searching();
+        let steps = self.steps.take();
         self.beside(async move {
+            if let Some(mut steps) = steps {
+                // Nothing is ever sent: it ends with the last step.
+                let _ended = steps.recv().await;
+            }
             failpoint!("engine::clear");
             let mut shim = shim;
             while let Err(error) = teardown::clear(&context, &id, shim.take()).await {
