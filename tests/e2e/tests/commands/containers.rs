@@ -378,14 +378,14 @@ fn copy() -> Vec<Case> {
         bad(
             "cp",
             "",
-            &["cp", "upright:/proc/version", "/tmp/x"],
+            &["cp", "up-right:/proc/version", "/tmp/x"],
             1,
             "it is shown by the kernel (proc)",
         ),
         bad(
             "cp",
             "",
-            &["cp", "upright:/nope", "/tmp/x"],
+            &["cp", "up-right:/nope", "/tmp/x"],
             1,
             "Could not find the file /nope",
         ),
@@ -419,7 +419,7 @@ fn copy() -> Vec<Case> {
         bad(
             "cp",
             "follow-link",
-            &["cp", "-L=x", "upright:/link", "/tmp/x"],
+            &["cp", "-L=x", "up-right:/link", "/tmp/x"],
             125,
             BOOL,
         ),
@@ -442,7 +442,7 @@ fn copy() -> Vec<Case> {
             assert_eq!(shown(&["-q"]), "");
             assert!(shown(&[]).contains("Success"), "{}", shown(&[]));
         }),
-        bad("cp", "quiet", &["cp", "-q=x", "upright:/file", "/tmp/x"], 125, BOOL),
+        bad("cp", "quiet", &["cp", "-q=x", "up-right:/file", "/tmp/x"], 125, BOOL),
         good("diff", "", |s| {
             let name = s.up(&[], "touch /made; rm /etc/group; echo up; exec sleep 1000");
             eventually("the changes are made", LIMIT, || s.gantry.ok(&["logs", &name]) == "up");
@@ -624,7 +624,7 @@ fn listing() -> Vec<Case> {
         good("ps", "filter", |s| {
             says(
                 s,
-                &["ps", "--filter", "label=kind=upright", "--format", "{{.Names}}"],
+                &["ps", "--filter", "label=kind=up-right", "--format", "{{.Names}}"],
                 UP,
             );
         }),
@@ -634,7 +634,7 @@ fn listing() -> Vec<Case> {
             says(
                 s,
                 &["ps", "--filter", &name, "--format", "{{.Names}}|{{.Image}}"],
-                "upright|busybox",
+                "up-right|busybox",
             );
         }),
         bad("ps", "format", &["ps", "--format", "{{"], 1, OPEN),
@@ -668,7 +668,7 @@ fn listing() -> Vec<Case> {
             "",
             &["port", UP, "80"],
             1,
-            "public port '80' published for upright",
+            "public port '80' published for up-right",
         ),
         good("stats", "", |s| {
             let mut client = s.gantry.spawn(s.gantry.command(["stats", UP]));
@@ -691,7 +691,11 @@ fn listing() -> Vec<Case> {
         }),
         bad("stats", "all", &["stats", "-a=x"], 125, BOOL),
         good("stats", "format", |s| {
-            says(s, &["stats", "--no-stream", "--format", "<{{.Name}}>", UP], "<upright>")
+            says(
+                s,
+                &["stats", "--no-stream", "--format", "<{{.Name}}>", UP],
+                "<up-right>",
+            )
         }),
         bad(
             "stats",
@@ -718,7 +722,7 @@ fn listing() -> Vec<Case> {
             assert!(
                 s.gantry
                     .ok(&["container", "inspect", UP])
-                    .contains("\"Name\": \"/upright\"")
+                    .contains("\"Name\": \"/up-right\"")
             );
         }),
         bad(
@@ -729,7 +733,7 @@ fn listing() -> Vec<Case> {
             "No such container: busybox",
         ),
         good("container inspect", "format", |s| {
-            says(s, &["container", "inspect", "-f", "{{.Name}}", UP], "/upright")
+            says(s, &["container", "inspect", "-f", "{{.Name}}", UP], "/up-right")
         }),
         bad(
             "container inspect",
@@ -741,20 +745,20 @@ fn listing() -> Vec<Case> {
         good("inspect", "", |s| {
             let both = s.gantry.ok(&["inspect", UP, IMAGE]);
             assert!(
-                both.contains("\"Name\": \"/upright\"") && both.contains("\"RepoTags\""),
+                both.contains("\"Name\": \"/up-right\"") && both.contains("\"RepoTags\""),
                 "{both}"
             );
         }),
         bad("inspect", "", &["inspect", "nope"], 1, "No such object: nope"),
         good("inspect", "format", |s| {
-            says(s, &["inspect", "-f", "{{.Name}}", UP], "/upright")
+            says(s, &["inspect", "-f", "{{.Name}}", UP], "/up-right")
         }),
         bad("inspect", "format", &["inspect", "-f", "{{", UP], 1, OPEN),
         good("inspect", "type", |s| {
             says(
                 s,
                 &["inspect", "--type", "container", "-f", "{{.Name}}", UP],
-                "/upright",
+                "/up-right",
             );
             s.gantry
                 .run(&["inspect", "--type", "image", UP])

@@ -117,7 +117,7 @@ fn listing() -> Vec<Case> {
             "",
             &["image", "inspect", UP],
             1,
-            "No such image: upright",
+            "No such image: up-right",
         ),
         good("image inspect", "format", |s| {
             is(s, &["image", "inspect", "-f", "{{.Os}}", IMAGE], "linux")

@@ -9,8 +9,8 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 pub const IMAGE: &str = "busybox";
-/// A container that runs and that no case changes.
-pub const UP: &str = "upright";
+/// A container that runs and that no case changes. Not a word of the generator's: a name it makes must not begin so.
+pub const UP: &str = "up-right";
 /// A container that ended with 3 and that no case changes.
 pub const DONE: &str = "done";
 
@@ -79,7 +79,7 @@ impl Stage {
             "--name",
             UP,
             "--label",
-            "kind=upright",
+            "kind=up-right",
             IMAGE,
             "sh",
             "-c",
