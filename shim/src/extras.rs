@@ -3,6 +3,7 @@
 use crate::{
     failure::{Kind, failed},
     io::lock,
+    oom,
     shim::Shim,
     task::timestamp,
 };
@@ -11,7 +12,8 @@ use gantry_proto_shim::{
     Extras,
     extras::{
         AttachClient, AttachStateResponse, ContainerRequest, DescriptorsResponse, DropDescriptorsRequest,
-        EndpointResponse, ExitsResponse, InfoResponse, LogStateResponse, ProcessExit, ProcessRequest,
+        EndpointResponse, ExitsResponse, InfoResponse, LogStateResponse, MemoryKillsRequest, MemoryKillsResponse,
+        ProcessExit, ProcessRequest,
     },
     protobuf::{MessageField, well_known_types::empty::Empty},
     ttrpc::{self, r#async::TtrpcContext},
@@ -31,7 +33,7 @@ impl Extras for ExtrasService {
             program: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             containers: self.0.containers(),
-            features: ["attach", "descriptors", "json-file", "rotation"]
+            features: ["attach", "descriptors", "json-file", "memory-kills", "rotation"]
                 .map(str::to_owned)
                 .into(),
             ..Default::default()
@@ -77,6 +79,7 @@ impl Extras for ExtrasService {
                 status: exited.status,
                 exited_at: MessageField::some(timestamp(exited.at)),
                 oom_killed: exited.oom_killed,
+                memory_kills: exited.memory_kills,
                 ..Default::default()
             })
         };
@@ -129,5 +132,13 @@ impl Extras for ExtrasService {
             }
         });
         Ok(Empty::new())
+    }
+
+    async fn memory_kills(&self, _: &TtrpcContext, request: MemoryKillsRequest) -> Answer<MemoryKillsResponse> {
+        let container = self.0.container(&request.id)?;
+        Ok(MemoryKillsResponse {
+            kills: oom::beyond(&container, request.known).await,
+            ..Default::default()
+        })
     }
 }

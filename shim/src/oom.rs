@@ -1,4 +1,5 @@
-//! News of memory kills: told while the container goes on, and before its exit if that comes first. Without anybody to tell, nothing is watched.
+//! News of memory kills: told while the container goes on, and before its exit if that comes first. Who takes events is told by one, and
+//! gantryd, which drives its containers itself, asks. Without anybody to tell, nothing is watched.
 
 use crate::{
     cgroup::{Cgroups, Dir, Version},
@@ -12,7 +13,7 @@ use std::{
     fs::{self, File},
     io::Read,
     os::fd::{AsRawFd, OwnedFd},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::Duration,
 };
 use tokio::io::{Interest, unix::AsyncFd};
@@ -22,7 +23,10 @@ const LOOKS: (u32, Duration) = (50, Duration::from_millis(10));
 
 /// Watches a container's memory for as long as its first process lives.
 pub fn watch(shim: &Arc<Shim>, container: &Arc<Container>, cgroups: &Cgroups) {
-    let Some(dir) = cgroups.controller("memory").filter(|_| shim.events.are_wanted()) else {
+    let Some(dir) = cgroups
+        .controller("memory")
+        .filter(|_| container.driven || shim.events.are_wanted())
+    else {
         return;
     };
     let opened = match dir.version {
@@ -50,10 +54,26 @@ pub fn watch(shim: &Arc<Shim>, container: &Arc<Container>, cgroups: &Cgroups) {
     });
 }
 
+/// Memory kills in the container's run.
+pub fn count(container: &Container) -> u64 {
+    let before = lock(&container.init.life).oom_before;
+    let seen = container.cgroups().oom_kills().saturating_sub(before);
+    seen.max(*container.memory_kills.borrow())
+}
+
+/// Waits for more kills than are known, or for the end of the run. The kills then.
+pub async fn beyond(container: &Container, known: u64) -> u64 {
+    let (mut kills, mut exit) = (container.memory_kills.subscribe(), container.init.exit.subscribe());
+    tokio::select! {
+        _ = kills.wait_for(|kills| *kills > known) => {}
+        _ = exit.wait_for(Option::is_some) => {}
+    }
+    *container.memory_kills.borrow()
+}
+
 /// Tells of kills that were not told. True if there were any.
 pub fn tell(shim: &Shim, container: &Container) -> bool {
-    let kills = container.cgroups().oom_kills();
-    let news = container.oom_told.fetch_max(kills, Ordering::Relaxed) < kills;
+    let news = counted(container);
     if news {
         shim.events.tell(topics::TASK_OOM_EVENT_TOPIC, &event(container));
     }
@@ -62,10 +82,16 @@ pub fn tell(shim: &Shim, container: &Container) -> bool {
 
 /// The news of kills that were not told, for one who tells it later.
 pub fn news(shim: &Shim, container: &Container) -> Option<gantry_proto_shim::Envelope> {
-    let kills = container.cgroups().oom_kills();
-    let news = container.oom_told.fetch_max(kills, Ordering::Relaxed) < kills;
     let envelope = || shim.events.envelope(topics::TASK_OOM_EVENT_TOPIC, &event(container));
-    news.then(envelope).flatten()
+    counted(container).then(envelope).flatten()
+}
+
+/// Whether there were kills that were not told; now they are.
+fn counted(container: &Container) -> bool {
+    let kills = count(container);
+    container
+        .memory_kills
+        .send_if_modified(|told| std::mem::replace(told, kills.max(*told)) < kills)
 }
 
 pub fn event(container: &Container) -> TaskOOM {
@@ -101,10 +127,4 @@ async fn notice(notices: &AsyncFd<OwnedFd>, version: Version) -> std::io::Result
     // Read, so that the next word is a new one.
     let _ = file.read(&mut told);
     Ok(())
-}
-
-/// What was told before an exit is the container's: a process that never began has nothing to tell.
-pub fn begin(container: &Container) {
-    let before = lock(&container.init.life).oom_before;
-    container.oom_told.store(before, Ordering::Relaxed);
 }

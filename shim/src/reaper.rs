@@ -75,17 +75,20 @@ pub fn ended_with(shim: &Arc<Shim>, process: &Arc<Process>, code: u32, at: Syste
         if let Some(container) = container.as_ref().filter(|_| process.exec.is_none()) {
             last_of_container(container).await;
         }
-        let oom_killed = container
-            .as_ref()
-            .is_some_and(|container| was_oom_killed(container, &process, code));
+        let container = container.as_deref();
+        let first = container.filter(|_| process.exec.is_none());
+        let memory_kills = first.map_or(0, oom::count);
+        let oom_killed =
+            memory_kills > 0 || container.is_some_and(|container| was_oom_killed(container, &process, code));
         conclude(
             &shim,
-            container.as_deref(),
+            container,
             &process,
             Exited {
                 status: code,
                 at,
                 oom_killed,
+                memory_kills,
             },
         )
         .await;
@@ -175,6 +178,7 @@ fn record(shim: &Shim, container: &Container, process: &Process, exited: &Exited
         boot_id: shim.boot_id.clone(),
         start_time: life.start_time,
         oom_killed: exited.oom_killed,
+        memory_kills: exited.memory_kills,
     };
     let path = container.state_dir.join(exit_file_name(process.exec.as_deref()));
     let text = serde_json::to_vec(&record)?;

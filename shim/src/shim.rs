@@ -16,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant, SystemTime},
 };
@@ -116,8 +116,8 @@ pub struct Container {
     pub drain: Duration,
     /// Who owns the container's ends of its pipes: user, group.
     pub io_owner: (u32, u32),
-    /// Memory kills that were told.
-    pub oom_told: AtomicU64,
+    /// Memory kills in its run that were told.
+    pub memory_kills: watch::Sender<u64>,
     /// What the first start is to go on from, until it has.
     pub restore: Mutex<Option<Restore>>,
     pub init: Arc<Process>,
@@ -161,6 +161,20 @@ pub struct Exited {
     pub status: u32,
     pub at: SystemTime,
     pub oom_killed: bool,
+    /// Memory kills that the container's run saw; 0 of an exec.
+    pub memory_kills: u64,
+}
+
+impl Exited {
+    /// An end by no memory kill, now.
+    pub fn now(status: u32) -> Self {
+        Self {
+            status,
+            at: SystemTime::now(),
+            oom_killed: false,
+            memory_kills: 0,
+        }
+    }
 }
 
 /// The three strings of the task API.
@@ -444,11 +458,9 @@ impl Process {
     pub async fn wait(&self) -> Exited {
         let mut exit = self.exit.subscribe();
         let seen = exit.wait_for(Option::is_some).await;
-        seen.ok().and_then(|exit| exit.clone()).unwrap_or(Exited {
-            status: 255,
-            at: SystemTime::now(),
-            oom_killed: false,
-        })
+        seen.ok()
+            .and_then(|exit| exit.clone())
+            .unwrap_or_else(|| Exited::now(255))
     }
 
     /// Sends a signal to a process that has not been reaped: its pid is surely its own.

@@ -34,6 +34,7 @@ fn container(call: &Call, seen: &Inspected) -> shown::Container {
         args,
         state: shown::State {
             health: seen.view.health.as_ref().map(health),
+            oom_killed: seen.view.oom_killed(),
             ..state(&seen.view.state)
         },
         image: record.image_id.to_string(),

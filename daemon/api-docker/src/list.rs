@@ -194,6 +194,7 @@ mod tests {
             started_at: Some(ago(9)),
             finished_at: ago(5),
             oom_killed: false,
+            memory_kills: 0,
             error: String::new(),
         };
         assert_eq!(status(&State::Exited { ended }, None), "Exited (7) 5 seconds ago");

@@ -137,6 +137,7 @@ pub fn container(seen: Inspected) -> wire::Container {
         args: args.to_vec(),
         state: Some(wire::ContainerState {
             health: seen.view.health.as_ref().map(health),
+            oom_killed: seen.view.oom_killed(),
             ..state(&seen.view.state)
         }),
         image_id: record.image_id.to_string(),
@@ -279,6 +280,7 @@ mod tests {
             started_at,
             finished_at,
             oom_killed: false,
+            memory_kills: 0,
             error: "why".into(),
         }
     }

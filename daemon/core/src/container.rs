@@ -466,6 +466,9 @@ pub struct Ended {
     pub finished_at: SystemTime,
     #[serde(default)]
     pub oom_killed: bool,
+    /// Memory kills that its run saw, as far as is known.
+    #[serde(default)]
+    pub memory_kills: u64,
     /// Why it could not be started, or is not known to have ended otherwise.
     #[serde(default)]
     pub error: String,

@@ -49,9 +49,19 @@ pub struct View {
     pub tally: Tally,
     /// What its probes said, if it has any.
     pub health: Option<Health>,
+    /// Memory kills of the run that were told.
+    pub memory_kills: u64,
 }
 
 impl View {
+    /// Whether the kernel's memory killer took something of the run that goes on, else of the last one.
+    pub fn oom_killed(&self) -> bool {
+        match self.state.is_running() {
+            true => self.memory_kills > 0,
+            false => self.state.ended().is_some_and(|ended| ended.oom_killed),
+        }
+    }
+
     /// The state as people are told of it: between two runs that a policy wants, a container is restarting all the while.
     pub fn told(&self, host: &HostConfig) -> State {
         let again = match &self.state {
@@ -101,6 +111,8 @@ pub(crate) enum Message {
     Stopped(oneshot::Sender<()>),
     /// What a probe of the run that began then came to.
     Probed(SystemTime, Probe),
+    /// How many memory kills that run has seen.
+    MemoryKills(u64, u64),
     /// How the process of that run ended.
     Ended(u64, Ended),
     /// What became of its shim, that did not answer at first.
@@ -136,6 +148,7 @@ impl Keeper {
             shim: None,
             tally: course.tally,
             health: course.health,
+            memory_kills: course.memory_kills,
         });
         let keeper = Arc::new(Self {
             id: record.id.clone(),
@@ -286,6 +299,7 @@ pub(crate) fn ended_by(code: i32, started_at: Option<std::time::SystemTime>, err
         started_at,
         finished_at: std::time::SystemTime::now(),
         oom_killed: false,
+        memory_kills: 0,
         error: error.into(),
     }
 }

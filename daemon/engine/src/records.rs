@@ -42,6 +42,9 @@ pub struct Course {
     /// It is frozen for a while only: a daemon that finds it so thaws it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub brief: bool,
+    /// Memory kills of its run that were told.
+    #[serde(default)]
+    pub memory_kills: u64,
 }
 
 impl Course {
@@ -51,6 +54,7 @@ impl Course {
             tally: Tally::default(),
             health: None,
             brief: false,
+            memory_kills: 0,
         }
     }
 }

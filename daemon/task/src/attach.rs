@@ -189,9 +189,8 @@ impl AttachOutput {
                 self.ended = true;
                 let exit: wire::Exit = self.json(&frame)?;
                 let exit = Exit {
-                    status: exit.status,
-                    at: instant(&exit.exited_at),
                     oom: exit.oom_killed,
+                    ..Exit::new(exit.status, instant(&exit.exited_at))
                 };
                 Ok(Some(AttachEvent::Exit(exit)))
             }
@@ -380,9 +379,8 @@ mod tests {
         };
         assert_eq!(attached.output.next().await.unwrap(), Some(err));
         let exit = Exit {
-            status: 7,
-            at: UNIX_EPOCH + Duration::from_secs(5),
             oom: true,
+            ..Exit::new(7, UNIX_EPOCH + Duration::from_secs(5))
         };
         assert_eq!(attached.output.next().await.unwrap(), Some(AttachEvent::Exit(exit)));
         assert_eq!(attached.output.next().await.unwrap(), None);

@@ -94,7 +94,7 @@ impl Shims {
         if let Some(exit) = &mut state.exit
             && let Ok(Reunion::Ended(recorded)) = self.after_the_end(lookup).await
         {
-            exit.oom = recorded.oom;
+            (exit.oom, exit.memory_kills) = (recorded.oom, recorded.memory_kills);
         }
         state
     }

@@ -100,8 +100,22 @@ pub struct Exit {
     /// Exit code, or 128 + signal number.
     pub status: u32,
     pub at: SystemTime,
-    /// The kernel's memory killer ended it.
+    /// The kernel's memory killer ended it, or something in the container whose first process it was.
     pub oom: bool,
+    /// Memory kills that the container's run saw, as far as its shim says; 0 of an exec.
+    pub memory_kills: u64,
+}
+
+impl Exit {
+    /// One that no memory kill is known of.
+    pub fn new(status: u32, at: SystemTime) -> Self {
+        Self {
+            status,
+            at,
+            oom: false,
+            memory_kills: 0,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,12 +209,11 @@ impl ProcessState {
 
 impl Deleted {
     pub(crate) fn from_wire(wire: &api::DeleteResponse) -> Self {
-        let exit = Exit {
-            status: wire.exit_status,
-            at: wire.exited_at.as_ref().map_or_else(SystemTime::now, moment),
-            oom: false,
-        };
-        Self { pid: wire.pid, exit }
+        let at = wire.exited_at.as_ref().map_or_else(SystemTime::now, moment);
+        Self {
+            pid: wire.pid,
+            exit: Exit::new(wire.exit_status, at),
+        }
     }
 }
 
@@ -317,11 +330,8 @@ impl TaskState {
             Ok(api::Status::PAUSING) => Status::Pausing,
             Ok(api::Status::UNKNOWN) | Err(_) => Status::Unknown,
         };
-        let exit = (status == Status::Stopped).then(|| Exit {
-            status: wire.exit_status,
-            at: wire.exited_at.as_ref().map_or(UNIX_EPOCH, moment),
-            oom: false,
-        });
+        let at = wire.exited_at.as_ref().map_or(UNIX_EPOCH, moment);
+        let exit = (status == Status::Stopped).then(|| Exit::new(wire.exit_status, at));
         Self {
             status,
             pid: wire.pid,
@@ -334,9 +344,9 @@ impl TaskState {
 impl From<&ExitRecord> for Exit {
     fn from(record: &ExitRecord) -> Self {
         Self {
-            status: record.status,
-            at: instant(&record.exited_at),
             oom: record.oom_killed,
+            memory_kills: record.memory_kills,
+            ..Self::new(record.status, instant(&record.exited_at))
         }
     }
 }
@@ -402,14 +412,7 @@ mod tests {
         })
         .into();
         let state = TaskState::from_wire(&wire);
-        assert_eq!(
-            state.exit,
-            Some(Exit {
-                status: 3,
-                at: UNIX_EPOCH + Duration::new(5, 6),
-                oom: false
-            })
-        );
+        assert_eq!(state.exit, Some(Exit::new(3, UNIX_EPOCH + Duration::new(5, 6))));
         wire.status = api::Status::RUNNING.into();
         assert_eq!(TaskState::from_wire(&wire).exit, None);
     }

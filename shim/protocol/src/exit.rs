@@ -19,6 +19,8 @@ pub struct ExitRecord {
     /// Ticks since boot at which the process began; 0 when it was never seen alive.
     pub start_time: u64,
     pub oom_killed: bool,
+    /// Memory kills that the container's run saw; 0 of an exec.
+    pub memory_kills: u64,
 }
 
 /// Name of the record's file in the state directory.
@@ -43,12 +45,13 @@ mod tests {
             boot_id: "b".into(),
             start_time: 9,
             oom_killed: true,
+            memory_kills: 2,
             ..ExitRecord::default()
         };
         let text = serde_json::to_string(&record).unwrap();
         assert_eq!(
             text,
-            r#"{"container":"c","pid":7,"status":137,"exited_at":"2026-01-02T03:04:05.000000006Z","boot_id":"b","start_time":9,"oom_killed":true}"#
+            r#"{"container":"c","pid":7,"status":137,"exited_at":"2026-01-02T03:04:05.000000006Z","boot_id":"b","start_time":9,"oom_killed":true,"memory_kills":2}"#
         );
         assert_eq!(serde_json::from_str::<ExitRecord>(&text).unwrap(), record);
         assert_eq!(exit_file_name(Some("e1")), "exit-e1.json");

@@ -21,7 +21,7 @@ use std::{
     fs, io,
     path::Path,
     sync::{Arc, atomic::Ordering},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 use tokio::{
     net::UnixStream,
@@ -94,12 +94,7 @@ async fn bereaved(shim: &Arc<Shim>, foreign: &Arc<Foreign>) {
     for process in execs.iter().chain([&container.init]) {
         // One that is being started is seen to by who starts it.
         if process.life().pid != 0 && process.claim_end() {
-            let exited = Exited {
-                status,
-                at: SystemTime::now(),
-                oom_killed: false,
-            };
-            reaper::conclude(shim, Some(&container), process, exited).await;
+            reaper::conclude(shim, Some(&container), process, Exited::now(status)).await;
         }
     }
 }

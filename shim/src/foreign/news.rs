@@ -47,6 +47,7 @@ impl News {
         foreign.oom.store(true, Ordering::Relaxed);
         // Where its memory can be seen from here, it is watched, and told, as any other's.
         if container.cgroups().controller("memory").is_none() {
+            container.memory_kills.send_modify(|told| *told += 1);
             self.0
                 .events
                 .tell(topics::TASK_OOM_EVENT_TOPIC, &oom::event(&container));

@@ -29,10 +29,11 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
+use tokio::sync::watch;
 
 const RUNC_OPTIONS_TYPE: &str = "containerd.runc.v1.Options";
 
@@ -213,7 +214,7 @@ fn register(shim: &Arc<Shim>, request: &CreateTaskRequest, plan: &Plan) -> Resul
             options.drain_seconds.into()
         }),
         io_owner: (plan.runc.io_uid, plan.runc.io_gid),
-        oom_told: AtomicU64::new(0),
+        memory_kills: watch::Sender::new(0),
         restore: Mutex::new(restore(request, plan)),
         init: Process::new(&request.id, None, request.terminal, names, hub, stdin, foreign),
         execs: Mutex::new(HashMap::new()),
@@ -378,7 +379,6 @@ pub fn adopt(shim: &Arc<Shim>, container: &Arc<Container>, made: &Made, since: I
             life.phase = Phase::Created;
         }
     }
-    oom::begin(container);
     oom::watch(shim, container, &cgroups);
     let state = BundleState {
         id: container.id.clone(),

@@ -13,7 +13,7 @@ use gantry_proto_attach::{Refusal, RefusalKind};
 use gantry_shim_protocol::bundle;
 use std::{
     sync::{Arc, atomic::Ordering},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 /// How long readers of named pipes may take for the last of the output; containerd's clients close theirs after a deletion.
@@ -34,17 +34,9 @@ async fn delete_exec(container: &Container, exec: &str) -> Result<(u32, Exited)>
     let ended = match process.life().phase {
         Phase::Added => {
             forget_unstarted(&process);
-            Exited {
-                status: 0,
-                at: SystemTime::now(),
-                oom_killed: false,
-            }
+            Exited::now(0)
         }
-        Phase::Stopped => process.exited().unwrap_or(Exited {
-            status: 255,
-            at: SystemTime::now(),
-            oom_killed: false,
-        }),
+        Phase::Stopped => process.exited().unwrap_or_else(|| Exited::now(255)),
         Phase::Creating | Phase::Created | Phase::Starting | Phase::Running => {
             let words = peer::delete(process.life().phase, false);
             return Err(Failure::precondition(format!("exec {exec} is running: end it first")).with_peer(words));
@@ -92,12 +84,7 @@ async fn delete_claimed(shim: &Arc<Shim>, container: &Arc<Container>) -> Result<
         let _ = process.signal(libc::SIGKILL);
     }
     if lock(&container.restore).is_some() {
-        let ended = Exited {
-            status: 0,
-            at: SystemTime::now(),
-            oom_killed: false,
-        };
-        crate::reaper::conclude(shim, None, process, ended).await;
+        crate::reaper::conclude(shim, None, process, Exited::now(0)).await;
     }
     let ended = tokio::time::timeout(Duration::from_secs(10), process.wait()).await;
     let ended = ended.map_err(|_| Failure::new(Kind::Runtime, format!("container {} does not end", container.id)))?;

@@ -22,7 +22,7 @@ use crate::{
 use gantry_proto_attach::{Refusal, RefusalKind};
 use gantry_proto_shim::api::ExecProcessRequest;
 use gantry_shim_protocol::stdio::Stdio;
-use std::{sync::Arc, time::SystemTime};
+use std::sync::Arc;
 
 /// Registers an exec.
 pub async fn add(shim: &Arc<Shim>, request: ExecProcessRequest) -> Result<()> {
@@ -171,10 +171,6 @@ async fn never_ran(shim: &Arc<Shim>, container: &Arc<Container>, process: &Arc<P
         message: failure.message.clone(),
     };
     process.hub.finish(Last::Refused(refusal));
-    let exited = Exited {
-        status: failure.exit_code(),
-        at: SystemTime::now(),
-        oom_killed: false,
-    };
+    let exited = Exited::now(failure.exit_code());
     reaper::conclude(shim, Some(container), process, exited).await;
 }

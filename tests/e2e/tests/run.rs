@@ -444,6 +444,59 @@ fn limits_are_in_the_kernel() {
     assert_eq!(gantry.ok(&["inspect", "-f", "{{.State.OOMKilled}}", "greedy"]), "true");
 }
 
+/// Of a memory kill that its container outlives is told at once, also when no daemon saw it, and once.
+#[test]
+fn a_memory_kill_is_told_while_the_container_goes_on() {
+    let mut house = House::new();
+    let (gantry, shared) = (house.gantry(), house.root().join("shared"));
+    fs::create_dir(&shared).expect("a directory");
+    let eat = "until [ -e /shared/$turn ]; do sleep 0.1; done; head -c 200m /dev/zero | tail -c 100m >/dev/null";
+    let script = format!("for turn in first second; do {eat}; touch /shared/after-$turn; done; exec sleep 1000");
+    let volume = format!("{}:/shared", shared.display());
+    let memory = ["--memory", "20m", "--memory-swap", "20m"];
+    let run = [&["run", "-d", "--name", "parent", "-v", &volume][..], &memory].concat();
+    gantry.ok(&[&run[..], &["busybox", "sh", "-c", &script]].concat());
+    let killed = |turn: &str| {
+        fs::write(shared.join(turn), "").expect("a file");
+        let after = shared.join(format!("after-{turn}"));
+        eventually("the child is killed", PATIENCE, || after.exists());
+    };
+    let told = || {
+        let all = [
+            "events",
+            "--since",
+            "1h",
+            "--until",
+            "0s",
+            "--filter",
+            "container=parent",
+        ];
+        let told = gantry.ok(&[&all[..], &["--format", "{{.Action}}"]].concat());
+        let mut told: Vec<_> = told.lines().map(str::to_owned).collect();
+        told.retain(|action| ["oom", "die"].contains(&action.as_str()));
+        told
+    };
+    let state = || gantry.ok(&["inspect", "-f", "{{.State.Status}} {{.State.OOMKilled}}", "parent"]);
+    assert_eq!(state(), "running false");
+    killed("first");
+    eventually("it is told", PATIENCE, || told() == ["oom"]);
+    assert_eq!(state(), "running true");
+    house.kill_daemon();
+    killed("second");
+    house.start();
+    eventually("it is told afterwards", PATIENCE, || told() == ["oom", "oom"]);
+    assert_eq!(state(), "running true");
+    gantry.ok(&["kill", "parent"]);
+    gantry.ok(&["wait", "parent"]);
+    assert_eq!(
+        (told(), state().as_str()),
+        (vec!["oom".into(), "oom".into(), "die".into()], "exited true")
+    );
+    fs::remove_file(shared.join("first")).expect("it can be removed");
+    gantry.ok(&["start", "parent"]);
+    assert_eq!(state(), "running false", "another run");
+}
+
 #[test]
 fn a_failing_hook_is_heard() {
     use std::os::unix::fs::PermissionsExt;

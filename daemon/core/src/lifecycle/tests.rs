@@ -8,6 +8,7 @@ fn ended(code: i32) -> Ended {
         started_at: Some(UNIX_EPOCH),
         finished_at: UNIX_EPOCH,
         oom_killed: false,
+        memory_kills: 0,
         error: String::new(),
     }
 }

@@ -46,6 +46,9 @@ pub(crate) struct Actor {
     /// What waits to run it again, and what asks it whether it is well; broken off when they no longer matter.
     pub(super) again: Option<tokio::task::AbortHandle>,
     pub(super) probing: Option<tokio::task::AbortHandle>,
+    /// Memory kills of its run that were told, and the run of which they are asked.
+    pub(super) memory_kills: u64,
+    pub(super) kills_asked: Option<u64>,
     /// What looks after it while it is frozen in another's pid namespace.
     pub(super) guarding: Option<tokio::task::AbortHandle>,
     /// What is being done beside the actor; dropped (and so broken off) with it.
@@ -63,9 +66,9 @@ impl Actor {
         publish: watch::Sender<View>,
         brief: bool,
     ) -> Self {
-        let (tally, health) = {
+        let (tally, health, memory_kills) = {
             let view = publish.borrow();
-            (view.tally, view.health.clone())
+            (view.tally, view.health.clone(), view.memory_kills)
         };
         Self {
             context,
@@ -85,6 +88,8 @@ impl Actor {
             searching: None,
             again: None,
             probing: None,
+            memory_kills,
+            kills_asked: None,
             guarding: None,
             making: None,
             steps: None,
@@ -119,6 +124,8 @@ impl Actor {
                 Message::News(Event::Again) if self.is_closing() => {}
                 Message::News(Event::Started { .. }) if self.broken_off => self.apply(broken_off()).await,
                 Message::News(event) => self.apply(event).await,
+                Message::MemoryKills(run, kills) if run == self.run => self.memory_killed(kills).await,
+                Message::MemoryKills(..) => {}
                 Message::Ended(run, ended) if run == self.run => self.apply(Event::Exit { ended }).await,
                 // Of a run that is over and cleared; another one may have begun.
                 Message::Ended(..) => {}
@@ -190,8 +197,7 @@ impl Actor {
                 return self.could_not_write(event, refused);
             }
             self.show(&before, next);
-            self.probe_or_not();
-            self.guard_or_not();
+            self.look_after();
         } else {
             self.tell_signal(&effects).await;
         }
@@ -238,8 +244,9 @@ impl Actor {
             self.context.registry.remove(self.keeper.id());
         }
         let (shim, tally, health) = (self.shim.clone(), self.tally, self.health.clone());
+        let memory_kills = self.memory_kills;
         self.publish.send_modify(|view| {
-            (view.tally, view.health) = (tally, health);
+            (view.tally, view.health, view.memory_kills) = (tally, health, memory_kills);
             view.exits += u64::from(ended);
             if let Some(end) = next.ended() {
                 view.ended = Some(end.clone());
@@ -249,26 +256,28 @@ impl Actor {
         });
     }
 
-    /// Shows the shim that was found again, the state being what it was.
+    /// Shows what has changed, the state being what it was: a shim that was found again, memory kills.
     pub(super) fn republish(&mut self) {
-        let shim = self.shim.clone();
-        self.publish.send_modify(|view| view.shim = shim);
+        let (shim, memory_kills) = (self.shim.clone(), self.memory_kills);
+        self.publish
+            .send_modify(|view| (view.shim, view.memory_kills) = (shim, memory_kills));
     }
 
     /// Corrects the state to what the kernel shows, after a restart of the daemon.
     pub(super) async fn set_state(&mut self, next: State) {
         let before = self.state();
         if before == next {
-            // It may be one to be asked how it is, or to be guarded, which the former daemon did.
-            self.guard_or_not();
-            return self.probe_or_not();
+            // As the former daemon did.
+            return self.look_after();
+        }
+        if !before.is_running() && next.is_running() {
+            self.memory_kills = 0;
         }
         if let Err(refused) = self.persist(&next, Vec::new()).await {
             error!(err = %refused, "the container's state could not be written; it is shown as found");
         }
         self.show(&before, next);
-        self.probe_or_not();
-        self.guard_or_not();
+        self.look_after();
     }
 
     pub(super) fn course(&self, state: &State) -> Course {
@@ -277,10 +286,11 @@ impl Actor {
             tally: self.tally,
             health: self.health.clone(),
             brief: self.brief,
+            memory_kills: self.memory_kills,
         }
     }
 
-    async fn persist(&self, state: &State, told: Vec<Told>) -> Result<()> {
+    pub(super) async fn persist(&self, state: &State, told: Vec<Told>) -> Result<()> {
         let (context, id, course) = (self.context.clone(), self.keeper.id().clone(), self.course(state));
         let bus = self.context.clone();
         let told = blocking(move || records::write_course(&context, &id, &course, told)).await?;

@@ -261,6 +261,7 @@ pub(crate) fn ended_from(exit: Exit) -> Ended {
         started_at: None,
         finished_at: exit.at,
         oom_killed: exit.oom,
+        memory_kills: exit.memory_kills,
         error: String::new(),
     }
 }

@@ -58,7 +58,8 @@ impl Actor {
 
     fn death(&self, ended: &Ended) -> Vec<Told> {
         let mut told = Vec::new();
-        if ended.oom_killed {
+        let untold = ended.memory_kills > self.memory_kills || self.memory_kills == 0;
+        if ended.oom_killed && untold {
             told.push(self.event("oom", []));
         }
         let mut attributes: Labels = [("exitCode".to_owned(), ended.code.to_string())].into();

@@ -6,7 +6,7 @@ use super::{Keeper, Message};
 use gantry_core::health::{Health, HealthStatus, Probe, Schedule};
 use gantry_core::lifecycle::{Event, State};
 use std::time::{Duration, SystemTime};
-use tracing::Instrument;
+use tracing::{Instrument, debug, error};
 
 /// A prepared container that nobody starts is put back after this.
 const PREPARED: Duration = Duration::from_secs(60);
@@ -40,8 +40,55 @@ impl Actor {
         }
     }
 
+    /// Begins or ends whatever goes on beside a container in its state.
+    pub(super) fn look_after(&mut self) {
+        self.probe_or_not();
+        self.guard_or_not();
+        self.ask_kills();
+    }
+
+    /// Has its shim say when the kernel's memory killer takes something of it. That is asked once in a run, and ends with it.
+    fn ask_kills(&mut self) {
+        let Some(shim) = self.shim.clone().filter(|_| self.state().is_running()) else {
+            return;
+        };
+        if self.kills_asked.replace(self.run) == Some(self.run) {
+            return;
+        }
+        let (run, inbox, mut known) = (self.run, self.inbox.clone(), self.memory_kills);
+        let work = async move {
+            loop {
+                match shim.memory_kills(known).await {
+                    Ok(kills) if kills > known => known = kills,
+                    Ok(_) => break,
+                    // One of before does not know. At the end of the run it is told all the same.
+                    Err(error) => return debug!(err = %error, "memory kills are told when the container ends"),
+                }
+                if inbox.send(Message::MemoryKills(run, known)).await.is_err() {
+                    break;
+                }
+            }
+        };
+        tokio::spawn(work.in_current_span());
+    }
+
+    /// Tells of a memory kill that the container outlived so far.
+    pub(super) async fn memory_killed(&mut self, kills: u64) {
+        let state = self.state();
+        if !state.is_running() || kills <= self.memory_kills {
+            // Told with its end.
+            return;
+        }
+        let before = std::mem::replace(&mut self.memory_kills, kills);
+        if let Err(error) = self.persist(&state, vec![self.event("oom", [])]).await {
+            error!(err = %error, "a memory kill could not be written; it is told when the container ends");
+            self.memory_kills = before;
+        }
+        self.republish();
+    }
+
     /// Asks a running container whether it is well; leaves any other alone.
-    pub(super) fn probe_or_not(&mut self) {
+    fn probe_or_not(&mut self) {
         let state = self.state();
         let runs = matches!(state, State::Running { .. });
         if !runs {
@@ -67,7 +114,7 @@ impl Actor {
     }
 
     /// Guards a container that is frozen; leaves any other alone.
-    pub(super) fn guard_or_not(&mut self) {
+    fn guard_or_not(&mut self) {
         let frozen = matches!(self.state(), State::Paused { .. });
         match (frozen, &self.guarding) {
             (true, None) => {

@@ -10,12 +10,13 @@ use std::time::SystemTime;
 use ttrpc::context::Context;
 
 impl Shim {
-    pub(super) async fn was_oom(&self, exec: Option<&ExecId>) -> bool {
+    /// Whether a process that has ended was a memory kill's, and how many its container's run saw.
+    pub(super) async fn memory_end(&self, exec: Option<&ExecId>) -> (bool, u64) {
         let exec = name(exec);
         let exits = self.exits().await.unwrap_or_default();
-        exits
-            .iter()
-            .any(|(of, exit)| of.as_deref().unwrap_or_default() == exec && exit.oom)
+        let mut exits = exits.iter();
+        let its = exits.find(|(of, _)| of.as_deref().unwrap_or_default() == exec);
+        its.map_or((false, 0), |(_, exit)| (exit.oom, exit.memory_kills))
     }
 
     /// Every end the shim knows of: the task's own under `None`, and its execs'.
@@ -32,9 +33,9 @@ impl Shim {
             (
                 exec,
                 Exit {
-                    status: exit.status,
-                    at,
                     oom: exit.oom_killed,
+                    memory_kills: exit.memory_kills,
+                    ..Exit::new(exit.status, at)
                 },
             )
         };

@@ -171,11 +171,8 @@ impl Shim {
     /// Waits for the end of a process, however long that takes; ends with an error when the shim is gone.
     pub async fn ended(&self, exec: Option<&ExecId>) -> Result<crate::Exit> {
         let ended = self.wait_wire(exec).await?;
-        Ok(crate::Exit {
-            status: ended.exit_status,
-            at: ended.exited_at.as_ref().map_or_else(std::time::SystemTime::now, moment),
-            oom: false,
-        })
+        let at = ended.exited_at.as_ref().map_or_else(std::time::SystemTime::now, moment);
+        Ok(crate::Exit::new(ended.exit_status, at))
     }
 
     /// Whether anybody is there who answers, whatever the answer: a shim that is busy with a task still says what it does not know.

@@ -1,12 +1,13 @@
 //! The verbs by which the engine's own containers live: the task API with our own options and answers.
 
+use super::link::Link;
 use super::{Shim, name};
 use crate::error::{Result, TaskError};
 use crate::process::ProcessMark;
 use crate::stats::Stats;
 use crate::words::{CreateTask, ExecSpec, Exit, TaskState, moment};
 use gantry_core::ExecId;
-use gantry_proto_shim::api;
+use gantry_proto_shim::{api, extras};
 use std::time::{Duration, SystemTime};
 use ttrpc::context::Context;
 
@@ -165,11 +166,11 @@ impl Shim {
     pub async fn wait(&self, exec: Option<&ExecId>) -> Result<Exit> {
         let ended = self.wait_wire(exec).await?;
         let at = ended.exited_at.as_ref().map_or_else(SystemTime::now, moment);
-        let oom = self.was_oom(exec).await;
+        let (oom, memory_kills) = self.memory_end(exec).await;
         Ok(Exit {
-            status: ended.exit_status,
-            at,
             oom,
+            memory_kills,
+            ..Exit::new(ended.exit_status, at)
         })
     }
 
@@ -177,14 +178,38 @@ impl Shim {
         let mut request = api::WaitRequest::new();
         request.id = self.key().to_owned();
         request.exec_id = name(exec);
+        let wait = |link: Link| {
+            let request = request.clone();
+            async move { link.task.wait(Context::default(), &request).await }
+        };
+        self.endless("wait for", wait).await
+    }
+
+    /// How many memory kills the container's run has seen, once that is more than are known; no more than are known when it is over.
+    pub async fn memory_kills(&self, known: u64) -> Result<u64> {
+        let mut request = extras::MemoryKillsRequest::new();
+        request.id = self.key().to_owned();
+        request.known = known;
+        let ask = |link: Link| {
+            let request = request.clone();
+            async move { link.extras.memory_kills(Context::default(), &request).await }
+        };
+        Ok(self.endless("ask the memory kills of", ask).await?.kills)
+    }
+
+    /// Asks what takes as long as the container likes, and again where only the connection was lost.
+    async fn endless<T, F>(&self, deed: &'static str, ask: impl Fn(Link) -> F) -> Result<T>
+    where
+        F: Future<Output = ttrpc::Result<T>>,
+    {
         loop {
             let link = self.link();
             let answer = tokio::select! {
                 biased;
-                answer = link.task.wait(Context::default(), &request) => {
-                    answer.map_err(|error| TaskError::from_call("wait for", self.key(), false, error))
+                answer = ask(link.clone()) => {
+                    answer.map_err(|error| TaskError::from_call(deed, self.key(), false, error))
                 }
-                () = link.closed() => Err(self.lost("wait for")),
+                () = link.closed() => Err(self.lost(deed)),
             };
             match answer {
                 Err(error) if error.is_lost() && self.relink().await.is_ok() => {}
@@ -206,11 +231,7 @@ impl Shim {
             .await?;
         fail::fail_point!("task::deleted");
         let at = gone.exited_at.as_ref().map_or_else(SystemTime::now, moment);
-        Ok(Exit {
-            status: gone.exit_status,
-            at,
-            oom: false,
-        })
+        Ok(Exit::new(gone.exit_status, at))
     }
 
     /// What the container uses, as its shim reads it.
