@@ -13,7 +13,7 @@ use gantry_core::network::Port;
 use gantry_core::snapshot::SnapshotService;
 use gantry_core::volume::MountPoint;
 use gantry_core::{Digest, Error, ErrorKind, Result};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 use tracing::warn;
@@ -149,10 +149,12 @@ impl Engine {
             Ok(distinct.into_iter().filter(is_gone).collect::<Vec<_>>())
         };
         let gone = blocking(gone).await?;
-        let same =
-            |a: &ContainerRecord, b: &ContainerRecord| a.config.image == b.config.image && a.image_id == b.image_id;
+        let gone: BTreeSet<_> = gone
+            .iter()
+            .map(|record| (&record.config.image, &record.image_id))
+            .collect();
         for row in rows {
-            row.image_left = gone.iter().any(|record| same(record, &row.record));
+            row.image_left = gone.contains(&(&row.record.config.image, &row.record.image_id));
         }
         Ok(())
     }
