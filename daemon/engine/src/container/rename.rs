@@ -26,8 +26,8 @@ impl Engine {
                     Ok(vec![worker.container_event(record, "rename", extra)])
                 })
                 .map_err(|error| match error.kind() {
-                    // It has the name already.
-                    ErrorKind::InvalidArgument => error,
+                    // It has the name already, or is gone.
+                    ErrorKind::InvalidArgument | ErrorKind::NotFound => error,
                     _ => not_allocated(error),
                 })?;
                 if let Err(error) = worker.networks.renamed(&keeper) {

@@ -46,8 +46,7 @@ impl Engine {
         let view = keeper.view();
         match view.state {
             State::Paused { .. } | State::Resuming { .. } => Err(gantry_core::Error::conflict(format!(
-                "container {} is paused, unpause the container before attach",
-                keeper.id()
+                "container {name} is paused, unpause the container before attach"
             ))),
             State::Running { .. } | State::Pausing { .. } | State::Starting { .. } | State::Prepared { .. } => {
                 self.context

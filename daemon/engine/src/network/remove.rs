@@ -77,7 +77,10 @@ impl Networks {
         self.records.write().remove(&record.id);
         let removed = self.refuse_used(record).and_then(|()| self.take_away(context, record));
         match &removed {
-            Ok(_) => self.addresses.remove(&record.id),
+            Ok(_) => {
+                self.addresses.remove(&record.id);
+                self.making.lock().remove(&record.id);
+            }
             Err(_) => drop(self.records.write().insert(record.id.clone(), Arc::new(record.clone()))),
         }
         removed

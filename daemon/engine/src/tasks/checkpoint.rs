@@ -137,6 +137,7 @@ fn store(
     let request = IngestRequest {
         reference: reference.to_owned(),
         lease: lease.cloned(),
+        transient: true,
         ..IngestRequest::default()
     };
     let mut ingest = content.ingest(ns, request)?;
