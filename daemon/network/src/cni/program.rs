@@ -2,21 +2,27 @@
 
 use super::Attachment;
 use crate::{Error, Result};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// For one plugin and all that it runs itself.
 const DEADLINE: Duration = Duration::from_secs(60);
 /// More than any answer.
-const LONGEST: u64 = 1 << 20;
+const LONGEST: usize = 1 << 20;
+/// Between two looks whether it is over, in milliseconds.
+const LOOK: u8 = 50;
 
 pub struct Plugin<'a> {
     pub path: &'a Path,
@@ -79,14 +85,16 @@ impl Plugin<'_> {
         let mut child = command.spawn()?;
         let (mut stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let input = asked.to_string();
+        let over = AtomicBool::new(false);
         thread::scope(|scope| {
-            let printed = scope.spawn(|| drained(stdout));
-            let complaint = scope.spawn(|| drained(stderr));
+            let printed = scope.spawn(|| drained(stdout, &over));
+            let complaint = scope.spawn(|| drained(stderr, &over));
             scope.spawn(move || {
                 // A plugin that ends early says why on its own; the broken pipe is no news.
                 let _ = stdin.take().map(|mut pipe| pipe.write_all(input.as_bytes()));
             });
             let status = within(&mut child);
+            over.store(true, Ordering::Release);
             Ok(Ended {
                 printed: printed.join().unwrap_or_default(),
                 complaint: complaint.join().unwrap_or_default(),
@@ -114,11 +122,29 @@ fn reason(said: &Value, complaint: &[u8], status: ExitStatus) -> String {
     }
 }
 
-fn drained(pipe: Option<impl Read>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    if let Some(pipe) = pipe {
-        // What was read before a failure is still worth having.
-        let _ = pipe.take(LONGEST).read_to_end(&mut bytes);
+/// What it prints. Once it is over, somebody it has left behind may hold the pipe for ever: what is in it then is all.
+fn drained(pipe: Option<impl Read + AsFd>, over: &AtomicBool) -> Vec<u8> {
+    let (mut bytes, mut chunk) = (Vec::new(), [0; 4096]);
+    let Some(mut pipe) = pipe else { return bytes };
+    while bytes.len() < LONGEST {
+        let last = over.load(Ordering::Acquire);
+        let wait = if last {
+            PollTimeout::ZERO
+        } else {
+            PollTimeout::from(LOOK)
+        };
+        let ready = poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)], wait);
+        match ready {
+            Ok(0) if last => break,
+            Ok(0) | Err(Errno::EINTR) => continue,
+            Ok(_) => {}
+            Err(_) => break,
+        }
+        match pipe.read(&mut chunk) {
+            // What was read before a failure is still worth having.
+            Ok(0) | Err(_) => break,
+            Ok(read) => bytes.extend_from_slice(&chunk[..read]),
+        }
     }
     bytes
 }

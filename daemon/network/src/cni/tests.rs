@@ -121,6 +121,24 @@ fn a_failure_is_said_in_the_plugin_s_words_and_taken_back() {
     assert!(error.to_string().contains("\"two\""), "{error}");
 }
 
+/// Somebody whom a plugin leaves behind, out of its group, has its pipes: nobody waits for him.
+#[test]
+fn whom_a_plugin_leaves_behind_is_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let programs = Programs(vec![dir.path().to_owned()]);
+    let leaves = "setsid sh -c 'echo $$ >'$0.pid'; exec sleep 1000' & until [ -s $0.pid ]; do sleep 0.01; done";
+    for name in ["one", "two"] {
+        plugin(dir.path(), name, &format!("{leaves}; echo '{{\"ips\":[]}}'"));
+    }
+    let added = chain("1.0.0").add(&programs, &to());
+    for name in ["one.pid", "two.pid"] {
+        let pid = fs::read_to_string(dir.path().join(name)).unwrap();
+        let pid = nix::unistd::Pid::from_raw(pid.trim().parse().unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    }
+    assert_eq!(added.unwrap(), json!({"ips": []}));
+}
+
 #[test]
 fn configurations_are_found_by_name() {
     let dir = tempfile::tempdir().unwrap();
