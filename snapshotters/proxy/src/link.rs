@@ -117,7 +117,7 @@ impl Link {
         Error::Service {
             snapshotter: self.name,
             deed,
-            kind: kind(status.code()),
+            kind: kind(status),
             message: status.message().to_owned(),
         }
     }
@@ -229,8 +229,11 @@ impl Link {
     }
 }
 
-fn kind(code: Code) -> ErrorKind {
-    match code {
+/// What a connection that breaks under a call comes to has another cause than the service's word: nobody is there.
+fn kind(status: &Status) -> ErrorKind {
+    let broken = std::error::Error::source(status).is_some();
+    match status.code() {
+        Code::Unknown | Code::Cancelled | Code::Internal if broken => ErrorKind::Unavailable,
         Code::Cancelled => ErrorKind::Cancelled,
         Code::Ok | Code::Unknown => ErrorKind::Unknown,
         Code::InvalidArgument => ErrorKind::InvalidArgument,
