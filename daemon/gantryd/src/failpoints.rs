@@ -1,5 +1,6 @@
 //! The stops of the fault tests: `GANTRY_FAILPOINT` names the one at which the daemon kills itself, `GANTRY_FAILPOINT_SLOW` one at which
-//! it waits a little each time, `GANTRY_FAILPOINT_LOG` a file to which the name of every stop passed is appended.
+//! it waits each time (a second, or as many as `GANTRY_FAILPOINT_SECONDS` says), `GANTRY_FAILPOINT_LOG` a file to which the name of every
+//! stop passed is appended.
 
 use crate::error::{Error, Result};
 use nix::sys::signal::{Signal, kill};
@@ -10,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// For long enough that who else is on the way comes to the same place.
-const SLOW: Duration = Duration::from_millis(300);
+const SLOW: u64 = 1;
 
 /// Every stop of every room.
 fn all() -> impl Iterator<Item = &'static str> {
@@ -35,9 +36,21 @@ fn named(variable: &'static str) -> Result<Option<String>> {
     Ok((!name.is_empty()).then_some(name))
 }
 
+/// How long a slow stop takes.
+fn slowness() -> Result<Duration> {
+    const VARIABLE: &str = "GANTRY_FAILPOINT_SECONDS";
+    let seconds = match std::env::var(VARIABLE) {
+        Ok(text) => text
+            .parse()
+            .map_err(|_| Error::bad(VARIABLE, format!("{text:?} is no number of seconds")))?,
+        Err(_) => SLOW,
+    };
+    Ok(Duration::from_secs(seconds))
+}
+
 pub fn arm() -> Result<()> {
     let deadly = named("GANTRY_FAILPOINT")?;
-    let slow = named("GANTRY_FAILPOINT_SLOW")?;
+    let (slow, slowness) = (named("GANTRY_FAILPOINT_SLOW")?, slowness()?);
     let log = match std::env::var_os("GANTRY_FAILPOINT_LOG") {
         Some(path) => Some(
             OpenOptions::new()
@@ -55,7 +68,7 @@ pub fn arm() -> Result<()> {
         let reached = move || {
             pass(name, &log, dies);
             if waits {
-                std::thread::sleep(SLOW);
+                std::thread::sleep(slowness);
             }
         };
         fail::cfg_callback(name, reached).map_err(|source| Error::System {

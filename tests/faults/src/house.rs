@@ -88,8 +88,7 @@ pub fn holdings(house: &House) -> [(&'static str, usize); 4] {
     .map(|dir| (dir, count(house, dir)))
 }
 
-/// Blobs that were cut short in their making. The store keeps one for a day, for whoever tries again; an import has other bytes
-/// every time, so the one that a kill cut short stays, and no more than that.
+/// Blobs that were cut short in their making, kept for whoever takes them up again.
 pub fn unfinished(house: &House) -> usize {
     count(house, "content/ingest")
 }

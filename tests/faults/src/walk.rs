@@ -22,6 +22,7 @@ impl Walk {
     /// Says how many of the stops were hit; all of them must have been, and recovered from.
     #[track_caller]
     pub fn judge(&self, what: &str, stops: &[String]) {
+        assert!(!stops.is_empty(), "no stops{what} were walked through");
         say(&format!("failpoints{what} hit: {} of {}", self.hit.len(), stops.len()));
         assert!(
             self.failed.is_empty() && self.missed.is_empty(),

@@ -1,6 +1,6 @@
 //! P11: a start that the daemon did not live to finish.
 
-use gantry_e2e::{House, eventually};
+use gantry_e2e::{House, PATIENCE, eventually};
 use gantry_faults::{LIMIT, Passed, cut_short, deadly, house, runs_once, slow, stops};
 use std::process::Stdio;
 
@@ -62,37 +62,55 @@ fn p11_a_start_killed_at_each_step_can_be_repeated() {
 #[test]
 fn a_start_that_is_broken_off_in_a_slow_step_leaves_nothing() {
     for stop in [
+        "task::bundle::make",
         "engine::volume::mount",
         "engine::network::enter::recorded",
         "engine::network::enter::joined",
     ] {
         let (mut house, passed) = house();
-        house.stop_daemon();
-        house.set_env(slow(stop, &passed));
-        house.start();
-        let gantry = house.gantry();
-        let memory = ["-o", "type=tmpfs", "-o", "device=tmpfs", "memory"];
-        gantry.ok(&[&["volume", "create"][..], &memory].concat());
-        gantry.ok(&[
-            "create",
-            "--name",
-            CONTAINER,
-            "-v",
-            "memory:/memory",
-            "busybox",
-            "sleep",
-            "1000",
-        ]);
-        passed.forget();
-        let mut start = gantry.command(["start", CONTAINER]);
-        start.stdout(Stdio::null()).stderr(Stdio::null());
-        let mut start = start.spawn().expect("gantry starts");
-        eventually("the start is on its way", LIMIT, || {
-            passed.all().iter().any(|name| name == stop)
-        });
-        gantry.ok(&["rm", "-f", CONTAINER]);
-        let ended = start.wait().expect("the client ends");
-        assert!(!ended.success(), "{stop}: it was not started");
-        gantry.ok(&["volume", "rm", "memory"]);
+        removed_under_way(&mut house, &passed, stop, 3);
+        house.gantry().ok(&["volume", "rm", "memory"]);
     }
+}
+
+/// A step that hangs holds up the removal for a while only, and what it makes when it goes on is cleared then.
+#[test]
+fn a_start_that_is_broken_off_in_a_hung_step_leaves_nothing_in_the_end() {
+    let (mut house, passed) = house();
+    removed_under_way(&mut house, &passed, "engine::volume::mount", 40);
+    let mounted = || {
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("readable");
+        let volumes = house.data_root().join("volumes");
+        mounts.contains(&*volumes.to_string_lossy())
+    };
+    assert!(!mounted(), "it hangs still");
+    eventually("the step goes on, and what it made is cleared", PATIENCE, || {
+        house.log().contains("what the hung step made is cleared")
+    });
+    assert!(!mounted(), "what it made is cleared");
+    house.gantry().ok(&["volume", "rm", "memory"]);
+}
+
+/// A container with a volume that is mounted is removed while its start, slow at the stop, is there.
+fn removed_under_way(house: &mut House, passed: &Passed, stop: &str, seconds: u64) {
+    house.stop_daemon();
+    let mut env = slow(stop, passed);
+    env.push(("GANTRY_FAILPOINT_SECONDS".to_owned(), seconds.to_string()));
+    house.set_env(env);
+    house.start();
+    let gantry = house.gantry();
+    let memory = ["-o", "type=tmpfs", "-o", "device=tmpfs", "memory"];
+    gantry.ok(&[&["volume", "create"][..], &memory].concat());
+    let run = ["-v", "memory:/memory", "busybox", "sleep", "1000"];
+    gantry.ok(&[&["create", "--name", CONTAINER][..], &run].concat());
+    passed.forget();
+    let mut start = gantry.command(["start", CONTAINER]);
+    start.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut start = start.spawn().expect("gantry starts");
+    eventually("the start is on its way", LIMIT, || {
+        passed.all().iter().any(|name| name == stop)
+    });
+    gantry.ok(&["rm", "-f", CONTAINER]);
+    let ended = start.wait().expect("the client ends");
+    assert!(!ended.success(), "{stop}: it was not started");
 }

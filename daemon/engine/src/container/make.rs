@@ -3,7 +3,7 @@
 use super::changes::MARK;
 use super::logging;
 use crate::context::Context;
-use crate::gate::blocking;
+use crate::gate::{UnderWay, blocking, held};
 use crate::keeper::{ended_by, ended_from};
 use crate::network::Entered;
 use crate::{failpoint, files, host, layered, network};
@@ -12,36 +12,13 @@ use gantry_core::error::io_kind;
 use gantry_core::snapshot::SnapshotService;
 use gantry_core::{ContainerId, Error, Mount, Result};
 use gantry_task::{CreateTask, HeldStdin, Lookup, Reunion, Shim, StartShim};
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
-use tracing::{Instrument, warn};
+use tracing::warn;
 
 /// First and longest pause between two looks for a shim that does not answer.
 const SEARCH_FIRST: Duration = Duration::from_millis(500);
 const SEARCH_LONGEST: Duration = Duration::from_secs(30);
-
-/// Held by every step of a making that must not be left half done: they are over when the last holder is gone.
-pub(crate) type UnderWay = mpsc::Sender<Infallible>;
-
-/// Finishes a step though the making is broken off meanwhile. Whoever clears up waits for that: what a step does later would stay.
-async fn whole<T, F>(under_way: &UnderWay, step: F) -> Result<T>
-where
-    T: Send + 'static,
-    F: Future<Output = Result<T>> + Send + 'static,
-{
-    let held = under_way.clone();
-    let step = async move {
-        let done = step.await;
-        drop(held);
-        done
-    };
-    match tokio::spawn(step.in_current_span()).await {
-        Ok(done) => done,
-        Err(join) => Err(Error::internal(format!("a step of the making ended early: {join}"))),
-    }
-}
 
 /// Makes it and answers the shim and the pid of the waiting process.
 pub(crate) async fn make(
@@ -57,20 +34,22 @@ pub(crate) async fn make(
     })
     .await?;
     failpoint!("engine::make::files");
-    let (worker, subject) = (context.clone(), record.clone());
-    let entered = whole(&under_way, async move { network::enter(&worker, &subject).await }).await?;
+    let entered = network::enter(context, record, &under_way).await?;
     let (worker, subject, layers) = (context.clone(), record.clone(), mounts.clone());
-    let outfit = blocking(move || outfit(&worker, &subject, entered, &layers));
-    let config = whole(&under_way, outfit).await?;
+    let config = held(&under_way, move || outfit(&worker, &subject, entered, &layers)).await?;
     failpoint!("engine::make::shim");
-    let shim = context
-        .shims
-        .start(StartShim {
-            namespace: context.namespace.clone(),
-            id: record.id.clone(),
-            spec: config,
-        })
-        .await?;
+    let (worker, held) = (context.clone(), under_way.clone());
+    let start = StartShim {
+        namespace: context.namespace.clone(),
+        id: record.id.clone(),
+        spec: config,
+    };
+    let started = async move {
+        let shim = worker.shims.start(start).await?;
+        drop(held);
+        Ok(shim)
+    };
+    let shim = crate::finish(started).await?;
     network::hand_over(context, &record.id, &shim).await?;
     failpoint!("engine::make::create");
     let process = shim.create(task(context, record, mounts)?).await?;

@@ -5,16 +5,51 @@ use crate::container::make;
 use crate::context::Context;
 use crate::events::Event;
 use crate::gate::blocking;
+use crate::keeper::Keeper;
 use crate::volume::Going;
 use crate::{failpoint, records};
 use gantry_core::container::ContainerRecord;
 use gantry_core::{ContainerId, Error, Result, error::io_kind};
 use gantry_snapshots_dirs::refuse_mounted;
 use gantry_task::{Leftover, Reunion, Shim};
+use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tracing::{Instrument, debug, info, warn};
 
 const SIGKILL: u32 = 9;
+/// How long what a broken-off start still does is waited for.
+const STEPS: Duration = Duration::from_secs(30);
+
+/// Waits for the end of what a broken-off start still does: what it makes after the clearing would stay. What hangs (a mount of a
+/// server that does not answer) holds up the container no longer than that, and is cleared when it ends.
+pub(crate) async fn steps_over(context: &Arc<Context>, keeper: &Arc<Keeper>, mut steps: mpsc::Receiver<Infallible>) {
+    // Nothing is ever sent: it ends with the last step.
+    if timeout(STEPS, steps.recv()).await.is_ok() {
+        return;
+    }
+    warn!("a step of the start that was broken off hangs; what it makes is cleared when it ends");
+    let (context, keeper) = (context.clone(), keeper.clone());
+    let late = async move {
+        let _ended = steps.recv().await;
+        // One that was started again has taken it up, and clears it with the rest of that run.
+        if !keeper.state().may_hold_resources() {
+            context.networks.leave(keeper.id());
+            let left = blocking(move || {
+                context.volumes.leave(keeper.id(), Some(&*keeper.record()));
+                Ok(())
+            });
+            match left.await {
+                Ok(()) => info!("what the hung step made is cleared"),
+                Err(error) => warn!(err = %error, "what the hung step made is not cleared"),
+            }
+        }
+    };
+    tokio::spawn(late.in_current_span());
+}
 
 /// Clears what a run left: the task, the shim, the bundle, the cgroup, its place in networks. Safe to do again.
 pub(crate) async fn clear(context: &Arc<Context>, id: &ContainerId, shim: Option<Shim>) -> Result<()> {
@@ -56,7 +91,7 @@ async fn clear_task(context: &Arc<Context>, id: &ContainerId, shim: Option<Shim>
                     .await;
                 return Ok(());
             }
-            Err(error) => tracing::debug!(err = %error, "the shim could not delete its task; cleaning up without it"),
+            Err(error) => debug!(err = %error, "the shim could not delete its task; cleaning up without it"),
         }
     }
     cleanup(context, id).await

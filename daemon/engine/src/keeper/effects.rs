@@ -187,18 +187,17 @@ impl Actor {
     }
 
     fn clear(&mut self) {
-        let (context, id, shim) = (self.context.clone(), self.keeper.id().clone(), self.shim.take());
+        let (context, keeper, shim) = (self.context.clone(), self.keeper.clone(), self.shim.take());
         self.making = None;
         self.give_up_searching();
         let steps = self.steps.take();
         self.beside(async move {
-            if let Some(mut steps) = steps {
-                // Nothing is ever sent: it ends with the last step.
-                let _ended = steps.recv().await;
+            if let Some(steps) = steps {
+                teardown::steps_over(&context, &keeper, steps).await;
             }
             failpoint!("engine::clear");
             let mut shim = shim;
-            while let Err(error) = teardown::clear(&context, &id, shim.take()).await {
+            while let Err(error) = teardown::clear(&context, keeper.id(), shim.take()).await {
                 warn!(err = %error, "what the run left could not be cleared, trying again");
                 tokio::time::sleep(CLEAR_RETRY).await;
             }

@@ -6,7 +6,7 @@ use super::{Networks, Slot, leave, links, names, records};
 use crate::context::Context;
 use crate::failpoint;
 use crate::files::Texts;
-use crate::gate::blocking;
+use crate::gate::{UnderWay, held};
 use gantry_core::container::{ContainerRecord, NetworkMode};
 use gantry_core::network::{Endpoint, MacAddress, NetworkRecord, Opening, Sandbox};
 use gantry_core::spec::Network;
@@ -48,16 +48,24 @@ pub(super) fn is_taken(error: &Error) -> bool {
 }
 
 /// Takes a container that is to be started into its networks. Who is on the way out may have what it needs, and is waited for then.
-pub(crate) async fn enter(context: &Arc<Context>, container: &Arc<ContainerRecord>) -> Result<Entered> {
+pub(crate) async fn enter(
+    context: &Arc<Context>,
+    container: &Arc<ContainerRecord>,
+    under_way: &UnderWay,
+) -> Result<Entered> {
     let leaving = &context.networks.leaving;
+    let try_to = || {
+        let (context, container) = (context.clone(), container.clone());
+        held(under_way, move || context.networks.enter(&context, &container))
+    };
     if !has_own(container) {
-        return try_to_enter(context, container).await;
+        return try_to().await;
     }
     if context.networks.asks_plugins(container) {
         leaving.gone(leave::PATIENCE).await;
     }
-    match try_to_enter(context, container).await {
-        Err(error) if is_taken(&error) && leaving.gone(leave::PATIENCE).await => try_to_enter(context, container).await,
+    match try_to().await {
+        Err(error) if is_taken(&error) && leaving.gone(leave::PATIENCE).await => try_to().await,
         entered => entered,
     }
 }
@@ -68,11 +76,6 @@ fn has_own(container: &ContainerRecord) -> bool {
         NetworkMode::Bridge | NetworkMode::Network(_) => true,
         NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_) => false,
     }
-}
-
-async fn try_to_enter(context: &Arc<Context>, container: &Arc<ContainerRecord>) -> Result<Entered> {
-    let (context, container) = (context.clone(), container.clone());
-    blocking(move || context.networks.enter(&context, &container)).await
 }
 
 impl Networks {
@@ -346,7 +349,8 @@ impl Networks {
         }
         let making = self.making(&network.id);
         let plug = || -> Result<()> {
-            let _whole = making.read();
+            // Plugins make what they need themselves, and may take minutes.
+            let _whole = (network.driver != "cni").then(|| making.read());
             Ok(driver.join(network, endpoint, namespace)?)
         };
         match plug() {
