@@ -304,6 +304,18 @@ impl Debian {
 
     /// With more lines of its configuration.
     pub(crate) fn start_with(tls: Option<(&str, &str)>, more: &str) -> Self {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            if let Some(registry) = Self::try_start(tls, more, deadline) {
+                return registry;
+            }
+            assert!(Instant::now() < deadline, "docker-registry ends at once");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// `None` = it ended: its port was free when it was looked for, and is not any more.
+    fn try_start(tls: Option<(&str, &str)>, more: &str, deadline: Instant) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let address = format!("127.0.0.1:{port}");
@@ -323,17 +335,22 @@ impl Debian {
             .stderr(Stdio::null())
             .spawn()
             .expect("docker-registry is installed");
-        let registry = Self {
+        let mut registry = Self {
             address,
             child,
             _dir: dir,
         };
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect(&registry.address).is_err() {
+        loop {
+            let answers = TcpStream::connect(&registry.address).is_ok();
+            if registry.child.try_wait().unwrap().is_some() {
+                return None;
+            }
+            if answers {
+                return Some(registry);
+            }
             assert!(Instant::now() < deadline, "docker-registry does not answer");
             std::thread::sleep(Duration::from_millis(20));
         }
-        registry
     }
 }
 

@@ -300,7 +300,7 @@ mod tests {
 
     #[test]
     fn a_silent_shim_is_ended() {
-        let error = run("echo waiting >&2; exec sleep 60", Duration::from_millis(200)).unwrap_err();
+        let error = run("echo waiting >&2; exec sleep 60", Duration::from_secs(2)).unwrap_err();
         assert!(
             matches!(&error, TaskError::ShimSilent { said, .. } if said == "waiting"),
             "{error}"

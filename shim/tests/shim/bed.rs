@@ -19,7 +19,10 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tokio::{
@@ -33,6 +36,9 @@ use tokio::{
 pub const SHIM: &str = env!("CARGO_BIN_EXE_containerd-shim-gantry-v1");
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// How many beds there are: while one is made, nobody takes away the cgroup above its own.
+static STANDING: Mutex<u32> = Mutex::new(0);
 
 pub struct Bed {
     pub dir: tempfile::TempDir,
@@ -83,6 +89,7 @@ impl Bed {
 
     /// The same with a shim that sends its events to [`Self::events_socket`], where nobody listens yet.
     pub async fn told(args: &[&str], change: impl FnOnce(&mut Value), events: bool) -> Self {
+        *STANDING.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         let dir = tempfile::Builder::new().prefix("gantry-shim-").tempdir().unwrap();
         let id = format!("t{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let bundle = dir.path().join("bundle");
@@ -316,7 +323,12 @@ impl Drop for Bed {
             Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
         }
         shim(self.dir.path(), &self.bundle(), &self.id, "delete");
-        remove_parents("gantry-shim-test");
+        let mut standing = STANDING.lock().unwrap_or_else(PoisonError::into_inner);
+        *standing -= 1;
+        if *standing == 0 {
+            remove_parents("gantry-shim-test");
+        }
+        drop(standing);
         if std::thread::panicking() {
             return;
         }

@@ -277,10 +277,14 @@ fn pause_stands_still_and_the_kill_signal_gets_through() {
         bed.client.pause(context(), &request).await.unwrap();
         assert_eq!(bed.status().await, Status::PAUSED);
         let size = || fs::metadata(bed.log_path()).unwrap().len();
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        let before = size();
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        assert_eq!(size(), before);
+        // What was in the pipe is still written down, and then nothing more.
+        let end = std::time::Instant::now() + Duration::from_secs(20);
+        let mut before = u64::MAX;
+        while size() != before {
+            assert!(std::time::Instant::now() < end, "it goes on");
+            before = size();
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
         let request = gantry_proto_shim::api::ResumeRequest {
             id: bed.id.clone(),
             ..Default::default()

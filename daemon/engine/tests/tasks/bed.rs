@@ -40,8 +40,8 @@ pub fn patient() -> Deadlines {
 /// For shims that are made to hang.
 pub fn hasty() -> Deadlines {
     Deadlines {
-        call: Duration::from_secs(1),
-        reconnect: Duration::from_secs(1),
+        call: Duration::from_secs(3),
+        reconnect: Duration::from_secs(3),
         ..Deadlines::default()
     }
 }

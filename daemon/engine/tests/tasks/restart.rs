@@ -54,7 +54,7 @@ fn found_again(name: &str) {
     runtime().block_on(async {
         let begun = Instant::now();
         let engine = ground.engine(hasty()).await;
-        assert!(begun.elapsed() < Duration::from_secs(5), "the start waits for shims");
+        assert!(begun.elapsed() < Duration::from_secs(8), "the start waits for shims");
         let (ns, tasks) = (&ground.ns, engine.tasks());
         let mut events = engine.exchange().subscribe();
         let listed = tasks.list(ns).await.unwrap();

@@ -1,8 +1,9 @@
 use super::*;
 use gantry_core::ErrorKind;
 use std::fs;
+use std::io::Write;
 use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
 
 /// A plugin that writes down what it was asked, and answers as the test says.
 fn plugin(dir: &Path, name: &str, answer: &str) {
@@ -11,8 +12,15 @@ fn plugin(dir: &Path, name: &str, answer: &str) {
     let text = format!(
         "#!/bin/sh\n{{ echo \"$CNI_COMMAND {name} $CNI_CONTAINERID $CNI_NETNS $CNI_IFNAME $CNI_ARGS\"; cat; echo; }} >> {log}\n{answer}\n"
     );
-    fs::write(&path, text).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    // By a program: a file that this process has written may be open yet in another test's child, and is not run then.
+    let mut sh = Command::new("sh")
+        .args(["-ec", "cat > \"$0\"; chmod 755 \"$0\""])
+        .arg(&path)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    sh.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    assert!(sh.wait().unwrap().success());
 }
 
 fn to() -> Attachment<'static> {

@@ -20,6 +20,13 @@ fn works(lab: &Lab) {
     misses(&lab.b1, "172.18.0.2:80");
 }
 
+/// Waits until containers reach the world again, in both families.
+fn opens(lab: &Lab) {
+    for address in ["192.0.2.2:7000", "[fd01::2]:7000"] {
+        eventually(Duration::from_secs(10), || lab.a1.ask(address).is_some());
+    }
+}
+
 /// `before` is done first, and `later` (the same, on a wall that stands) is noticed.
 fn kind(set_up: &str, take_down: &str) {
     for which in BOTH {
@@ -45,7 +52,7 @@ fn kind(set_up: &str, take_down: &str) {
         let _watch = lab.host.run(|| firewall.watch().unwrap());
         works(&lab);
         lab.host.sh(set_up);
-        eventually(Duration::from_secs(3), || lab.a1.ask("192.0.2.2:7000").is_some());
+        opens(&lab);
         works(&lab);
     }
 }
@@ -69,8 +76,8 @@ fn iptables_on_nftables_that_ends_in_a_reject() {
 #[test]
 fn old_iptables_with_a_policy() {
     kind(
-        "iptables-legacy -P FORWARD DROP; ip6tables-legacy -P FORWARD DROP",
-        "iptables-legacy -P FORWARD ACCEPT; ip6tables-legacy -P FORWARD ACCEPT",
+        "iptables-legacy -w 10 -P FORWARD DROP; ip6tables-legacy -w 10 -P FORWARD DROP",
+        "iptables-legacy -w 10 -P FORWARD ACCEPT; ip6tables-legacy -w 10 -P FORWARD ACCEPT",
     );
 }
 
@@ -147,10 +154,10 @@ fn ufw() {
         };
         ufw("/lib/ufw/ufw-init start");
         assert!(lab.host.sh("iptables-save").contains("ufw-before-forward"));
-        eventually(Duration::from_secs(3), || lab.a1.ask("192.0.2.2:7000").is_some());
+        opens(&lab);
         works(&lab);
         ufw("/lib/ufw/ufw-init force-reload");
-        eventually(Duration::from_secs(3), || lab.a1.ask("192.0.2.2:7000").is_some());
+        opens(&lab);
         works(&lab);
         lab.host.run(|| firewall.clear().unwrap());
         misses(&lab.a1, "192.0.2.2:7000");
@@ -238,7 +245,7 @@ fn firewalld() {
         assert_eq!(command("--zone=trusted --list-interfaces").trim(), "br-a br-b");
         for reload in ["--reload", "--complete-reload"] {
             command(reload);
-            let took = eventually(Duration::from_secs(2), || lab.a1.ask("192.0.2.2:7000").is_some());
+            let took = eventually(Duration::from_secs(15), || lab.a1.ask("192.0.2.2:7000").is_some());
             println!("{which:?}: back {took:?} after firewall-cmd {reload}");
             works(&lab);
             assert!(lab.host.run(|| firewall.backend.intact(&firewall.rules()).unwrap()));

@@ -88,22 +88,27 @@ impl Space {
 
     /// What answers there, if anything does.
     pub fn ask(&self, address: &str) -> Option<String> {
+        self.ask_within(address, PATIENCE)
+    }
+
+    pub fn ask_within(&self, address: &str, patience: Duration) -> Option<String> {
         let address: SocketAddr = address.parse().unwrap();
         self.run(move || {
-            let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let mut stream = TcpStream::connect_timeout(&address, patience).ok()?;
+            stream.set_read_timeout(Some(patience)).unwrap();
             let mut text = String::new();
             stream.read_to_string(&mut text).ok()?;
             Some(text)
         })
     }
 
+    /// Where an answer is expected.
     pub fn ask_udp(&self, address: &str) -> Option<String> {
         let address: SocketAddr = address.parse().unwrap();
         self.run(move || {
             let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
             let socket = UdpSocket::bind(any).unwrap();
-            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+            socket.set_read_timeout(Some(LONG)).unwrap();
             socket.send_to(b"?", address).ok()?;
             let mut buffer = [0; 64];
             let count = socket.recv(&mut buffer).ok()?;
@@ -120,6 +125,8 @@ impl Drop for Space {
 
 /// A name that answers answers within a few milliseconds here.
 const PATIENCE: Duration = Duration::from_millis(700);
+/// For an answer that is expected: on a loaded machine a first packet may be lost, and the next comes after a second.
+pub const LONG: Duration = Duration::from_secs(20);
 
 fn answer(name: &str, peer: SocketAddr) -> String {
     format!("{name} saw {}", peer.ip().to_canonical())

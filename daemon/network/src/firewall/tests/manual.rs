@@ -127,7 +127,9 @@ fn a_dockerd_that_has_these_chains_is_not_disturbed() {
     let lab = Lab::new(false);
     let directory = tempfile::tempdir().unwrap();
     let program = directory.path().join("dockerd");
-    std::fs::copy("/bin/sleep", &program).unwrap();
+    // By a program: a file that this process has written may be open yet in another test's child, and is not run then.
+    let copied = Command::new("cp").arg("/bin/sleep").arg(&program).status();
+    assert!(copied.unwrap().success());
     lab.host.run(|| {
         let new = || Iptables::new(&Instance::new(None), false).map(drop);
         let mut dockerd = Command::new(&program).arg("60").spawn().unwrap();

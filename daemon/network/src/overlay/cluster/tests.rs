@@ -7,10 +7,9 @@ use crate::overlay::networks::FIRST_VNI;
 use crate::overlay::{Change, News, Tls, User};
 use gantry_core::network::{IpamSettings, Scope};
 use gantry_core::network::{NetworkRecord, Pool};
-use server::{Server, certificates};
+use server::{ASIDE, Server};
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::TcpListener;
 use std::time::{Instant, SystemTime};
 use tokio::runtime::Runtime;
 
@@ -256,7 +255,7 @@ fn without_etcd_what_was_known_stays_and_everything_is_caught_up_with() {
         assert_eq!(one.networks(), std::slice::from_ref(&network));
         assert_eq!(one.state().unwrap().endpoints.len(), 1);
         // Longer than the lease: membership is lost, endpoints are not.
-        tokio::time::sleep(Duration::from_secs(3)).await;
+        tokio::time::sleep(Duration::from_secs(7)).await;
 
         server.start();
         assert!(one.ready(LONG).await);
@@ -317,7 +316,7 @@ fn a_host_that_falls_silent_is_no_member_and_one_that_leaves_is_none_at_once() {
         eventually("two hosts", || hosts() == 2).await;
         drop(silent);
         eventually("one host", || hosts() == 1).await;
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        tokio::time::sleep(Duration::from_secs(10)).await;
         assert_eq!(hosts(), 1, "a living host renews its lease");
     });
 }
@@ -375,8 +374,7 @@ fn what_etcd_says_of_another_past_is_told_as_changes() {
             .unwrap()
             .unwrap();
         fs::remove_dir_all(server.dir.path().join("data")).unwrap();
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let port = std::mem::replace(&mut server.client, free);
+        let port = std::mem::replace(&mut server.client, ASIDE);
         server.start();
         let other = Cluster::connect(server.settings("bb"), &Handle::current()).unwrap();
         assert!(other.ready(LONG).await);
@@ -415,10 +413,7 @@ fn a_compacted_history_is_no_obstacle() {
             .await
             .unwrap()
             .unwrap();
-        let port = std::mem::replace(
-            &mut server.client,
-            TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port(),
-        );
+        let port = std::mem::replace(&mut server.client, ASIDE);
         server.start();
         let other = Cluster::connect(server.settings("bb"), &Handle::current()).unwrap();
         assert!(other.ready(LONG).await);
@@ -523,9 +518,7 @@ fn users_and_passwords() {
 
 #[test]
 fn certificates_on_both_sides() {
-    let dir = tempfile::tempdir().unwrap();
-    certificates(dir.path());
-    let (server, runtime) = (Server::with(dir, true), runtime());
+    let (server, runtime) = (Server::secure(), runtime());
     let path = |name: &str| Some(server.dir.path().join(name));
     let mut settings = server.settings("a");
     settings.tls = Some(Tls {
@@ -576,8 +569,9 @@ fn certificates_on_both_sides() {
 fn another_member_answers_for_one_that_is_away() {
     let (server, runtime) = (Server::new(), runtime());
     let mut settings = server.settings("a");
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    settings.endpoints.insert(0, format!("http://{nobody}"));
+    settings
+        .endpoints
+        .insert(0, format!("http://{}:{ASIDE}", server.address));
     let one = connect(settings, &runtime);
     let made = runtime.block_on(one.create_network(|_| Ok((record(1, "net", "10.1.0.0/24"), None))));
     assert!(made.is_ok());

@@ -4,16 +4,23 @@ use super::LONG;
 use crate::overlay::Settings;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-/// One etcd on loopback, with a directory of its own; killed when dropped.
+/// A server's ports.
+const CLIENT: u16 = 2379;
+const PEER: u16 = 2380;
+/// For clients too, but not for those who know it by the other one.
+pub const ASIDE: u16 = 2381;
+
+/// One etcd on loopback, with an address and a directory of its own; killed when dropped.
 pub struct Server {
     pub dir: tempfile::TempDir,
+    pub address: Ipv4Addr,
     pub client: u16,
-    peer: u16,
     secure: bool,
     /// Which cluster a fresh one founds: with another number it is another cluster.
     pub token: u32,
@@ -22,15 +29,23 @@ pub struct Server {
 
 impl Server {
     pub fn new() -> Self {
-        Self::with(tempfile::tempdir().unwrap(), false)
+        Self::with(false)
     }
 
-    pub fn with(dir: tempfile::TempDir, secure: bool) -> Self {
-        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    /// With certificates on both sides, which are in its directory.
+    pub fn secure() -> Self {
+        Self::with(true)
+    }
+
+    fn with(secure: bool) -> Self {
+        let (dir, address) = (tempfile::tempdir().unwrap(), address());
+        if secure {
+            certificates(dir.path(), address);
+        }
         let mut server = Self {
             dir,
-            client: free(),
-            peer: free(),
+            address,
+            client: CLIENT,
             secure,
             token: 0,
             child: None,
@@ -41,8 +56,8 @@ impl Server {
 
     pub fn start(&mut self) {
         let scheme = if self.secure { "https" } else { "http" };
-        let client = format!("{scheme}://127.0.0.1:{}", self.client);
-        let peer = format!("http://127.0.0.1:{}", self.peer);
+        let client = format!("{scheme}://{}:{}", self.address, self.client);
+        let peer = format!("http://{}:{PEER}", self.address);
         let path = |name: &str| self.dir.path().join(name).display().to_string();
         let log = fs::File::create(self.dir.path().join("log")).unwrap();
         let mut command = Command::new("etcd");
@@ -58,7 +73,7 @@ impl Server {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.child = Some(command.spawn().expect("etcd (Debian's etcd-server) is installed"));
         let begun = Instant::now();
-        while TcpStream::connect(("127.0.0.1", self.client)).is_err() {
+        while TcpStream::connect((self.address, self.client)).is_err() {
             assert!(begun.elapsed() < LONG, "etcd does not start: {}", self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -78,14 +93,14 @@ impl Server {
     pub fn settings(&self, host: &str) -> Settings {
         let vtep = format!("192.0.2.{}", host.len()).parse().unwrap();
         let scheme = if self.secure { "https" } else { "http" };
-        let mut settings = Settings::plain(format!("{scheme}://127.0.0.1:{}", self.client), host, vtep);
-        settings.lease = Duration::from_secs(2);
+        let mut settings = Settings::plain(format!("{scheme}://{}:{}", self.address, self.client), host, vtep);
+        settings.lease = Duration::from_secs(5);
         settings
     }
 
     /// The JSON way of etcd's, for what only tests do.
     pub fn post(&self, path: &str, body: &str) {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.client)).unwrap();
+        let mut stream = TcpStream::connect((self.address, self.client)).unwrap();
         stream.set_read_timeout(Some(LONG)).unwrap();
         let request = format!(
             "POST {path} HTTP/1.1\r\nHost: etcd\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
@@ -104,8 +119,15 @@ impl Drop for Server {
     }
 }
 
-/// A CA, a server certificate for 127.0.0.1 and a client certificate, as files.
-pub fn certificates(dir: &Path) {
+/// On loopback and no other server's, of another process neither: a port that is looked for first may be taken before it is used.
+fn address() -> Ipv4Addr {
+    static COUNT: AtomicU8 = AtomicU8::new(1);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 128 | high, low, COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A CA, a server certificate for the address and a client certificate, as files.
+fn certificates(dir: &Path, address: Ipv4Addr) {
     use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
     let write = |name: &str, text: String| fs::write(dir.join(name), text).unwrap();
     let ca_key = KeyPair::generate().unwrap();
@@ -122,7 +144,7 @@ pub fn certificates(dir: &Path) {
         ("client", vec![ExtendedKeyUsagePurpose::ClientAuth]),
     ] {
         let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec![address.to_string()]).unwrap();
         params.extended_key_usages = purposes;
         write(&format!("{name}.pem"), params.signed_by(&key, &issuer).unwrap().pem());
         write(&format!("{name}.key"), key.serialize_pem());
