@@ -27,7 +27,9 @@ pub use pty::Terminal;
 pub use run::{Gantry, Output};
 
 use sha2::{Digest, Sha256};
+use std::net::TcpListener;
 use std::process::{Child, ExitStatus};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// What may take a while on a loaded machine, and is not itself the promise, is given this long.
@@ -56,6 +58,18 @@ pub fn ended(child: &mut Child) -> ExitStatus {
 /// `sha256:` and the digest of these bytes.
 pub fn digest(bytes: &[u8]) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
+}
+
+/// A loopback port that nobody is given by chance: below the ephemeral ones.
+pub fn port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let seed = std::process::id() * 37 + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = u16::try_from(20_000 + seed % 10_000).expect("below 30000");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Asks until it is so; fails after the limit with what was waited for.

@@ -1,11 +1,11 @@
 //! Programs that are not ours, on roots of their own: Debian's containerd, and its registry.
 
-use crate::{Netns, eventually, target_dir};
+use crate::{Netns, eventually, port, target_dir};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::ffi::OsString;
 use std::fs::File;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -92,11 +92,7 @@ pub struct Registry {
 
 impl Registry {
     pub fn start(root: &Path) -> Self {
-        let port = {
-            let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-            free.local_addr().expect("it is bound").port()
-        };
-        let peer = Self::begin(root, &format!("127.0.0.1:{port}"), None);
+        let peer = Self::begin(root, &format!("127.0.0.1:{}", port()), None);
         eventually("the registry answers", LIMIT, || TcpStream::connect(&peer.host).is_ok());
         peer
     }

@@ -1,5 +1,6 @@
 //! A real pseudo-terminal with a command on it.
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{OpenptyResult, Winsize, openpty};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -28,6 +29,10 @@ impl Terminal {
             ws_ypixel: 0,
         };
         let OpenptyResult { master, slave } = openpty(Some(&size), None).expect("a pseudo-terminal");
+        // What another test starts meanwhile is not to hold them open.
+        for end in [&master, &slave] {
+            fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("a descriptor has flags");
+        }
         let clone = |fd: &OwnedFd| Stdio::from(fd.try_clone().expect("a descriptor"));
         command.stdin(clone(&slave)).stdout(clone(&slave)).stderr(clone(&slave));
         // SAFETY: setsid and ioctl are async-signal-safe; nothing is allocated between fork and exec.

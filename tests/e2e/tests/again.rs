@@ -96,7 +96,7 @@ fn what_always_runs_is_stopped_and_removed_by_hand_only() {
         "exit 1",
     ]);
     eventually("it was run again a few times", PATIENCE, || {
-        count(&gantry, "loops") >= 4
+        count(&gantry, "loops") >= 6
     });
     eventually("it waits", PATIENCE, || status(&gantry, "loops") == "restarting");
     assert!(

@@ -275,7 +275,9 @@ fn used_paused_copied_and_killed_for_memory() {
     let house = Foreign::new();
     let gantry = house.gantry();
     gantry.ok(&["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
-    assert!(gantry.ok(&["top", "box"]).contains("sleep 1000"));
+    eventually("its program is seen", PATIENCE, || {
+        gantry.ok(&["top", "box"]).contains("sleep 1000")
+    });
     let stats = gantry.ok(&["stats", "--no-stream", "--format", "{{.PIDs}} {{.MemUsage}}", "box"]);
     assert!(stats.starts_with("1 ") && !stats.contains(" 0B /"), "{stats}");
     gantry.ok(&["pause", "box"]);

@@ -16,10 +16,11 @@ fn hook(house: &House, name: &str, script: &str) -> PathBuf {
     path
 }
 
-/// A file for `--hook-spec` with one hook of one kind.
-fn spec(house: &House, kind: &str, hook: &Path) -> String {
+/// A file for `--hook-spec` with one hook of one kind, and its timeout in seconds.
+fn spec(house: &House, kind: &str, hook: &Path, timeout: u32) -> String {
     let file = house.root().join(format!("{kind}.json"));
-    let text = format!("{{\"{kind}\": [{{\"path\": {hook:?}, \"args\": [\"hook\"], \"env\": [], \"timeout\": 1}}]}}");
+    let text =
+        format!("{{\"{kind}\": [{{\"path\": {hook:?}, \"args\": [\"hook\"], \"env\": [], \"timeout\": {timeout}}}]}}");
     fs::write(&file, text).expect("a file of hooks");
     file.to_str().expect("a path of ASCII").to_owned()
 }
@@ -30,7 +31,7 @@ fn a_failing_poststart_hook_fails_the_start_of_the_shortest_program() {
     let house = House::new();
     let gantry = house.gantry();
     let failing = hook(&house, "failing", "sleep 0.05; echo no luck >&2; exit 3");
-    let file = spec(&house, "poststart", &failing);
+    let file = spec(&house, "poststart", &failing, 60);
     for turn in 0..10 {
         let name = format!("short{turn}");
         let output = gantry.run(&["run", "--name", &name, "--hook-spec", &file, "busybox", "true"]);
@@ -59,7 +60,7 @@ fn a_failing_poststart_hook_fails_the_start_of_the_shortest_program() {
 fn a_good_poststart_hook_leaves_a_short_program_its_exit_code() {
     let house = House::new();
     let gantry = house.gantry();
-    let file = spec(&house, "poststart", &hook(&house, "good", "sleep 0.05"));
+    let file = spec(&house, "poststart", &hook(&house, "good", "sleep 0.05"), 60);
     for _ in 0..5 {
         let args = [
             "run",
@@ -82,10 +83,10 @@ fn a_hook_that_outlives_its_timeout_is_killed_and_the_start_fails_naming_it() {
     let mark = house.root().join("pid");
     let slow = hook(&house, "slow", &format!("echo $$ > {}; exec sleep 60", mark.display()));
     for kind in ["prestart", "poststart"] {
-        let file = spec(&house, kind, &slow);
+        let file = spec(&house, kind, &slow, 3);
         let begun = Instant::now();
         let args = ["run", "--rm", "--hook-spec", &file, "busybox", "sleep", "60"];
-        let output = gantry.run(&args).exits(125).says("timeout of 1 s").says(kind);
+        let output = gantry.run(&args).exits(125).says("timeout of 3 s").says(kind);
         assert!(
             output.stderr.contains(slow.to_str().expect("ASCII")),
             "{}",

@@ -66,7 +66,7 @@ fn own_containers_are_watched_and_not_changed() {
         gantry.ok(&["ps", "-a"]).contains("Exited (137)")
     });
     refused(&["containers", "rm", id]);
-    assert!(!ok(&["tasks", "ls"]).contains(id));
+    eventually("its task is gone", LIMIT, || !ok(&["tasks", "ls"]).contains(id));
     gantry.ok(&["rm", "mine"]);
     assert!(!ok(&["containers", "ls"]).contains(id));
 }

@@ -226,6 +226,7 @@ fn a_device_is_shared_and_goes_with_its_last_user_whatever_dies() {
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
     house.start();
     eventually("its last user is gone", PATIENCE, || !mounted(&data));
+    gantry.ok(&["wait", "two"]);
     gantry.ok(&["rm", "two"]);
     gantry.ok(&["volume", "rm", "memory"]);
 

@@ -277,6 +277,8 @@ fn pull() -> Vec<Case> {
         good("pull", "", |s| {
             let _turn = s.alone();
             let image = s.registry().image("box:one");
+            // Another case, that pulls all tags, may have been first.
+            s.gantry.run(&["rmi", &image]);
             let said = s.gantry.ok(&["pull", &image]);
             let lines: Vec<&str> = said.lines().collect();
             let [from, .., digest, status, name] = lines[..] else {

@@ -62,7 +62,7 @@ fn containers() -> Vec<Case> {
         }),
         bad("container prune", "force", &["container", "prune", "-f=x"], 125, BOOL),
         good("wait", "condition", |s| {
-            let name = s.up(&["--rm"], "sleep 0.2; exit 4");
+            let name = s.up(&["--rm"], "sleep 5; exit 4");
             assert_eq!(s.gantry.ok(&["wait", "--condition", "removed", &name]), "4");
         }),
         bad(
@@ -414,7 +414,7 @@ fn commit() -> Vec<Case> {
             "flag needs an argument: --author",
         ),
         made("change", &["-c", "ENV A=b"], "{{index .Config.Env 0}}", "A=b"),
-        bad("commit", "change", &["commit", "-c", "RUN x", UP], 1, "RUN"),
+        bad("commit", "change", &["commit", "-c", "RUN x", DONE], 1, "RUN"),
         made("message", &["-m", "why"], "{{.Comment}}", "why"),
         bad(
             "commit",

@@ -46,9 +46,13 @@ impl Watch {
         self.seen.lock().expect("not poisoned").clone()
     }
 
-    /// Everything but the probes, once this was told.
+    /// Everything but the probes, once this was told, and of two tasks that they are deleted.
     pub fn end(mut self, until: &str) -> String {
         eventually(&format!("{until} is told"), LIMIT, || self.text().contains(until));
+        // What a shim tells comes in its own time.
+        eventually("the shims have told all", LIMIT, || {
+            self.text().matches("/tasks/delete").count() >= 2
+        });
         peers::end(&mut self.child);
         let text = self.text();
         let lines = text.lines().filter(|line| !line.contains("probe"));

@@ -1,6 +1,7 @@
 //! Containers: made, run, looked at, changed, removed.
 
 use crate::sides::{IMAGE, Sides};
+use gantry_e2e::{PATIENCE, eventually};
 
 #[test]
 fn a_run_answers_alike() {
@@ -268,7 +269,13 @@ fn looking_in_answers_alike() {
     s.same(&["cp", "copied", "box:/none/there"]);
     s.same(&["logs", "--tail", "1", "box"]);
     s.code(&["stats", "--no-stream", "box"]);
-    s.same(&["stats", "--no-stream", "--format", "{{.Name}}", "box"]);
+    for side in [&s.ours, &s.theirs] {
+        // The client waits two seconds for a sample, which takes one.
+        eventually("its name is shown", PATIENCE, || {
+            let shown = side.run(&["stats", "--no-stream", "--format", "{{.Name}}", "box"]);
+            String::from_utf8_lossy(&shown.stdout).trim() == "box"
+        });
+    }
     s.same(&["export", "-o", "out.tar", "box"]);
     s.same(&["rm", "-f", "box"]);
 }

@@ -1,19 +1,13 @@
 //! The sockets: who may come in by them, and who not.
 
 use crate::shapes::ask;
-use gantry_e2e::{House, HouseOptions, Output, PATIENCE, eventually};
+use gantry_e2e::{House, HouseOptions, Output, PATIENCE, eventually, port};
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
-
-/// A port that was free a moment ago.
-fn port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
-}
 
 fn docker(home: &Path, args: &[&str]) -> Output {
     let mut command = Command::new("docker");
@@ -183,8 +177,10 @@ fn inherited_sockets_are_served() {
         .stderr(Stdio::null())
         .spawn()
         .expect("systemd-socket-activate, of Debian's systemd, starts");
-    eventually("the socket is bound", PATIENCE, || socket.exists());
     // The first client starts the daemon.
+    eventually("the socket answers", PATIENCE, || {
+        std::os::unix::net::UnixStream::connect(&socket).is_ok()
+    });
     assert_eq!(ask(&socket, "GET", "/_ping", &[], b"").body, "OK");
     gantry_e2e::peers::end(&mut daemon);
 }

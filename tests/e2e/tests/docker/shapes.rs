@@ -83,6 +83,8 @@ const JSON: &str = "Content-Type: application/json";
 fn house() -> (House, PathBuf) {
     let house = House::with(HouseOptions {
         bare: true,
+        // No registry is reached from there.
+        netns: true,
         ..HouseOptions::default()
     });
     let socket = house.exec_root().join("docker.sock");

@@ -1,5 +1,6 @@
 //! Terminals and streams.
 
+use crate::alike::Answer;
 use crate::sides::{IMAGE, Sides};
 use gantry_e2e::{PATIENCE, Terminal, eventually};
 use std::io::Read;
@@ -35,7 +36,17 @@ fn terminals_answer_alike() {
         &[("here", "\u{10}\u{11}")],
     );
     s.same(&["ps", "--format", "{{.Names}}"]);
-    s.screen(&["attach", "--detach-keys", "ctrl-a,x", "held"], &[("", "\u{1}x")]);
+    let attach = ["attach", "--detach-keys", "ctrl-a,x", "held"];
+    s.compare(&attach, |side| {
+        let mut terminal = Terminal::spawn(side.command(&attach), 30, 100);
+        terminal.send("\u{1}x");
+        Answer {
+            code: terminal.exit(PATIENCE),
+            // It is shown if it is typed before the client has the terminal.
+            stdout: terminal.rest(PATIENCE).replace("^Ax", ""),
+            stderr: String::new(),
+        }
+    });
     s.screen(
         &[
             "exec",

@@ -147,7 +147,8 @@ fn p14_a_detached_one_goes_with_its_own_end() {
         gantry.ok(&["restart", "-t", "0", "box"]);
         assert_eq!(look(&gantry, "box", "{{.State.Running}}"), "true");
     }
-    gantry.ok(&["exec", "box", "touch", "/tmp/end"]);
+    // The container may end before the program that ends it.
+    gantry.run(&["exec", "box", "touch", "/tmp/end"]);
     eventually("it is removed", PATIENCE, || gantry.run(&["inspect", "box"]).code == 1);
 }
 

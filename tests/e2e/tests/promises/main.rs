@@ -16,6 +16,7 @@ fn returns_at_once(flags: &[&str]) {
     let gantry = house.gantry();
     // Whatever is attached, a file in the container ends it.
     let script = "while [ ! -e /tmp/end ]; do sleep 0.01; done; exit 3";
+    let mut times = Vec::new();
     for turn in 0..3 {
         let name = format!("box{turn}");
         let mut command = gantry.command(["run", "--name", &name]);
@@ -29,13 +30,14 @@ fn returns_at_once(flags: &[&str]) {
         let began = Instant::now();
         std::fs::write(end, "").expect("the container's /tmp");
         let status = ended(&mut child);
-        let took = began.elapsed();
+        times.push(began.elapsed());
         assert_eq!(status.code(), Some(3), "{flags:?}");
-        assert!(
-            took < Duration::from_secs(1),
-            "{flags:?}: the client returned after {took:?}"
-        );
     }
+    // What holds a client holds it each time; a busy machine does not.
+    assert!(
+        times.iter().any(|took| *took < Duration::from_secs(1)),
+        "{flags:?}: the client returned after {times:?}"
+    );
 }
 
 #[test]
@@ -62,15 +64,27 @@ fn p01_nothing_attached_holds_the_client() {
 #[test]
 fn p01_a_terminal_with_stdin_alone_is_given_back() {
     let house = House::new();
-    let command = house
-        .gantry()
-        .command(["run", "-it", "-a", "stdin", "busybox", "sh", "-c", "read line; exit 3"]);
-    let mut terminal = Terminal::spawn(command, 24, 80);
-    eventually("the container runs", PATIENCE, || {
-        !house.gantry().ok(&["ps", "-q"]).is_empty()
-    });
-    terminal.send("line\n");
-    assert_eq!(terminal.exit(Duration::from_secs(1)), 3, "{}", terminal.screen());
+    let gantry = house.gantry();
+    let mut times = Vec::new();
+    for turn in 0..3 {
+        let name = format!("box{turn}");
+        let mut command = gantry.command(["run", "-it", "-a", "stdin", "--name", &name]);
+        command.args(["busybox", "sh", "-c", "read line; exit 3"]);
+        let mut terminal = Terminal::spawn(command, 24, 80);
+        eventually("the container runs", PATIENCE, || {
+            gantry.run(&["inspect", "-f", "{{.State.Running}}", &name]).line() == "true"
+        });
+        let began = Instant::now();
+        terminal.send("line\n");
+        let code = terminal.exit(PATIENCE);
+        times.push(began.elapsed());
+        assert_eq!(code, 3, "{}", terminal.screen());
+    }
+    // As above: a busy machine does not hold it each time.
+    assert!(
+        times.iter().any(|took| *took < Duration::from_secs(1)),
+        "the client returned after {times:?}"
+    );
 }
 
 #[test]
@@ -194,11 +208,11 @@ fn p18_an_exec_ends_with_its_process() {
     terminal.expect("ready> ", PATIENCE);
     terminal.send("trap '' HUP; sleep 500 &\n");
     terminal.send("exit 4\n");
-    assert_eq!(terminal.exit(Duration::from_secs(3)), 4, "{}", terminal.screen());
+    assert_eq!(terminal.exit(PATIENCE), 4, "{}", terminal.screen());
     // And without a terminal, though the child holds the pipes.
     let began = Instant::now();
     let mut command = gantry.command(["exec", "box", "sh", "-c", "sleep 500 & exit 5"]);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     gantry.finish(command).exits(5);
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
 }

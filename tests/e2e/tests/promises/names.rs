@@ -11,7 +11,13 @@ fn p19_stats_show_the_new_name_at_the_next_sample() {
     let house = House::new();
     let gantry = house.gantry();
     gantry.ok(&["run", "-d", "--name", "old", "busybox", "sleep", "1000"]);
-    // As the Docker API streams it: a line a sample.
+    // As the command shows it.
+    let mut command = gantry.command(["stats", "--format", "{{.Container}} {{.Name}}", "old"]);
+    let mut shown = command.stdout(Stdio::piped()).spawn().expect("gantry starts");
+    let mut lines = BufReader::new(shown.stdout.take().expect("piped")).lines();
+    let mut next = || lines.next().expect("the command goes on").expect("a line");
+    while next() != "old old" {}
+    // And as the Docker API streams it: a line a sample.
     let mut stream = UnixStream::connect(house.exec_root().join("docker.sock")).expect("the socket answers");
     stream.set_read_timeout(Some(PATIENCE)).expect("a limit");
     stream
@@ -19,12 +25,6 @@ fn p19_stats_show_the_new_name_at_the_next_sample() {
         .expect("the request is taken");
     let mut names = samples(BufReader::new(stream));
     assert_eq!(names.next().expect("a first sample"), "/old");
-    // And as the command shows it.
-    let mut command = gantry.command(["stats", "--format", "{{.Container}} {{.Name}}", "old"]);
-    let mut shown = command.stdout(Stdio::piped()).spawn().expect("gantry starts");
-    let mut lines = BufReader::new(shown.stdout.take().expect("piped")).lines();
-    let mut next = || lines.next().expect("the command goes on").expect("a line");
-    while next() != "old old" {}
 
     gantry.ok(&["rename", "old", "new"]);
     // One sample may have been on its way.

@@ -265,9 +265,7 @@ pub struct Closed {
 
 impl Closed {
     pub fn start(root: &std::path::Path) -> Self {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let host = free.local_addr().unwrap().to_string();
-        drop(free);
+        let host = format!("127.0.0.1:{}", gantry_e2e::port());
         let users = root.join("users");
         // bcrypt of "secret".
         std::fs::write(

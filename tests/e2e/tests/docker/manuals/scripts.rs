@@ -93,6 +93,7 @@ pub const BEFORE: &[(&str, &str)] = &[
         "004:780",
         "while [ -n \"$(docker ps -aq -f name=^c1$)\" ]; do sleep 0.1; done; docker run -d --name c1 nginx",
     ),
+    ("004:853", "docker wait c1"),
     (
         "004:873",
         "mkdir -p my/host/path && echo of the host >my/host/path/mine",
