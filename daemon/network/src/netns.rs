@@ -70,13 +70,18 @@ fn furnish(settings: &Settings) -> Result<()> {
     }
     // An address that was another container's a moment ago is announced.
     sysctl::set_device(Family::Ipv4, "default", "arp_notify", "1")?;
-    let mut batch = Batch::new();
-    batch.set_link("lo", &UP);
-    Netlink::open()?.run(batch)?;
+    loopback_up()?;
     settings
         .sysctls
         .iter()
         .try_for_each(|(name, value)| sysctl::set(name, value))
+}
+
+/// In the calling thread's namespace.
+pub(crate) fn loopback_up() -> Result<()> {
+    let mut batch = Batch::new();
+    batch.set_link("lo", &UP);
+    Netlink::open()?.run(batch)
 }
 
 const UP: Change<'static> = Change {

@@ -77,10 +77,14 @@ impl Ground {
 
     /// A program that stands for a shim.
     pub fn program(&self, name: &str, script: &str) -> String {
-        use std::os::unix::fs::PermissionsExt;
         let path = self.dir.path().join(name);
-        fs::write(&path, script).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        // By a child: a file that this process has written may be open yet in another test's child, and is not run then.
+        let made = std::process::Command::new("sh")
+            .args(["-ec", "printf %s \"$1\" > \"$0\"; chmod 755 \"$0\""])
+            .arg(&path)
+            .arg(script)
+            .status();
+        assert!(made.unwrap().success());
         path.to_string_lossy().into_owned()
     }
 

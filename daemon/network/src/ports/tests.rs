@@ -1,5 +1,4 @@
 use super::*;
-use crate::netlink::{Batch, Change, Netlink};
 use gantry_core::network::Port;
 use nix::sched::{CloneFlags, unshare};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -9,14 +8,8 @@ use std::time::{Duration, Instant};
 /// A network namespace of this test's thread alone.
 fn alone() {
     unshare(CloneFlags::CLONE_NEWNET).unwrap();
-    let up = Change {
-        up: Some(true),
-        ..Change::default()
-    };
-    let mut batch = Batch::new();
-    batch.set_link("lo", &up);
     // Not by a program: a child has copies of other tests' sockets until it runs.
-    Netlink::open().unwrap().run(batch).unwrap();
+    crate::netns::loopback_up().unwrap();
 }
 
 fn binding(container: &str, host: Option<&str>, ports: Option<&str>) -> PortBinding {

@@ -2,7 +2,7 @@
 
 use crate::stage::{IMAGE, LIMIT, Stage};
 use gantry_e2e::eventually;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
 pub struct Registry {
@@ -12,10 +12,7 @@ pub struct Registry {
 
 impl Registry {
     pub fn start(stage: &Stage) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .expect("a free port")
-            .port();
+        let port = gantry_e2e::port();
         let config = format!(
             "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: 127.0.0.1:{port}}}\n",
             stage.path("registry").display()

@@ -192,7 +192,7 @@ fn moved(which: Which) {
     lab.settled();
     let wall = wall(&lab, which, rules());
     let socket = lab.neighbour.run(|| UdpSocket::bind("0.0.0.0:4444").unwrap());
-    socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
     let ask = |port: u16| {
         socket.send_to(b"?", ("192.0.2.1", port)).unwrap();
         let mut buffer = [0; 64];
