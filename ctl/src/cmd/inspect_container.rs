@@ -209,7 +209,7 @@ fn host_config(it: &pb::HostConfig, name: &str) -> Struct {
         .with("UsernsMode", &it.userns_mode)
         .with("ShmSize", if it.shm_size == 0 { 64 << 20 } else { it.shm_size })
         .with("Runtime", &it.runtime)
-        .with("Isolation", "")
+        .with("Isolation", &it.isolation)
         .omit_empty("Sysctls", it.sysctls.iter().collect::<Value>());
     out = resources(out, it);
     out = out.omit_empty("Mounts", it.mounts.iter().map(request).collect::<Vec<Value>>());

@@ -15,7 +15,7 @@ pub(super) fn value(it: &pb::Image) -> Value {
         .json_as("ID", Some("Id"), it.id.as_str())
         .with("RepoTags", it.repo_tags.as_slice())
         .with("RepoDigests", it.repo_digests.as_slice())
-        .with("Parent", "")
+        .with("Parent", &it.parent)
         .with("Comment", &it.comment)
         .with("Created", time::rfc3339_nano(time::from_wire(it.created_at.as_ref())))
         .with("DockerVersion", "")

@@ -76,7 +76,7 @@ pub fn summary(call: &Call, row: &ImageSummary, counted: bool) -> shown::ImageRo
         created: time::seconds_of(image.config.created.as_deref()),
         id: image.id.to_string(),
         labels: Some(image.config.config.labels.clone()).filter(|labels| !labels.is_empty()),
-        parent_id: "",
+        parent_id: parent(image),
         repo_digests: match nameless && digests.is_empty() {
             true => Some(vec!["<none>@<none>".to_owned()]),
             false => names(digests),
@@ -127,6 +127,10 @@ pub fn for_platform(name: &str, image: &Image, wanted: Platform) -> Result<(), F
     }
 }
 
+fn parent(image: &Image) -> String {
+    image.parent.as_ref().map(ToString::to_string).unwrap_or_default()
+}
+
 pub async fn inspect(call: Call) -> Answer {
     let image = find(&call).await?;
     answer::ok(&shown_image(&call, &image))
@@ -140,7 +144,7 @@ fn shown_image(call: &Call, image: &Image) -> shown::Image {
         id: image.id.to_string(),
         repo_tags: image.repo_tags(),
         repo_digests: image.repo_digests(),
-        parent: "",
+        parent: parent(image),
         comment: comment(config),
         created: created(config.created.as_deref()),
         container: call.before(45).then_some(""),

@@ -169,6 +169,7 @@ pub fn host_in(host: wire::HostConfig) -> Result<HostConfig> {
         masked_paths: paths_in("host.masked_paths", host.masked_paths)?,
         readonly_paths: paths_in("host.readonly_paths", host.readonly_paths)?,
         userns_mode: check::word("host.userns_mode", host.userns_mode, &["host"])?,
+        isolation: check::word("host.isolation", host.isolation, &["default"])?,
         // A client of this door says it when it attaches, and keeps its own files.
         console_size: None,
         container_id_file: String::new(),
@@ -308,6 +309,7 @@ pub fn host_out(host: &HostConfig) -> wire::HostConfig {
         masked_paths: host.masked_paths.map(|items| wire::StringList { items }),
         readonly_paths: host.readonly_paths.map(|items| wire::StringList { items }),
         userns_mode: host.userns_mode,
+        isolation: host.isolation,
     }
 }
 

@@ -165,6 +165,8 @@ pub struct HostConfig {
     pub readonly_paths: Option<Vec<String>>,
     /// Empty or `host`.
     pub userns_mode: String,
+    /// Empty or `default`, as it was written: only Windows has others.
+    pub isolation: String,
     /// Where the client wrote the id, for the record only.
     pub container_id_file: String,
 }

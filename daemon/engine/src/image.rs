@@ -74,6 +74,8 @@ pub struct Image {
     pub records: Vec<ImageRecord>,
     /// Bytes unpacked.
     pub size: u64,
+    /// The image that it was committed from here.
+    pub parent: Option<Digest>,
 }
 
 impl Image {

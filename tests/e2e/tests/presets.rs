@@ -169,7 +169,7 @@ fn what_is_not_obeyed_is_refused_by_its_name() {
     // And what is obeyed is shown as it was asked.
     let mut asked = json!({
         "UsernsMode": "host", "CgroupParent": "/e2e-presets", "BlkioDeviceReadBps": [], "ConsoleSize": [40, 100],
-        "ContainerIDFile": "/tmp/id",
+        "ContainerIDFile": "/tmp/id", "Isolation": "default",
     });
     // Not every kernel has these.
     for (field, value) in [("BlkioWeight", 200), ("CpuRealtimePeriod", 900_000)] {

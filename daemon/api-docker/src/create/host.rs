@@ -81,6 +81,7 @@ pub fn translate(asked: &Host) -> Result<(HostConfig, Vec<String>), Failure> {
         masked_paths: limits::hidden("MaskedPaths", asked.masked_paths.as_ref())?,
         readonly_paths: limits::hidden("ReadonlyPaths", asked.readonly_paths.as_ref())?,
         userns_mode: asked.userns_mode.clone(),
+        isolation: asked.isolation.clone(),
         container_id_file: asked.container_id_file.clone(),
         ..HostConfig::default()
     };

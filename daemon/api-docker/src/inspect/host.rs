@@ -68,7 +68,7 @@ pub fn shown(call: &Call, name: &str, host: &HostConfig, config: &Config, facts:
             .unwrap_or(SHM),
         sysctls: host.sysctls.clone(),
         runtime: runtime(host, config),
-        isolation: "",
+        isolation: host.isolation.clone(),
         resources: resources(call, host, facts),
         mounts: host.mounts.iter().map(mount).collect(),
         masked_paths: hidden(&host.masked_paths, masked_paths(facts)),

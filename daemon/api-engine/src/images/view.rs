@@ -38,6 +38,7 @@ pub fn image(image: &Image, snapshotter: &str) -> wire::Image {
         last_tagged_at: image.last_tagged_at().map(time::out),
         target_digest: image.target.digest.to_string(),
         target_media_type: image.target.media_type.clone(),
+        parent: image.parent.as_ref().map(ToString::to_string).unwrap_or_default(),
     }
 }
 

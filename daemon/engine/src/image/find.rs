@@ -51,6 +51,7 @@ pub(crate) fn all(context: &Context) -> Result<Vec<Image>> {
 fn load(context: &Context, record: ImageRecord) -> Result<Image> {
     let resolved = context.images.config(&context.namespace, &record.target)?;
     let image = Image {
+        parent: context.images.parent(&context.namespace, &resolved.id),
         id: resolved.id,
         target: record.target.clone(),
         config: resolved.config,

@@ -10,8 +10,11 @@ use crate::media;
 use crate::platform::Platform;
 use crate::progress::ProgressSink;
 use chrono::{SecondsFormat, Utc};
-use gantry_core::{Algorithm, Labels, Namespace};
+use gantry_core::{Algorithm, Digest, Labels, Namespace};
 use std::collections::BTreeMap;
+
+/// Label of a config that was committed: the id of the image that it was made from.
+const PARENT: &str = "gantry.image.parent";
 
 /// Whose changes are committed.
 #[derive(Debug, Clone)]
@@ -41,6 +44,12 @@ pub struct Commit {
 }
 
 impl ImageService {
+    /// The id of the image that another was committed from here, if it was. Blocks.
+    pub fn parent(&self, ns: &Namespace, id: &Digest) -> Option<Digest> {
+        let info = self.inner.content.info(ns, id).ok()?;
+        info.labels.get(PARENT)?.parse().ok()
+    }
+
     /// Makes an image of another one and of what a snapshot changed over it. Its new layer is unpacked at once.
     pub async fn commit(&self, ns: &Namespace, of: CommitOf, commit: Commit) -> gantry_core::Result<Pulled> {
         let mut config = commit.config.clone();
@@ -80,7 +89,8 @@ impl ImageService {
                 Hasher::of(Algorithm::Sha256, &bytes),
                 bytes.len() as u64,
             );
-            there.blobs.put(&blob, "config", &bytes, Labels::new())?;
+            let labels = Labels::from([(PARENT.to_owned(), base.id.to_string())]);
+            there.blobs.put(&blob, "config", &bytes, labels)?;
             let layers = base.layers.into_iter().chain([layer.blob]).collect();
             put_manifest(
                 &there.blobs,

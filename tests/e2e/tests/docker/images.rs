@@ -71,6 +71,11 @@ fn images_answer_alike() {
         "{{.Author}} {{.Comment}} {{.Config.Cmd}} {{len .RootFS.Layers}}",
         "committed:1",
     ]);
+    for side in [&s.ours, &s.theirs] {
+        let of = |field: &str, image: &str| side.run(&["image", "inspect", "-f", field, image]).stdout;
+        let (parent, base) = (of("{{.Parent}}", "committed:1"), of("{{.Id}}", IMAGE));
+        assert_eq!(String::from_utf8_lossy(&parent), String::from_utf8_lossy(&base));
+    }
     s.same(&["commit", "nothing", "committed:2"]);
     s.same(&["rm", "base"]);
     s.code(&["image", "prune", "-f"]);

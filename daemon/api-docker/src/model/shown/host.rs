@@ -46,7 +46,7 @@ pub struct Host {
     #[serde(skip_serializing_if = "Table::is_empty")]
     pub sysctls: Table<String>,
     pub runtime: String,
-    pub isolation: &'static str,
+    pub isolation: String,
     #[serde(flatten)]
     pub resources: Resources,
     #[serde(skip_serializing_if = "Vec::is_empty")]

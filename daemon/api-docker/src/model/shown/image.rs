@@ -11,7 +11,7 @@ pub struct ImageRow {
     pub created: i64,
     pub id: String,
     pub labels: Option<Table<String>>,
-    pub parent_id: &'static str,
+    pub parent_id: String,
     pub repo_digests: Option<Vec<String>>,
     pub repo_tags: Option<Vec<String>>,
     pub shared_size: i64,
@@ -26,7 +26,7 @@ pub struct Image {
     pub id: String,
     pub repo_tags: Vec<String>,
     pub repo_digests: Vec<String>,
-    pub parent: &'static str,
+    pub parent: String,
     pub comment: String,
     pub created: String,
     #[serde(skip_serializing_if = "none")]
