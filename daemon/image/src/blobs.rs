@@ -39,8 +39,12 @@ impl Blobs {
         }
     }
 
-    /// Opens the ingest of a known blob, waiting for another writer of it.
+    /// Opens the ingest of a known blob, waiting for another writer of it. Broken off, it is there for whoever tries again.
     pub(crate) fn open(&self, blob: &Descriptor, kind: &str) -> Result<Opened> {
+        self.open_for(blob, kind, false)
+    }
+
+    fn open_for(&self, blob: &Descriptor, kind: &str, transient: bool) -> Result<Opened> {
         let deadline = Instant::now() + OTHER_WRITER;
         loop {
             let request = IngestRequest {
@@ -48,7 +52,7 @@ impl Blobs {
                 total: blob.size,
                 expected: Some(blob.digest.clone()),
                 lease: self.lease.clone(),
-                ..IngestRequest::default()
+                transient,
             };
             match self.content.ingest(&self.ns, request) {
                 Ok(ingest) => return Ok(Opened::Writing(ingest)),
@@ -63,7 +67,7 @@ impl Blobs {
 
     /// Puts a small blob whose bytes were checked, or labels the one that is there.
     pub(crate) fn put(&self, blob: &Descriptor, kind: &str, bytes: &[u8], labels: Labels) -> Result<()> {
-        match self.open(blob, kind)? {
+        match self.open_for(blob, kind, true)? {
             Opened::Writing(mut ingest) => {
                 ingest.truncate(0)?;
                 ingest.write(bytes)?;
