@@ -172,7 +172,7 @@ impl Actor {
     pub(super) async fn apply(&mut self, event: Event) {
         let before = self.state();
         let event = with_beginning(&before, event);
-        let kept = (self.tally, self.health.clone());
+        let kept = (self.tally, self.health.clone(), self.memory_kills);
         let (mut next, mut effects) = step(before.clone(), event.clone());
         if next != before {
             let told = self.told(&before, &event, &next);
@@ -187,13 +187,17 @@ impl Actor {
                 next = further;
                 effects.extend(more);
             }
+            if effects.contains(&Effect::Prepare) {
+                // Another run, whose first process may be killed before it is known to have started.
+                self.memory_kills = 0;
+            }
             if effects.contains(&Effect::Clear) {
                 // Before anybody hears of the end, so that who wants what it has waits for it.
                 self.context.networks.departing(self.keeper.id());
             }
             self.clear_early(&event, &mut effects);
             if let Err(refused) = self.persist(&next, told).await {
-                (self.tally, self.health) = kept;
+                (self.tally, self.health, self.memory_kills) = kept;
                 return self.could_not_write(event, refused);
             }
             self.show(&before, next);
@@ -269,9 +273,6 @@ impl Actor {
         if before == next {
             // As the former daemon did.
             return self.look_after();
-        }
-        if !before.is_running() && next.is_running() {
-            self.memory_kills = 0;
         }
         if let Err(refused) = self.persist(&next, Vec::new()).await {
             error!(err = %refused, "the container's state could not be written; it is shown as found");

@@ -27,7 +27,6 @@ impl Actor {
             Event::Started { .. } => {
                 self.began = Some(Instant::now());
                 self.brief = false;
-                self.memory_kills = 0;
                 let check = &self.keeper.record().config.healthcheck;
                 self.health = check
                     .as_ref()
