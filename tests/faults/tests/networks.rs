@@ -220,6 +220,26 @@ fn eight_find_no_bridge(stop: &str) -> Vec<String> {
     passed
 }
 
+/// It has ended, and what it has in its networks is not cleared yet.
+#[test]
+fn who_has_just_been_stopped_is_told_where_it_is_to_be() {
+    let (mut house, passed): (House, Passed) = house_apart();
+    house.stop_daemon();
+    house.set_env(slow("engine::clear", &passed));
+    house.start();
+    let gantry = house.gantry();
+    gantry.ok(&["network", "create", "--subnet", "10.99.0.0/24", NET]);
+    gantry.ok(&["run", "-d", "--name", ONE, "--network", NET, "busybox", "sleep", "1000"]);
+    gantry.ok(&["stop", "-t", "0", ONE]);
+    gantry.ok(&["network", "connect", "--ip", "10.99.0.77", NET, ONE]);
+    gantry.ok(&["start", ONE]);
+    let address = format!("{{{{(index .NetworkSettings.Networks \"{NET}\").IPAddress}}}}");
+    assert_eq!(gantry.ok(&["inspect", "-f", &address, ONE]), "10.99.0.77");
+    gantry.ok(&["stop", "-t", "0", ONE]);
+    gantry.ok(&["network", "disconnect", NET, ONE]);
+    gantry.ok(&["rm", ONE]);
+}
+
 #[test]
 fn of_many_that_find_no_bridge_one_makes_it() {
     eight_find_no_bridge("network::bridge::missing");

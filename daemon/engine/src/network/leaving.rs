@@ -36,7 +36,17 @@ impl Leaving {
         true
     }
 
-    /// The same for who has a thread to wait on: one of few.
+    /// Waits until one has gone that may be on the way out, at most `limit`; for who has a thread to wait on.
+    pub fn wait_for(&self, id: &ContainerId, limit: Duration) {
+        let mut who = self.who.subscribe();
+        let gone = async move {
+            // One that is not gone by then is not waited for.
+            let _ = tokio::time::timeout(limit, who.wait_for(|who| !who.contains(id))).await;
+        };
+        Handle::current().block_on(gone);
+    }
+
+    /// As [`Leaving::gone`], for who has a thread to wait on: one of few.
     pub fn wait(&self, limit: Duration) -> bool {
         Handle::current().block_on(self.gone(limit))
     }
@@ -104,5 +114,15 @@ mod tests {
         leaving.end(&id(1));
         // Whether it came before the end or after.
         waiter.await.unwrap();
+        let (leaving, began) = (Arc::new(Leaving::default()), Instant::now());
+        leaving.begin(&id(1));
+        leaving.begin(&id(2));
+        let waiter = tokio::task::spawn_blocking({
+            let leaving = leaving.clone();
+            move || leaving.wait_for(&id(1), LONG)
+        });
+        leaving.end(&id(1));
+        waiter.await.unwrap();
+        assert!(began.elapsed() < LONG, "the other one is not waited for");
     }
 }

@@ -66,6 +66,8 @@ impl Networks {
         network: &Arc<NetworkRecord>,
         settings: &EndpointSettings,
     ) -> Result<Vec<Event>> {
+        // One that has just ended is in its networks until it is cleared, and yet does not run any more.
+        self.leaving.wait_for(keeper.id(), leave::PATIENCE);
         let slot = self.slot(keeper.id());
         let mut slot = slot.lock();
         // From here on nobody else changes which networks it is to be in.
