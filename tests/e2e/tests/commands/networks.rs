@@ -57,7 +57,7 @@ fn seen_inside(verb: &'static str) -> Vec<Case> {
         prints(
             "add-host",
             &["--add-host", "db:192.0.2.7"],
-            "grep db /etc/hosts | tr '\\t' ' '",
+            "grep -w db /etc/hosts | tr '\\t' ' '",
             "192.0.2.7 db",
         ),
         prints(
