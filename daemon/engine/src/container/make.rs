@@ -38,7 +38,7 @@ pub(crate) async fn make(
     let (worker, subject, layers) = (context.clone(), record.clone(), mounts.clone());
     let config = held(&under_way, move || outfit(&worker, &subject, entered, &layers)).await?;
     failpoint!("engine::make::shim");
-    let (worker, held) = (context.clone(), under_way.clone());
+    let (worker, goes_on) = (context.clone(), under_way.clone());
     let start = StartShim {
         namespace: context.namespace.clone(),
         id: record.id.clone(),
@@ -46,7 +46,7 @@ pub(crate) async fn make(
     };
     let started = async move {
         let shim = worker.shims.start(start).await?;
-        drop(held);
+        drop(goes_on);
         Ok(shim)
     };
     let shim = crate::finish(started).await?;
