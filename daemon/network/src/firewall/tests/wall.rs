@@ -7,7 +7,7 @@ use gantry_core::network::PublishedPort;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// P28: within two seconds, without a restart; a loaded machine takes its time.
+/// It comes back, without a restart. That this takes two seconds at most (P28) is for the end-to-end tests to see, of several turns.
 const SOON: Duration = Duration::from_secs(15);
 
 fn lost(which: Which, deeds: &[&str], rules: Rules) {
